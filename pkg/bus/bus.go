@@ -1,0 +1,285 @@
+package bus
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
+	"go.opentelemetry.io/otel/metric"
+	"go.opentelemetry.io/otel/metric/noop"
+)
+
+// Options says how to reach NATS and what the deployment is to be like.
+type Options struct {
+	// URL is one or more NATS addresses separated by commas. Needed unless
+	// InProcess is given.
+	URL string
+	// InProcess is a NATS server in this process (package embedded).
+	InProcess interface{ InProcessConn() (net.Conn, error) }
+	// Name is what NATS's own monitoring calls this connection.
+	Name string
+
+	// User and Password, or CredentialsFile, or NKeyFile sign in to NATS.
+	User, Password            string
+	CredentialsFile, NKeyFile string
+	// TLSCAFile, TLSCertFile and TLSKeyFile secure the connection; a tls://
+	// URL without them uses the machine's own authorities.
+	TLSCAFile, TLSCertFile, TLSKeyFile string
+
+	// Shards is the number of streams the log is spread over. 0 takes what the
+	// deployment has; a new deployment gets NewShards then.
+	Shards int
+	// NewShards is what a new deployment gets when Shards is 0; default 1.
+	NewShards int
+	// Replicas is how many NATS nodes keep each record and message, 1 (default)
+	// to 5. JetStream wants an odd number in a cluster of at least as many.
+	Replicas int
+
+	// PublishTimeout is how long a publish is tried in all; default 5 s.
+	PublishTimeout time.Duration
+	// MaxInFlight is how many publishes may wait for their acknowledgement;
+	// default 8192. More are refused as unavailable.
+	MaxInFlight int
+
+	// Logger gets one line per change of the connection; nil discards.
+	Logger *slog.Logger
+	// Meter records what bus/metrics.go lists; nil records nothing.
+	Meter metric.Meter
+}
+
+func (o *Options) complete() error {
+	if o.URL == "" && o.InProcess == nil {
+		return errors.New("nats-url: is missing: the address of a NATS server with JetStream, like nats://127.0.0.1:4222")
+	}
+	if o.Shards < 0 || o.Shards > 1024 {
+		return fmt.Errorf("shards: %d is not between 1 and 1024 (or 0 for the deployment's own)", o.Shards)
+	}
+	if o.Replicas < 0 || o.Replicas > 5 {
+		return fmt.Errorf("replicas: %d is not between 1 and 5", o.Replicas)
+	}
+	if o.NewShards == 0 {
+		o.NewShards = 1
+	}
+	if o.Replicas == 0 {
+		o.Replicas = 1
+	}
+	if o.PublishTimeout == 0 {
+		o.PublishTimeout = 5 * time.Second
+	}
+	if o.MaxInFlight == 0 {
+		o.MaxInFlight = 8192
+	}
+	if o.Logger == nil {
+		o.Logger = slog.New(slog.DiscardHandler)
+	}
+	if o.Meter == nil {
+		o.Meter = noop.Meter{}
+	}
+	return nil
+}
+
+// Bus is one connection to NATS and all that Parley does over it. Its methods
+// may be called by many goroutines at once.
+type Bus struct {
+	opts       Options
+	log        *slog.Logger
+	nc         *nats.Conn
+	js         jetstream.JetStream
+	deployment Deployment
+	publisher  *publisher
+
+	dropped atomic.Uint64 // messages that a full queue of ours made nats.go drop
+
+	mu        sync.Mutex
+	reconnect []func() // run after each reconnect
+	slow      map[*nats.Subscription]func()
+	closed    chan struct{}
+}
+
+// Connect reaches NATS and reads, or makes, the deployment's record. It tries
+// until ctx ends, for processes may start in any order; wrong options and a
+// deployment that differs from them are errors at once.
+func Connect(ctx context.Context, opts Options) (*Bus, error) {
+	if err := opts.complete(); err != nil {
+		return nil, err
+	}
+	b := &Bus{
+		opts:   opts,
+		log:    opts.Logger,
+		slow:   make(map[*nats.Subscription]func()),
+		closed: make(chan struct{}),
+	}
+	if err := b.dial(ctx); err != nil {
+		return nil, err
+	}
+	if err := b.readDeployment(ctx); err != nil {
+		b.Close()
+		return nil, err
+	}
+	var err error
+	if b.publisher, err = newPublisher(b); err != nil {
+		b.Close()
+		return nil, err
+	}
+	if err := b.observe(opts.Meter); err != nil {
+		b.Close()
+		return nil, err
+	}
+	return b, nil
+}
+
+func (b *Bus) dial(ctx context.Context) error {
+	options, err := b.natsOptions()
+	if err != nil {
+		return err
+	}
+	url := b.opts.URL
+	if url == "" {
+		url = nats.DefaultURL // not used by an in-process connection
+	}
+	const pause = 500 * time.Millisecond
+	for told := false; ; {
+		b.nc, err = nats.Connect(url, options...)
+		if err == nil {
+			break
+		}
+		if errors.Is(err, nats.ErrAuthorization) {
+			return fmt.Errorf("connecting to NATS at %s: %w", url, err)
+		}
+		if !told {
+			b.log.Warn("waiting for NATS", "url", redactURL(url), "error", err)
+			told = true
+		}
+		select {
+		case <-ctx.Done():
+			return fmt.Errorf("connecting to NATS at %s: %w (last: %w)", redactURL(url), ctx.Err(), err)
+		case <-time.After(pause):
+		}
+	}
+	// Without a default timeout a JetStream call whose context has no deadline
+	// would wait for ever.
+	if b.js, err = jetstream.New(b.nc, jetstream.WithDefaultTimeout(5*time.Second)); err != nil {
+		b.nc.Close()
+		return fmt.Errorf("opening JetStream: %w", err)
+	}
+	return nil
+}
+
+func (b *Bus) natsOptions() ([]nats.Option, error) {
+	o := b.opts
+	options := []nats.Option{
+		nats.Name(o.Name),
+		nats.MaxReconnects(-1),
+		nats.ReconnectWait(100 * time.Millisecond),
+		nats.ReconnectJitter(200*time.Millisecond, 500*time.Millisecond),
+		nats.Timeout(2 * time.Second),
+		// A NATS that hangs is left after 3 to 6 s, well within a publish's
+		// deadline plus one retry.
+		nats.PingInterval(2 * time.Second),
+		nats.MaxPingsOutstanding(2),
+		// What cannot be sent fails at once: the publisher retries by itself
+		// and knows the order, and a late heartbeat is worth nothing.
+		nats.ReconnectBufSize(-1),
+		// A message may hold 16 KiB of content and as much data; each queue
+		// between nats.go and us is a channel with a bound of its own.
+		nats.DisconnectErrHandler(func(_ *nats.Conn, err error) {
+			if err != nil {
+				b.log.Warn("lost NATS", "error", err)
+			}
+		}),
+		nats.ReconnectHandler(func(nc *nats.Conn) {
+			b.log.Info("found NATS again", "server", nc.ConnectedServerName())
+			b.mu.Lock()
+			listeners := append([]func(){}, b.reconnect...)
+			b.mu.Unlock()
+			for _, f := range listeners {
+				f()
+			}
+		}),
+		nats.ErrorHandler(func(_ *nats.Conn, sub *nats.Subscription, err error) {
+			if sub != nil && errors.Is(err, nats.ErrSlowConsumer) {
+				b.dropped.Add(1)
+				b.mu.Lock()
+				f := b.slow[sub]
+				b.mu.Unlock()
+				if f != nil {
+					f()
+				}
+				return
+			}
+			b.log.Warn("NATS", "error", err)
+		}),
+		nats.ClosedHandler(func(*nats.Conn) { close(b.closed) }),
+	}
+	switch {
+	case o.CredentialsFile != "":
+		options = append(options, nats.UserCredentials(o.CredentialsFile))
+	case o.NKeyFile != "":
+		nkey, err := nats.NkeyOptionFromSeed(o.NKeyFile)
+		if err != nil {
+			return nil, fmt.Errorf("nats-nkey-file: reading the seed: %w", err)
+		}
+		options = append(options, nkey)
+	case o.User != "":
+		options = append(options, nats.UserInfo(o.User, o.Password))
+	}
+	if o.TLSCAFile != "" {
+		options = append(options, nats.RootCAs(o.TLSCAFile))
+	}
+	if o.TLSCertFile != "" {
+		options = append(options, nats.ClientCert(o.TLSCertFile, o.TLSKeyFile))
+	}
+	if o.InProcess != nil {
+		options = append(options, nats.InProcessServer(o.InProcess))
+	}
+	return options, nil
+}
+
+// Close ends the connection. What was published and not acknowledged fails
+// with unavailable.
+func (b *Bus) Close() {
+	if b.publisher != nil {
+		b.publisher.close()
+	}
+	b.nc.Close()
+	<-b.closed
+}
+
+// OnReconnect has f called after every reconnect, by a goroutine of nats.go
+// that must not be held up.
+func (b *Bus) OnReconnect(f func()) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.reconnect = append(b.reconnect, f)
+}
+
+// Check says whether NATS is in reach now; it is what a readiness check asks.
+func (b *Bus) Check(ctx context.Context) error {
+	if status := b.nc.Status(); status != nats.CONNECTED {
+		return fmt.Errorf("NATS is %s", status)
+	}
+	if err := b.Flush(ctx); err != nil {
+		return fmt.Errorf("asking NATS: %w", err)
+	}
+	return nil
+}
+
+// Connected says whether the connection stands, without asking the server.
+func (b *Bus) Connected() bool { return b.nc.Status() == nats.CONNECTED }
+
+// Flush waits until the server has taken in all that was sent before.
+func (b *Bus) Flush(ctx context.Context) error {
+	ctx, cancel := withTimeout(ctx)
+	defer cancel()
+	return b.nc.FlushWithContext(ctx)
+}
+
+// Drained waits until no publish is waiting for its acknowledgement.
+func (b *Bus) Drained(ctx context.Context) error { return b.publisher.drained(ctx) }

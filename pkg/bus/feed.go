@@ -1,0 +1,210 @@
+package bus
+
+import (
+	"context"
+	"fmt"
+	"hash/maphash"
+	"sync"
+
+	"github.com/nats-io/nats.go"
+	"google.golang.org/protobuf/proto"
+
+	busv1 "github.com/parley-im/parley/proto/bus/v1"
+)
+
+// Delivery is one thing that happens in a room of a Feed: one of its fields
+// beside Room is set.
+type Delivery struct {
+	Room   string
+	Stored *Stored
+	Live   *busv1.LiveEvent
+	// Lost: something of this room may have been dropped on the way.
+	Lost bool
+	// Do is a task that was given to Feed.Do.
+	Do func()
+}
+
+// Feed brings a gateway what happens in its rooms. A few workers serve all
+// rooms, each room always the same one, so that what belongs to a room is
+// handled in order and never by two at once: a worker owns its rooms' state,
+// and whoever wants something of a room hands its worker a task.
+//
+// nats.go's own callback subscriptions would cost a goroutine for each room;
+// channel subscriptions share the workers' channels.
+type Feed struct {
+	b       *Bus
+	workers []*worker
+	seed    maphash.Seed
+	handle  func(worker int, batch []Delivery)
+	stop    chan struct{}
+	wg      sync.WaitGroup
+}
+
+type worker struct {
+	msgs  chan *nats.Msg
+	tasks chan Delivery
+}
+
+const (
+	// feedQueue is how many messages may wait for one worker. A full queue
+	// makes nats.go drop, which shows as a hole in the room and is read again
+	// from the log.
+	feedQueue = 16384
+	taskQueue = 1024
+	// feedBatch bounds how much is handed over at once.
+	feedBatch = 256
+)
+
+// NewFeed starts workers goroutines that hand what happens to handle: as much
+// as is pending, at most some hundred at once. handle is told which worker is
+// calling, from 0; the slice is the worker's own and good until it returns.
+func (b *Bus) NewFeed(workers int, handle func(worker int, batch []Delivery)) *Feed {
+	f := &Feed{b: b, seed: maphash.MakeSeed(), handle: handle, stop: make(chan struct{})}
+	for i := range max(workers, 1) {
+		w := &worker{msgs: make(chan *nats.Msg, feedQueue), tasks: make(chan Delivery, taskQueue)}
+		f.workers = append(f.workers, w)
+		f.wg.Go(func() { f.work(i, w) })
+	}
+	return f
+}
+
+// Close ends the workers and waits for them. Tasks that were not begun are
+// dropped.
+func (f *Feed) Close() {
+	close(f.stop)
+	f.wg.Wait()
+}
+
+func (f *Feed) workerOf(room string) *worker {
+	return f.workers[f.Worker(room)]
+}
+
+// Do has the room's worker run task, after what came before it. It waits while
+// the worker's queue of tasks is full and fails when ctx or the feed ends. It
+// must not be called by a worker.
+func (f *Feed) Do(ctx context.Context, room string, task func()) error {
+	select {
+	case f.workerOf(room).tasks <- Delivery{Room: room, Do: task}:
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
+	case <-f.stop:
+		return context.Canceled
+	}
+}
+
+// DoAll has every worker run task once.
+func (f *Feed) DoAll(ctx context.Context, task func(worker int)) error {
+	for i, w := range f.workers {
+		select {
+		case w.tasks <- Delivery{Do: func() { task(i) }}:
+		case <-ctx.Done():
+			return ctx.Err()
+		case <-f.stop:
+			return context.Canceled
+		}
+	}
+	return nil
+}
+
+// Worker tells which worker serves a room.
+func (f *Feed) Worker(room string) int {
+	return int(maphash.String(f.seed, room) % uint64(len(f.workers)))
+}
+
+// RoomSubscription is a feed's interest in one room.
+type RoomSubscription struct {
+	b    *Bus
+	subs [2]*nats.Subscription
+}
+
+// Subscribe begins to bring what happens in a room. The server knows of it
+// before any request that this process makes afterwards.
+func (f *Feed) Subscribe(room string) (*RoomSubscription, error) {
+	w := f.workerOf(room)
+	r := &RoomSubscription{b: f.b}
+	for i, subject := range [...]string{f.b.outSubject(room), subjectLive + room} {
+		sub, err := f.b.nc.ChanSubscribe(subject, w.msgs)
+		if err != nil {
+			r.Stop()
+			return nil, fmt.Errorf("subscribing to %s: %w", subject, err)
+		}
+		r.subs[i] = sub
+	}
+	f.b.mu.Lock()
+	f.b.slow[r.subs[0]] = func() {
+		// Called by nats.go when the worker's queue was full; a task queue
+		// that is full too needs no second telling, the chain of seqs and the
+		// comparison of tails find the hole as well.
+		select {
+		case w.tasks <- Delivery{Room: room, Lost: true}:
+		default:
+		}
+	}
+	f.b.mu.Unlock()
+	return r, nil
+}
+
+// Stop ends the interest. What is queued already may still be delivered.
+func (r *RoomSubscription) Stop() {
+	if r.subs[0] != nil {
+		r.b.mu.Lock()
+		delete(r.b.slow, r.subs[0])
+		r.b.mu.Unlock()
+	}
+	for _, sub := range r.subs {
+		if sub != nil {
+			_ = sub.Unsubscribe() // fails only when the connection is closed
+		}
+	}
+}
+
+func (f *Feed) work(number int, w *worker) {
+	batch := make([]Delivery, 0, feedBatch)
+	for {
+		batch = batch[:0]
+		select {
+		case <-f.stop:
+			return
+		case msg := <-w.msgs:
+			batch = f.append(batch, msg)
+		case task := <-w.tasks:
+			batch = append(batch, task)
+		}
+		for more := true; more && len(batch) < feedBatch; {
+			select {
+			case msg := <-w.msgs:
+				batch = f.append(batch, msg)
+			case task := <-w.tasks:
+				batch = append(batch, task)
+			default:
+				more = false
+			}
+		}
+		f.handle(number, batch)
+		clear(batch)
+	}
+}
+
+// append decodes a message and adds it to a batch; what is not ours is passed
+// over, for anything may speak on NATS.
+func (f *Feed) append(batch []Delivery, msg *nats.Msg) []Delivery {
+	if len(msg.Subject) > len(subjectLive) && msg.Subject[:len(subjectLive)] == subjectLive {
+		event := new(busv1.LiveEvent)
+		room, err := roomOf(msg.Subject)
+		if err == nil {
+			err = proto.Unmarshal(msg.Data, event)
+		}
+		if err != nil {
+			f.b.log.Warn("passed over what is not ours", "subject", msg.Subject, "error", err)
+			return batch
+		}
+		return append(batch, Delivery{Room: room, Live: event})
+	}
+	stored, err := decodeStored(msg, msg.Subject)
+	if err != nil {
+		f.b.log.Warn("passed over what is not ours", "subject", msg.Subject, "error", err)
+		return batch
+	}
+	return append(batch, Delivery{Room: stored.Room, Stored: &stored})
+}

@@ -1,0 +1,245 @@
+package bus
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/nats-io/nats.go/jetstream"
+)
+
+// What can come back from a KV bucket beside a failure to reach it.
+var (
+	// ErrNotFound: the key has no value.
+	ErrNotFound = errors.New("no such key")
+	// ErrExists: the key was to be created and has a value already.
+	ErrExists = errors.New("the key exists")
+	// ErrConflict: the key has another revision than the caller expected.
+	ErrConflict = errors.New("the key was changed by someone else")
+)
+
+// Entry is one key's value at one revision. Revisions are those of the whole
+// bucket: a later change of any key has a greater one.
+type Entry struct {
+	Key      string
+	Value    []byte
+	Revision uint64
+	// Deleted entries have no value. In a watch they also stand for keys that
+	// have expired.
+	Deleted bool
+	// Stored is when NATS stored this revision.
+	Stored time.Time
+}
+
+// KV is one bucket of records. Reads go to the leader, so that they see every
+// write that was acknowledged before.
+type KV struct {
+	b      *Bus
+	bucket Bucket
+	kv     jetstream.KeyValue
+}
+
+// Bucket opens a bucket, and makes it when the deployment has none yet.
+func (b *Bus) Bucket(ctx context.Context, name Bucket) (*KV, error) {
+	config := jetstream.KeyValueConfig{
+		Bucket:   string(name),
+		History:  1,
+		Replicas: b.opts.Replicas,
+		Storage:  jetstream.FileStorage,
+	}
+	if name == Sessions {
+		config.TTL = SessionTTL
+		// Watchers see a key expire.
+		config.LimitMarkerTTL = time.Minute
+	}
+	kv, err := b.js.KeyValue(ctx, string(name))
+	if errors.Is(err, jetstream.ErrBucketNotFound) {
+		kv, err = b.js.CreateKeyValue(ctx, config)
+	}
+	// Another process may have been faster.
+	if errors.Is(err, jetstream.ErrBucketExists) {
+		kv, err = b.js.KeyValue(ctx, string(name))
+	}
+	if err != nil {
+		return nil, fmt.Errorf("opening bucket %s: %w", name, err)
+	}
+	return &KV{b: b, bucket: name, kv: kv}, nil
+}
+
+// Get reads a key. Errors: ErrNotFound.
+func (k *KV) Get(ctx context.Context, key string) (Entry, error) {
+	// jetstream.KeyValue.Get reads from any replica, which may lag behind what
+	// this very process has written; the stream's own API asks the leader.
+	request, err := json.Marshal(map[string]string{"last_by_subj": "$KV." + string(k.bucket) + "." + key})
+	if err != nil {
+		return Entry{}, err
+	}
+	ctx, cancel := withTimeout(ctx)
+	defer cancel()
+	msg, err := k.b.nc.RequestWithContext(ctx, "$JS.API.STREAM.MSG.GET.KV_"+string(k.bucket), request)
+	if err != nil {
+		return Entry{}, fmt.Errorf("reading %s/%s: %w", k.bucket, key, err)
+	}
+	var answer struct {
+		Error *struct {
+			Code        int    `json:"code"`
+			Description string `json:"description"`
+		} `json:"error"`
+		Message struct {
+			Seq  uint64    `json:"seq"`
+			Hdrs []byte    `json:"hdrs"`
+			Data []byte    `json:"data"`
+			Time time.Time `json:"time"`
+		} `json:"message"`
+	}
+	if err := json.Unmarshal(msg.Data, &answer); err != nil {
+		return Entry{}, fmt.Errorf("reading %s/%s: %w", k.bucket, key, err)
+	}
+	if answer.Error != nil {
+		if answer.Error.Code == 404 {
+			return Entry{}, ErrNotFound
+		}
+		return Entry{}, fmt.Errorf("reading %s/%s: %s", k.bucket, key, answer.Error.Description)
+	}
+	if isTombstone(answer.Message.Hdrs) {
+		return Entry{}, ErrNotFound
+	}
+	return Entry{Key: key, Value: answer.Message.Data, Revision: answer.Message.Seq, Stored: answer.Message.Time}, nil
+}
+
+// Put writes a key whatever it holds, and gives the new revision.
+func (k *KV) Put(ctx context.Context, key string, value []byte) (uint64, error) {
+	ctx, cancel := withTimeout(ctx)
+	defer cancel()
+	revision, err := k.kv.Put(ctx, key, value)
+	return revision, k.wrap("writing", key, err)
+}
+
+// Create writes a key that must not have a value. Errors: ErrExists.
+func (k *KV) Create(ctx context.Context, key string, value []byte) (uint64, error) {
+	ctx, cancel := withTimeout(ctx)
+	defer cancel()
+	revision, err := k.kv.Create(ctx, key, value)
+	return revision, k.wrap("creating", key, err)
+}
+
+// Update writes a key that must still have this revision. Errors: ErrConflict.
+func (k *KV) Update(ctx context.Context, key string, value []byte, revision uint64) (uint64, error) {
+	ctx, cancel := withTimeout(ctx)
+	defer cancel()
+	next, err := k.kv.Update(ctx, key, value, revision)
+	return next, k.wrap("updating", key, err)
+}
+
+// Delete takes a key's value away; a revision that is not 0 must still be the
+// key's. Deleting what is not there is no error. Errors: ErrConflict.
+func (k *KV) Delete(ctx context.Context, key string, revision uint64) error {
+	ctx, cancel := withTimeout(ctx)
+	defer cancel()
+	var options []jetstream.KVDeleteOpt
+	if revision != 0 {
+		options = append(options, jetstream.LastRevision(revision))
+	}
+	return k.wrap("deleting", key, k.kv.Delete(ctx, key, options...))
+}
+
+// Keys lists the keys that match a pattern of NATS subjects ("s.*.*", "r.>")
+// and have a value.
+func (k *KV) Keys(ctx context.Context, pattern string) ([]string, error) {
+	ctx, cancel := withTimeout(ctx)
+	defer cancel()
+	lister, err := k.kv.ListKeysFiltered(ctx, pattern)
+	if errors.Is(err, jetstream.ErrNoKeysFound) {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, fmt.Errorf("listing %s/%s: %w", k.bucket, pattern, err)
+	}
+	var keys []string
+	for key := range lister.Keys() {
+		keys = append(keys, key)
+	}
+	return keys, nil
+}
+
+// Watch sends all present entries that match pattern, then one entry with an
+// empty Key to say that they are all, then every change, until ctx ends; the
+// channel is closed then. After a lost connection it goes on where it was. A
+// reader that does not read holds up only itself.
+func (k *KV) Watch(ctx context.Context, pattern string) (<-chan Entry, error) {
+	watcher, err := k.kv.Watch(ctx, pattern)
+	if err != nil {
+		return nil, fmt.Errorf("watching %s/%s: %w", k.bucket, pattern, err)
+	}
+	out := make(chan Entry, 256)
+	go func() {
+		defer close(out)
+		defer watcher.Stop() //nolint:errcheck // the consumer ends by itself
+		for {
+			var entry Entry
+			select {
+			case <-ctx.Done():
+				return
+			case update, ok := <-watcher.Updates():
+				switch {
+				case !ok:
+					return
+				case update != nil:
+					entry = Entry{
+						Key:      update.Key(),
+						Value:    update.Value(),
+						Revision: update.Revision(),
+						Deleted:  update.Operation() != jetstream.KeyValuePut,
+						Stored:   update.Created(),
+					}
+				}
+			}
+			select {
+			case <-ctx.Done():
+				return
+			case out <- entry:
+			}
+		}
+	}()
+	return out, nil
+}
+
+func (k *KV) wrap(doing, key string, err error) error {
+	var api *jetstream.APIError
+	switch {
+	case err == nil:
+		return nil
+	case errors.Is(err, jetstream.ErrKeyExists) && doing == "creating":
+		return ErrExists
+	case errors.As(err, &api) && api.ErrorCode == jetstream.JSErrCodeStreamWrongLastSequence:
+		return ErrConflict
+	}
+	return fmt.Errorf("%s %s/%s: %w", doing, k.bucket, key, err)
+}
+
+// withTimeout gives a call that has no deadline one, so that a NATS that hangs
+// does not hold up its caller for ever.
+func withTimeout(ctx context.Context) (context.Context, context.CancelFunc) {
+	if _, ok := ctx.Deadline(); ok {
+		return ctx, func() {}
+	}
+	return context.WithTimeout(ctx, 5*time.Second)
+}
+
+// isTombstone says whether the headers of a stored entry mark a deletion, an
+// expiry or a purge (NATS ADR-8, ADR-43).
+func isTombstone(headers []byte) bool {
+	for line := range bytes.Lines(headers) {
+		name, value, _ := bytes.Cut(line, []byte(":"))
+		switch value = bytes.TrimSpace(value); string(name) {
+		case "KV-Operation":
+			return string(value) == "DEL" || string(value) == "PURGE"
+		case "Nats-Marker-Reason":
+			return true
+		}
+	}
+	return false
+}

@@ -1,0 +1,221 @@
+package bus
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"strconv"
+	"time"
+
+	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
+	"google.golang.org/protobuf/proto"
+
+	"github.com/parley-im/parley/pkg/errs"
+	busv1 "github.com/parley-im/parley/proto/bus/v1"
+)
+
+// Stored is one entry of a room's log, in its place.
+type Stored struct {
+	Room string
+	Seq  uint64
+	// Prev is the seq of the newest earlier entry that the log held when this
+	// one was stored, 0 if none. Only entries that come out of the log live
+	// have it: a read gives a chain by itself.
+	Prev uint64
+	// Entry is nil where something that is not ours was written to the log: it
+	// has a place, so that it is no hole, and is not delivered.
+	Entry *busv1.LogEntry
+}
+
+// LogConfig says how much the log keeps.
+type LogConfig struct {
+	// Retention is how many entries of each room are kept; default 1000.
+	Retention int64
+	// MaxAge is how long an entry is kept; 0 is for ever.
+	MaxAge time.Duration
+	// Window is how long a message id is remembered for deduplication; default
+	// 2 minutes. Each id costs the server memory for as long.
+	Window time.Duration
+}
+
+// Complete puts in what is not set.
+func (c *LogConfig) Complete() error {
+	if c.Retention == 0 {
+		c.Retention = 1000
+	}
+	if c.Window == 0 {
+		c.Window = 2 * time.Minute
+	}
+	switch {
+	case c.Retention < 0:
+		return fmt.Errorf("retention: %d is less than 1", c.Retention)
+	case c.MaxAge < 0:
+		return fmt.Errorf("max-age: %s is negative", c.MaxAge)
+	case c.Window < 100*time.Millisecond:
+		return fmt.Errorf("dedup-window: %s is less than 100ms", c.Window)
+	case c.MaxAge > 0 && c.Window > c.MaxAge:
+		return fmt.Errorf("dedup-window: %s is longer than max-age, %s", c.Window, c.MaxAge)
+	}
+	return nil
+}
+
+// EnsureLog makes the streams of the log, or brings those that are there to
+// this configuration. It is called by the one service that owns the log.
+func (b *Bus) EnsureLog(ctx context.Context, c LogConfig) error {
+	if err := c.Complete(); err != nil {
+		return err
+	}
+	for shard := range b.deployment.Shards {
+		config := b.streamConfig(shard, c)
+		if _, err := b.js.CreateOrUpdateStream(ctx, config); err != nil {
+			return fmt.Errorf("making stream %s: %w", config.Name, err)
+		}
+	}
+	return nil
+}
+
+func (b *Bus) streamConfig(shard int, c LogConfig) jetstream.StreamConfig {
+	n := strconv.Itoa(shard)
+	return jetstream.StreamConfig{
+		Name:              streamLog(shard),
+		Description:       "Messages of Parley's rooms, one subject per room.",
+		Subjects:          []string{subjectLog + n + ".*"},
+		Storage:           jetstream.FileStorage,
+		Replicas:          b.opts.Replicas,
+		Retention:         jetstream.LimitsPolicy,
+		Discard:           jetstream.DiscardOld,
+		MaxMsgs:           -1,
+		MaxBytes:          -1,
+		MaxMsgsPerSubject: c.Retention,
+		MaxAge:            c.MaxAge,
+		Duplicates:        c.Window,
+		AllowDirect:       true,
+		// Stored first, then delivered: what members get is what the stream
+		// sends on after it has kept it, with the place it has given it.
+		RePublish: &jetstream.RePublish{
+			Source:      subjectLog + n + ".*",
+			Destination: subjectOut + n + ".{{wildcard(1)}}",
+		},
+	}
+}
+
+// Tail gives the seq of a room's newest entry, 0 if it has none. It asks the
+// stream's leader, so nothing acknowledged before is missing.
+func (b *Bus) Tail(ctx context.Context, room string) (uint64, error) {
+	ctx, cancel := withTimeout(ctx)
+	defer cancel()
+	request, err := json.Marshal(map[string]string{"last_by_subj": b.logSubject(room)})
+	if err != nil {
+		return 0, err
+	}
+	var answer struct {
+		apiAnswer
+		Message struct {
+			Seq uint64 `json:"seq"`
+		} `json:"message"`
+	}
+	err = b.api(ctx, "STREAM.MSG.GET."+b.streamOf(room), request, &answer)
+	if err == nil {
+		err = answer.error()
+	}
+	if errors.Is(err, ErrNotFound) {
+		return 0, nil
+	}
+	if err != nil {
+		return 0, errs.Missing("the log", fmt.Errorf("reading the tail of %s: %w", room, err))
+	}
+	return answer.Message.Seq, nil
+}
+
+// Erase takes a room's whole log away, and tells how many entries it had.
+func (b *Bus) Erase(ctx context.Context, room string) (uint64, error) {
+	ctx, cancel := withTimeout(ctx)
+	defer cancel()
+	request, err := json.Marshal(map[string]string{"filter": b.logSubject(room)})
+	if err != nil {
+		return 0, err
+	}
+	var answer struct {
+		apiAnswer
+		Purged uint64 `json:"purged"`
+	}
+	err = b.api(ctx, "STREAM.PURGE."+b.streamOf(room), request, &answer)
+	if err == nil {
+		err = answer.error()
+	}
+	if err != nil {
+		return 0, errs.Missing("the log", fmt.Errorf("erasing %s: %w", room, err))
+	}
+	return answer.Purged, nil
+}
+
+func (b *Bus) streamOf(room string) string { return streamLog(shardOf(room, b.deployment.Shards)) }
+
+// apiAnswer is the part that all answers of the JetStream API share.
+type apiAnswer struct {
+	Error *struct {
+		Code        int    `json:"code"`
+		ErrCode     int    `json:"err_code"`
+		Description string `json:"description"`
+	} `json:"error"`
+}
+
+// errCodeNoMessage is JetStream's "no message found".
+const errCodeNoMessage = 10037
+
+func (a apiAnswer) error() error {
+	switch {
+	case a.Error == nil:
+		return nil
+	case a.Error.ErrCode == errCodeNoMessage:
+		return ErrNotFound
+	}
+	return fmt.Errorf("JetStream answered %d: %s", a.Error.ErrCode, a.Error.Description)
+}
+
+// api calls the JetStream API where nats.go's own functions would ask a
+// replica that may lag, or hide what they got.
+func (b *Bus) api(ctx context.Context, call string, request []byte, answer any) error {
+	msg, err := b.nc.RequestWithContext(ctx, "$JS.API."+call, request)
+	if err != nil {
+		return err
+	}
+	return json.Unmarshal(msg.Data, answer)
+}
+
+// decodeStored reads one message that came out of the log, live or by a read.
+func decodeStored(msg *nats.Msg, subject string) (Stored, error) {
+	var s Stored
+	var err error
+	if s.Room, err = roomOf(subject); err != nil {
+		return s, err
+	}
+	if s.Seq, err = strconv.ParseUint(msg.Header.Get(headerSequence), 10, 64); err != nil {
+		return s, fmt.Errorf("header %s: %w", headerSequence, err)
+	}
+	if prev := msg.Header.Get(headerPrevious); prev != "" {
+		if s.Prev, err = strconv.ParseUint(prev, 10, 64); err != nil {
+			return s, fmt.Errorf("header %s: %w", headerPrevious, err)
+		}
+	}
+	entry := new(busv1.LogEntry)
+	if proto.Unmarshal(msg.Data, entry) == nil {
+		s.Entry = entry
+	}
+	return s, nil
+}
+
+// LogLimits tells how much the log keeps of each room, as its streams are set
+// now.
+func (b *Bus) LogLimits(ctx context.Context) (LogConfig, error) {
+	ctx, cancel := withTimeout(ctx)
+	defer cancel()
+	stream, err := b.js.Stream(ctx, streamLog(0))
+	if err != nil {
+		return LogConfig{}, errs.Missing("the log", fmt.Errorf("reading its limits: %w", err))
+	}
+	config := stream.CachedInfo().Config
+	return LogConfig{Retention: config.MaxMsgsPerSubject, MaxAge: config.MaxAge, Window: config.Duplicates}, nil
+}

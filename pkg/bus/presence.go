@@ -1,0 +1,75 @@
+package bus
+
+import (
+	"github.com/nats-io/nats.go"
+
+	busv1 "github.com/parley-im/parley/proto/bus/v1"
+)
+
+// PublishBeat tells presence that a gateway is alive.
+func (b *Bus) PublishBeat(beat *busv1.GatewayBeat) error {
+	return b.publish(subjectBeat+beat.GatewayId, beat)
+}
+
+// PublishDelta tells presence what happened to a gateway's sessions. Deltas of
+// one connection arrive in the order of these calls.
+func (b *Bus) PublishDelta(delta *busv1.PresenceDelta) error {
+	return b.publish(subjectDelta+delta.GatewayId, delta)
+}
+
+// PublishReplica tells the other presence replicas that one is alive.
+func (b *Bus) PublishReplica(beat *busv1.PresenceReplicaBeat) error {
+	return b.publish(subjectReplica, beat)
+}
+
+// SubscribeBeats hears every gateway's beats.
+func (b *Bus) SubscribeBeats(f func(*busv1.GatewayBeat)) (*Subscription, error) {
+	return subscribe(b, subjectBeat+"*", func(m *busv1.GatewayBeat, _ *nats.Msg) { f(m) })
+}
+
+// SubscribeDeltas hears every gateway's deltas, each gateway's in order.
+func (b *Bus) SubscribeDeltas(f func(*busv1.PresenceDelta)) (*Subscription, error) {
+	return subscribe(b, subjectDelta+"*", func(m *busv1.PresenceDelta, _ *nats.Msg) { f(m) })
+}
+
+// SubscribeReplicas hears every presence replica's beats.
+func (b *Bus) SubscribeReplicas(f func(*busv1.PresenceReplicaBeat)) (*Subscription, error) {
+	return subscribe(b, subjectReplica, func(m *busv1.PresenceReplicaBeat, _ *nats.Msg) { f(m) })
+}
+
+// SubscribeSnapshotRequests hears replicas that want this gateway's snapshot.
+// reply sends one part of it back.
+func (b *Bus) SubscribeSnapshotRequests(gateway string, f func(reply func(*busv1.PresenceSnapshot) error)) ([]*Subscription, error) {
+	var subs []*Subscription
+	for _, subject := range []string{subjectAsk, subjectAsk + "." + gateway} {
+		sub, err := subscribe(b, subject, func(_ *busv1.PresenceSnapshotRequest, msg *nats.Msg) {
+			if msg.Reply == "" {
+				return
+			}
+			f(func(part *busv1.PresenceSnapshot) error { return b.publish(msg.Reply, part) })
+		})
+		if err != nil {
+			return nil, err
+		}
+		subs = append(subs, sub)
+	}
+	return subs, nil
+}
+
+// SubscribeSnapshots makes an address for snapshots and hears what is sent to
+// it. ask requests one: of the gateway named, or of all where gateway is "".
+func (b *Bus) SubscribeSnapshots(f func(*busv1.PresenceSnapshot)) (ask func(gateway string) error, sub *Subscription, err error) {
+	inbox := b.nc.NewInbox()
+	sub, err = subscribe(b, inbox, func(m *busv1.PresenceSnapshot, _ *nats.Msg) { f(m) })
+	if err != nil {
+		return nil, nil, err
+	}
+	ask = func(gateway string) error {
+		subject := subjectAsk
+		if gateway != "" {
+			subject += "." + gateway
+		}
+		return b.nc.PublishRequest(subject, inbox, nil)
+	}
+	return ask, sub, nil
+}

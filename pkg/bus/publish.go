@@ -1,0 +1,371 @@
+package bus
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"strconv"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/nats-io/nats.go"
+	"google.golang.org/protobuf/proto"
+
+	"github.com/parley-im/parley/pkg/errs"
+	"github.com/parley-im/parley/pkg/ids"
+	busv1 "github.com/parley-im/parley/proto/bus/v1"
+)
+
+// Ack says where the log has put a message.
+type Ack struct {
+	Seq uint64
+	// Duplicate: the log had a message of this id already, at Seq. It is also
+	// set when a publish had to be sent again and its first sending turns out
+	// to have been stored.
+	Duplicate bool
+}
+
+// Publish stores an entry in a room's log and waits for the acknowledgement.
+// id (ids.Message) makes storing it twice within the deduplication window
+// impossible; an empty one gets a name of its own, which covers the retries of
+// this call. Errors: unavailable, when the log could not be reached within
+// PublishTimeout; the entry may be stored nonetheless.
+func (b *Bus) Publish(ctx context.Context, room, id string, entry *busv1.LogEntry) (Ack, error) {
+	type result struct {
+		ack Ack
+		err error
+	}
+	done := make(chan result, 1)
+	b.PublishAsync(room, id, entry, func(ack Ack, err error) { done <- result{ack, err} })
+	select {
+	case r := <-done:
+		return r.ack, r.err
+	case <-ctx.Done():
+		return Ack{}, errs.Missing("the log", ctx.Err())
+	}
+}
+
+// PublishAsync is Publish for callers that do not wait: done is called once,
+// by a goroutine of the bus that must not be held up. Entries of one room
+// reach the log in the order of these calls, unless a failure of NATS in
+// between made some of them be sent again.
+func (b *Bus) PublishAsync(room, id string, entry *busv1.LogEntry, done func(Ack, error)) {
+	payload, err := proto.Marshal(entry)
+	if err != nil {
+		done(Ack{}, fmt.Errorf("encoding a message: %w", err))
+		return
+	}
+	if id == "" {
+		id = ids.New("")
+	}
+	b.publisher.publish(shardOf(room, b.deployment.Shards), &pending{
+		msg: &nats.Msg{
+			Subject: b.logSubject(room),
+			Header:  nats.Header{headerMsgID: []string{id}},
+			Data:    payload,
+		},
+		done: done,
+	})
+}
+
+// publisher sends the messages of every room to the log without waiting for
+// each one's acknowledgement.
+//
+// Each shard has a lane: the publishes on their way in the order in which they
+// were made. When one fails in a way that will pass (no responders while a
+// leader is elected, no answer, a cut connection), the lane stops taking the
+// straight way: it waits a little and then sends everything unacknowledged
+// again, in order and under the same ids, so that what had been stored after
+// all is recognised. New publishes queue up behind.
+type publisher struct {
+	b     *Bus
+	inbox string // one prefix for all acknowledgements
+	sub   *nats.Subscription
+	lanes []lane
+
+	inFlight               atomic.Int64
+	acked, retried, failed atomic.Int64
+
+	ctx    context.Context // ends with the publisher
+	cancel context.CancelFunc
+	wg     sync.WaitGroup
+}
+
+type lane struct {
+	mu      sync.Mutex
+	order   []*pending // unacknowledged, oldest first; holds done ones until they come first
+	byToken map[uint64]*pending
+	next    uint64
+	// broken since then; zero while all is well.
+	broken time.Time
+}
+
+type pending struct {
+	msg      *nats.Msg
+	done     func(Ack, error)
+	token    uint64
+	deadline time.Time
+	sent     time.Time
+	attempts int
+	finished bool
+	last     error
+}
+
+const (
+	// ackTimeout is how long a sent publish may stay without an answer before
+	// it is sent again. A healthy log answers within milliseconds.
+	ackTimeout = 1500 * time.Millisecond
+	// resendPause is between finding a lane broken and sending again; an
+	// election takes some hundred milliseconds.
+	resendPause = 100 * time.Millisecond
+)
+
+func newPublisher(b *Bus) (*publisher, error) {
+	p := &publisher{b: b, inbox: b.nc.NewInbox() + ".", lanes: make([]lane, b.deployment.Shards)}
+	for i := range p.lanes {
+		p.lanes[i].byToken = make(map[uint64]*pending)
+	}
+	p.ctx, p.cancel = context.WithCancel(context.Background())
+	var err error
+	if p.sub, err = b.nc.Subscribe(p.inbox+"*.*", p.answered); err != nil {
+		return nil, fmt.Errorf("subscribing to acknowledgements: %w", err)
+	}
+	// Every publish on its way is at most one message here; the bound on those
+	// is ours, so nats.go needs none.
+	if err := p.sub.SetPendingLimits(-1, -1); err != nil {
+		return nil, fmt.Errorf("subscribing to acknowledgements: %w", err)
+	}
+	p.wg.Go(p.watch)
+	return p, nil
+}
+
+func (p *publisher) publish(shard int, q *pending) {
+	if p.inFlight.Add(1) > int64(p.b.opts.MaxInFlight) {
+		p.inFlight.Add(-1)
+		p.failed.Add(1)
+		q.done(Ack{}, errs.Missing("the log", errors.New("too many publishes are waiting for it")))
+		return
+	}
+	l := &p.lanes[shard]
+	l.mu.Lock()
+	if p.ctx.Err() != nil {
+		l.mu.Unlock()
+		p.inFlight.Add(-1)
+		q.done(Ack{}, errs.Missing("the log", errors.New("this process is stopping")))
+		return
+	}
+	q.token = l.next
+	l.next++
+	q.deadline = time.Now().Add(p.b.opts.PublishTimeout)
+	q.msg.Reply = p.inbox + strconv.Itoa(shard) + "." + strconv.FormatUint(q.token, 36)
+	l.order = append(l.order, q)
+	l.byToken[q.token] = q
+	if l.broken.IsZero() {
+		p.send(l, q)
+	}
+	l.mu.Unlock()
+}
+
+// send puts one message on the wire; l.mu is held, which keeps the order.
+func (p *publisher) send(l *lane, q *pending) {
+	q.attempts++
+	q.sent = time.Now()
+	if err := p.b.nc.PublishMsg(q.msg); err != nil {
+		q.last = err
+		l.fail()
+	}
+}
+
+// fail takes the lane off the straight way; l.mu is held.
+func (l *lane) fail() {
+	if l.broken.IsZero() {
+		l.broken = time.Now()
+	}
+}
+
+// answered takes an acknowledgement in.
+func (p *publisher) answered(msg *nats.Msg) {
+	shard, token, ok := p.parseReply(msg.Subject)
+	if !ok {
+		return
+	}
+	l := &p.lanes[shard]
+	l.mu.Lock()
+	q := l.byToken[token]
+	if q == nil { // given up, or answered twice
+		l.mu.Unlock()
+		return
+	}
+	ack, err, passing := parseAck(msg)
+	if passing {
+		q.last = err
+		l.fail()
+		l.mu.Unlock()
+		return
+	}
+	p.finish(l, q)
+	l.mu.Unlock()
+	if err != nil {
+		p.failed.Add(1)
+	} else {
+		p.acked.Add(1)
+	}
+	q.done(ack, err)
+}
+
+// finish takes a publish out of its lane; l.mu is held.
+func (p *publisher) finish(l *lane, q *pending) {
+	q.finished = true
+	delete(l.byToken, q.token)
+	n := 0
+	for n < len(l.order) && l.order[n].finished {
+		l.order[n] = nil
+		n++
+	}
+	l.order = l.order[n:]
+	if len(l.order) == 0 {
+		l.order = nil // lets the array go that a burst has grown
+		l.broken = time.Time{}
+	}
+	p.inFlight.Add(-1)
+}
+
+func (p *publisher) parseReply(subject string) (shard int, token uint64, ok bool) {
+	rest, found := strings.CutPrefix(subject, p.inbox)
+	s, t, found2 := strings.Cut(rest, ".")
+	if !found || !found2 {
+		return 0, 0, false
+	}
+	shard, err := strconv.Atoi(s)
+	if err != nil || shard < 0 || shard >= len(p.lanes) {
+		return 0, 0, false
+	}
+	token, err = strconv.ParseUint(t, 36, 64)
+	return shard, token, err == nil
+}
+
+// parseAck reads a publish acknowledgement. passing errors go away by
+// themselves, and the publish is sent again.
+func parseAck(msg *nats.Msg) (ack Ack, err error, passing bool) {
+	if len(msg.Data) == 0 {
+		// A status without a body: 503, nobody listens on the subject, because
+		// the leader is being elected or the stream has not been made yet.
+		return Ack{}, fmt.Errorf("the log answered status %q", msg.Header.Get("Status")), true
+	}
+	var answer struct {
+		Seq       uint64 `json:"seq"`
+		Duplicate bool   `json:"duplicate"`
+		Error     *struct {
+			Code        int    `json:"code"`
+			ErrCode     int    `json:"err_code"`
+			Description string `json:"description"`
+		} `json:"error"`
+	}
+	if err := json.Unmarshal(msg.Data, &answer); err != nil {
+		return Ack{}, fmt.Errorf("decoding an acknowledgement: %w", err), false
+	}
+	if e := answer.Error; e != nil {
+		err := fmt.Errorf("the log answered %d: %s", e.ErrCode, e.Description)
+		// 10158: a message of this id is being stored right now. 5xx: no
+		// leader, no quorum, no room on the disk.
+		if e.ErrCode == 10158 || e.Code >= 500 {
+			return Ack{}, err, true
+		}
+		return Ack{}, err, false
+	}
+	return Ack{Seq: answer.Seq, Duplicate: answer.Duplicate}, nil, false
+}
+
+// watch looks after what does not go the straight way: answers that do not
+// come, lanes that are to be sent again, publishes whose time is over.
+func (p *publisher) watch() {
+	tick := time.NewTicker(resendPause / 2)
+	defer tick.Stop()
+	for {
+		select {
+		case <-p.ctx.Done():
+			return
+		case now := <-tick.C:
+			for i := range p.lanes {
+				p.tend(&p.lanes[i], now)
+			}
+		}
+	}
+}
+
+func (p *publisher) tend(l *lane, now time.Time) {
+	var over []*pending
+	l.mu.Lock()
+	if len(l.order) == 0 {
+		l.mu.Unlock()
+		return
+	}
+	for _, q := range l.order {
+		if !q.finished && now.After(q.deadline) {
+			over = append(over, q)
+		} else if !q.finished && q.attempts > 0 && now.Sub(q.sent) > ackTimeout && l.broken.IsZero() {
+			q.last = errors.New("no answer")
+			l.fail()
+		}
+	}
+	for _, q := range over {
+		p.finish(l, q)
+	}
+	if !l.broken.IsZero() && now.Sub(l.broken) >= resendPause && p.b.Connected() {
+		l.broken = time.Time{}
+		for _, q := range l.order {
+			if q.finished {
+				continue
+			}
+			if q.attempts > 0 {
+				p.retried.Add(1)
+			}
+			p.send(l, q)
+			if !l.broken.IsZero() {
+				break // the connection is gone again
+			}
+		}
+	}
+	l.mu.Unlock()
+	for _, q := range over {
+		p.failed.Add(1)
+		q.done(Ack{}, errs.Missing("the log", q.last))
+	}
+}
+
+// drained waits until nothing is in flight.
+func (p *publisher) drained(ctx context.Context) error {
+	tick := time.NewTicker(5 * time.Millisecond)
+	defer tick.Stop()
+	for p.inFlight.Load() > 0 {
+		select {
+		case <-ctx.Done():
+			return fmt.Errorf("waiting for %d acknowledgements: %w", p.inFlight.Load(), ctx.Err())
+		case <-tick.C:
+		}
+	}
+	return nil
+}
+
+// close fails all that is still in flight.
+func (p *publisher) close() {
+	p.cancel()
+	p.wg.Wait()
+	_ = p.sub.Unsubscribe() // fails only when the connection is closed
+	for i := range p.lanes {
+		l := &p.lanes[i]
+		l.mu.Lock()
+		rest := l.order
+		l.order, l.byToken = nil, make(map[uint64]*pending)
+		l.mu.Unlock()
+		for _, q := range rest {
+			if !q.finished {
+				p.inFlight.Add(-1)
+				q.done(Ack{}, errs.Missing("the log", errors.New("this process is stopping")))
+			}
+		}
+	}
+}

@@ -1,0 +1,223 @@
+package bus
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"strconv"
+	"time"
+
+	"github.com/nats-io/nats.go"
+
+	"github.com/parley-im/parley/pkg/errs"
+)
+
+// Page is a part of a room's log, oldest entry first.
+type Page struct {
+	Entries []Stored
+	// More says whether the log holds more in the direction of the reading.
+	More bool
+}
+
+// MaxPage is the most entries one read gives.
+const MaxPage = 1000
+
+// ReadAfter reads the oldest entries with a seq greater than after, at most
+// limit (1 to MaxPage) of them. An entry up to reach that is known to have
+// been stored is waited for when the replica that answers has not got it yet;
+// 0 expects nothing. Errors: unavailable.
+func (b *Bus) ReadAfter(ctx context.Context, room string, after uint64, limit int, reach uint64) (Page, error) {
+	ctx, cancel := withTimeout(ctx)
+	defer cancel()
+	var page Page
+	for pause := time.Millisecond; ; pause = min(2*pause, 100*time.Millisecond) {
+		for {
+			entries, last, pending, err := b.batch(ctx, room, after+1, limit-len(page.Entries))
+			if err != nil {
+				return Page{}, errs.Missing("the log", fmt.Errorf("reading %s after %d: %w", room, after, err))
+			}
+			page.Entries = append(page.Entries, entries...)
+			page.More = pending > 0
+			after = max(after, last)
+			// The server ends a batch early when it has many bytes.
+			if !page.More || len(page.Entries) >= limit || last == 0 {
+				break
+			}
+		}
+		if len(page.Entries) >= limit || after >= reach {
+			return page, nil
+		}
+		// What was known to be stored may have been erased since: the leader
+		// knows.
+		if tail, err := b.Tail(ctx, room); err == nil && after >= tail {
+			return page, nil
+		}
+		select {
+		case <-ctx.Done():
+			return Page{}, errs.Missing("the log", fmt.Errorf("reading %s: no replica has reached %d: %w", room, reach, ctx.Err()))
+		case <-time.After(pause):
+		}
+	}
+}
+
+// ReadNewest reads the newest entries with a seq smaller than before (0: the
+// newest of all), at most limit (1 to MaxPage) of them. reach is as in
+// ReadAfter. Errors: unavailable.
+//
+// JetStream reads only forward from a sequence, and the sequences of one room
+// lie scattered among those of its shard. So the start is searched: the server
+// tells with each message how many of the room follow it, and a few probes
+// between the oldest and the newest find a place with a little more than limit
+// ahead.
+func (b *Bus) ReadNewest(ctx context.Context, room string, before uint64, limit int, reach uint64) (Page, error) {
+	ctx, cancel := withTimeout(ctx)
+	defer cancel()
+	page, err := b.readNewest(ctx, room, before, limit, reach)
+	if err != nil {
+		return Page{}, errs.Missing("the log", fmt.Errorf("reading the newest of %s before %d: %w", room, before, err))
+	}
+	return page, nil
+}
+
+func (b *Bus) readNewest(ctx context.Context, room string, before uint64, limit int, reach uint64) (Page, error) {
+	first, total, err := b.probe(ctx, room, 0)
+	if err != nil || total == 0 {
+		return Page{}, err
+	}
+	tail, err := b.Tail(ctx, room)
+	if err != nil {
+		return Page{}, err
+	}
+	end := tail + 1 // exclusive
+	var beyond uint64
+	if before != 0 && before < end {
+		end = before
+		if _, beyond, err = b.probe(ctx, room, before); err != nil {
+			return Page{}, err
+		}
+	}
+	if first >= end {
+		return Page{}, nil
+	}
+	// Where may the page begin? low has enough entries ahead of it, high too
+	// few; each probe guesses as if the room's entries were spread evenly.
+	slack := uint64(limit) + 32
+	want := beyond + uint64(limit)
+	low, lowAhead := first, total
+	high, highAhead := end, beyond
+	for range 16 {
+		if lowAhead <= want+slack || high-low < 2 || lowAhead <= highAhead {
+			break
+		}
+		share := float64(lowAhead-want-slack/2) / float64(lowAhead-highAhead)
+		guess := min(max(low+uint64(share*float64(high-low)), low+1), high-1)
+		seq, ahead, err := b.probe(ctx, room, guess)
+		if err != nil {
+			return Page{}, err
+		}
+		if ahead >= want {
+			low, lowAhead = seq, ahead
+		} else {
+			high, highAhead = guess, ahead
+		}
+	}
+	var entries []Stored
+	for after := low - 1; ; {
+		page, err := b.ReadAfter(ctx, room, after, MaxPage, min(reach, end-1))
+		if err != nil {
+			return Page{}, err
+		}
+		for _, s := range page.Entries {
+			after = s.Seq
+			if s.Seq < end {
+				entries = append(entries, s)
+			}
+		}
+		if !page.More || after >= end-1 {
+			break
+		}
+	}
+	if len(entries) > limit {
+		entries = entries[len(entries)-limit:]
+	}
+	return Page{Entries: entries, More: len(entries) > 0 && entries[0].Seq > first}, nil
+}
+
+// First gives the seq of the oldest entry that the log still holds of a room,
+// 0 if it has none. Errors: unavailable.
+func (b *Bus) First(ctx context.Context, room string) (uint64, error) {
+	ctx, cancel := withTimeout(ctx)
+	defer cancel()
+	seq, _, err := b.probe(ctx, room, 0)
+	if err != nil {
+		return 0, errs.Missing("the log", fmt.Errorf("reading the oldest of %s: %w", room, err))
+	}
+	return seq, nil
+}
+
+// probe finds the room's first entry at or after seq and tells how many there
+// are from it on, itself included.
+func (b *Bus) probe(ctx context.Context, room string, seq uint64) (found, ahead uint64, err error) {
+	_, last, pending, err := b.batch(ctx, room, seq, 1)
+	if err != nil || last == 0 {
+		return 0, 0, err
+	}
+	return last, pending + 1, nil
+}
+
+// batchRequest is a direct read of several messages (NATS ADR-31).
+type batchRequest struct {
+	Seq      uint64 `json:"seq,omitempty"`
+	Next     string `json:"next_by_subj"`
+	Batch    int    `json:"batch"`
+	MaxBytes int    `json:"max_bytes,omitempty"`
+}
+
+// maxBatchBytes bounds what one read puts into this process's queue at once.
+const maxBatchBytes = 4 << 20
+
+// batch reads entries from seq on. last is the seq it has come to, 0 where
+// there is nothing, and pending how many of the room follow.
+func (b *Bus) batch(ctx context.Context, room string, seq uint64, limit int) (entries []Stored, last, pending uint64, err error) {
+	request, err := json.Marshal(batchRequest{Seq: max(seq, 1), Next: b.logSubject(room), Batch: limit, MaxBytes: maxBatchBytes})
+	if err != nil {
+		return nil, 0, 0, err
+	}
+	inbox := b.nc.NewInbox()
+	sub, err := b.nc.SubscribeSync(inbox)
+	if err != nil {
+		return nil, 0, 0, err
+	}
+	defer sub.Unsubscribe() //nolint:errcheck // fails only when the connection is closed
+	if err := b.nc.PublishRequest("$JS.API.DIRECT.GET."+b.streamOf(room), inbox, request); err != nil {
+		return nil, 0, 0, err
+	}
+	for {
+		msg, err := sub.NextMsgWithContext(ctx)
+		if err != nil {
+			return nil, 0, 0, err
+		}
+		switch status := msg.Header.Get("Status"); status {
+		case "": // an entry
+			s, err := decodeStored(msg, msg.Header.Get("Nats-Subject"))
+			if err != nil {
+				return nil, 0, 0, err
+			}
+			last = s.Seq
+			s.Prev = 0 // relative to the batch, never to the room's log
+			if s.Entry != nil {
+				entries = append(entries, s)
+			}
+		case "204": // the end
+			pending, err = strconv.ParseUint(msg.Header.Get(headerNumPending), 10, 64)
+			return entries, last, pending, err
+		case "404": // nothing there
+			return entries, last, 0, nil
+		case "503":
+			return nil, 0, 0, nats.ErrNoResponders
+		default:
+			return nil, 0, 0, errors.New("the log answered " + status + " " + msg.Header.Get("Description"))
+		}
+	}
+}

@@ -1,0 +1,122 @@
+package frame
+
+import wirev1 "github.com/parley-im/parley/proto/wire/v1"
+
+// The frames that are sent all the time are written without reflection.
+
+// directEvent writes the frame and reports true, if there is a direct path.
+func (e *encoder) directEvent(f *wirev1.ServerFrame) bool {
+	switch ev := f.GetEvent().(type) {
+	case *wirev1.ServerFrame_ChatMessage:
+		e.head(`{"type":"chat-message"`, f.Id)
+		e.message(ev.ChatMessage)
+	case *wirev1.ServerFrame_RoomMessage:
+		e.head(`{"type":"room-message"`, f.Id)
+		e.message(ev.RoomMessage)
+	case *wirev1.ServerFrame_Ack:
+		e.head(`{"type":"ack"`, f.Id)
+		e.ack(ev.Ack)
+	case *wirev1.ServerFrame_Chat:
+		e.head(`{"type":"chat"`, f.Id)
+		e.chat(ev.Chat)
+	case *wirev1.ServerFrame_Signal:
+		e.head(`{"type":"signal"`, f.Id)
+		e.signal(ev.Signal)
+	default:
+		return false
+	}
+	e.b = append(e.b, '}')
+	return true
+}
+
+// directRequest is directEvent for what clients send.
+func (e *encoder) directRequest(f *wirev1.ClientFrame) bool {
+	switch r := f.GetRequest().(type) {
+	case *wirev1.ClientFrame_ChatMessage:
+		e.head(`{"type":"chat-message"`, f.Id)
+		e.sendMessage(r.ChatMessage)
+	case *wirev1.ClientFrame_RoomMessage:
+		e.head(`{"type":"room-message"`, f.Id)
+		e.sendMessage(r.RoomMessage)
+	default:
+		return false
+	}
+	e.b = append(e.b, '}')
+	return true
+}
+
+func (e *encoder) message(m *wirev1.Message) {
+	e.at(`,"roomId":`).text(m.GetRoomId())
+	e.at(`,"seq":`).integer(m.GetSeq())
+	if m == nil {
+		return
+	}
+	if m.Prev != nil {
+		e.at(`,"prev":`).integer(*m.Prev)
+	}
+	e.user(m.User)
+	if m.Content != nil {
+		e.at(`,"content":`).text(*m.Content)
+	}
+	if m.Data != nil {
+		e.at(`,"data":`).data(m.Data)
+	}
+	if m.Timestamp != nil {
+		e.at(`,"timestamp":`).time(m.Timestamp)
+	}
+}
+
+func (e *encoder) user(u *wirev1.User) {
+	if u == nil {
+		return
+	}
+	e.b = append(e.b, `,"user":{`...)
+	e.at(`,"id":`).text(u.Id)
+	e.at(`,"username":`).text(u.Username)
+	e.b = append(e.b, '}')
+}
+
+func (e *encoder) ack(m *wirev1.Ack) {
+	e.at(`,"roomId":`).text(m.GetRoomId())
+	if m != nil && m.Seq != nil {
+		e.at(`,"seq":`).integer(*m.Seq)
+	}
+	if t := m.GetTimestamp(); t != nil {
+		e.at(`,"timestamp":`).time(t)
+	}
+	e.at(`,"duplicate":`).boolean(m.GetDuplicate())
+	if m != nil && m.Durability != nil {
+		e.at(`,"durability":`).text(*m.Durability)
+	}
+}
+
+func (e *encoder) chat(m *wirev1.Chat) {
+	e.at(`,"user":`).text(m.GetUser())
+	e.at(`,"message":`).text(m.GetMessage())
+	e.at(`,"seq":`).integer(m.GetSeq())
+	if t := m.GetTimestamp(); t != nil {
+		e.at(`,"timestamp":`).time(t)
+	}
+	if m != nil && m.Prev != nil {
+		e.at(`,"prev":`).integer(*m.Prev)
+	}
+}
+
+func (e *encoder) signal(m *wirev1.Signal) {
+	e.at(`,"roomId":`).text(m.GetRoomId())
+	e.at(`,"event":`).text(m.GetEvent())
+	if m.GetData() != nil {
+		e.at(`,"data":`).data(m.Data)
+	}
+	e.user(m.GetUser())
+}
+
+func (e *encoder) sendMessage(m *wirev1.SendMessage) {
+	e.at(`,"roomId":`).text(m.GetRoomId())
+	if m != nil && m.Content != nil {
+		e.at(`,"content":`).text(*m.Content)
+	}
+	if m.GetData() != nil {
+		e.at(`,"data":`).data(m.Data)
+	}
+}

@@ -1,0 +1,60 @@
+package program
+
+import (
+	"errors"
+
+	"github.com/parley-im/parley/pkg/bus"
+	"github.com/parley-im/parley/pkg/config"
+)
+
+// natsSettings are the settings of the connection to NATS and of the
+// deployment on it.
+type natsSettings struct {
+	bus.Options
+	password config.Secret
+}
+
+func (n *natsSettings) register(s *config.Set) {
+	s.Section("NATS")
+	s.String(&n.URL, "nats-url", "addresses of the NATS cluster, separated by commas, like nats://127.0.0.1:4222")
+	s.String(&n.User, "nats-user", "user to sign in to NATS with")
+	s.Secret(&n.password, "nats-password", "its password")
+	s.String(&n.CredentialsFile, "nats-credentials", "file with a JWT and an nkey, in place of user and password")
+	s.String(&n.NKeyFile, "nats-nkey", "file with an nkey seed, in place of user and password")
+	s.String(&n.TLSCAFile, "nats-ca", "file with the authorities that NATS's certificate is checked against")
+	s.String(&n.TLSCertFile, "nats-cert", "file with a client certificate for NATS")
+	s.String(&n.TLSKeyFile, "nats-key", "file with its key")
+	n.Replicas = 1
+	s.Int(&n.Replicas, "replicas", "how many NATS nodes keep each record and message, 1 to 5; 3 in a cluster")
+	s.Int(&n.Shards, "shards", "streams the log is spread over; 0 is what the deployment has, and 16 for a new one")
+	s.Validate(func() error {
+		if n.Replicas < 1 || n.Replicas > 5 {
+			return errors.New("replicas: not between 1 and 5")
+		}
+		if n.Shards < 0 || n.Shards > 1024 {
+			return errors.New("shards: not between 0 and 1024")
+		}
+		return nil
+	})
+}
+
+func (n *natsSettings) required() error {
+	if n.URL == "" {
+		return errors.New("nats-url is missing: set --nats-url or PARLEY_NATS_URL to the address of a NATS server with JetStream, like nats://127.0.0.1:4222")
+	}
+	return nil
+}
+
+func (n *natsSettings) options(name string, env *Env) bus.Options {
+	o := n.Options
+	o.Name = "parley-" + name
+	o.Password = n.password.Reveal()
+	o.NewShards = clusterShards
+	o.Logger = env.Logger
+	o.Meter = env.Metrics.Meter("parley/bus")
+	return o
+}
+
+// clusterShards is what a new deployment on NATS servers of its own gets; one
+// process with NATS inside gets 1.
+const clusterShards = 16

@@ -1,0 +1,162 @@
+package program
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"os"
+	"sync/atomic"
+	"time"
+
+	"github.com/parley-im/parley/pkg/bus"
+	"github.com/parley-im/parley/pkg/config"
+	"github.com/parley-im/parley/pkg/obs"
+	"github.com/parley-im/parley/pkg/rpc"
+	"github.com/parley-im/parley/pkg/run"
+)
+
+// Program is one program: its settings, and what they make.
+type Program struct {
+	Set  *config.Set
+	name string
+
+	logLevel, logFormat string
+	adminAddr           string
+	pprof               bool
+	grace               time.Duration
+	nats                natsSettings
+}
+
+// New makes a program with the settings that all of them have.
+func New(name, about string) *Program {
+	p := &Program{
+		Set: config.New(name, about), name: name,
+		logLevel: "info", logFormat: "auto", adminAddr: ":9090", grace: run.DefaultGrace,
+	}
+	p.Set.Section("Operation")
+	p.Set.String(&p.logLevel, "log-level", "what to log").OneOf("debug", "info", "warn", "error")
+	p.Set.String(&p.logFormat, "log-format", "auto is text on a terminal and JSON elsewhere").OneOf("auto", "json", "text")
+	p.Set.String(&p.adminAddr, "admin-addr", "where health, readiness and metrics are served; empty for nowhere")
+	p.Set.Bool(&p.pprof, "pprof", "serve profiles on the admin port; they show memory")
+	p.Set.Duration(&p.grace, "grace", "how long stopping may take in all")
+	return p
+}
+
+// Env is what a program's parts are made with.
+type Env struct {
+	Bus     *bus.Bus
+	Logger  *slog.Logger
+	Metrics *obs.Metrics
+	Admin   *obs.Admin
+	program *Program
+}
+
+// load reads the settings and makes what every program has; a nil Env without
+// an error has nothing left to do.
+func (p *Program) load(args []string) (*Env, error) {
+	p.Set.AlsoKnown(allNames()...)
+	action, err := p.Set.Load(args, os.Environ(), os.Stdout)
+	if err != nil || action == config.Stop {
+		return nil, err
+	}
+	env := &Env{program: p}
+	if env.Logger, err = obs.NewLogger(os.Stderr, p.logLevel, p.logFormat); err != nil {
+		return nil, err
+	}
+	env.Logger = env.Logger.With("program", p.name)
+	if env.Metrics, err = obs.NewMetrics(p.name); err != nil {
+		return nil, err
+	}
+	return env, nil
+}
+
+// Part is a service made ready to run.
+type Part struct {
+	Name  string
+	Run   func(context.Context) error
+	Ready func(context.Context) error
+	// Health replaces the admin port's own report; nil keeps it.
+	Health func(context.Context) (any, int)
+	// grpc is what it serves over gRPC, nil for nothing.
+	grpc *grpcPart
+}
+
+// Run runs a program of one service: the admin port from the beginning, the
+// connection to NATS as soon as it can be had, then what build makes of it.
+func (p *Program) Run(ctx context.Context, args []string, build func(*Env) (*Part, error)) error {
+	p.nats.register(p.Set)
+	env, err := p.load(args)
+	if env == nil {
+		return err
+	}
+	if err := p.nats.required(); err != nil {
+		return err
+	}
+	var part atomic.Pointer[Part]
+	health := func(ctx context.Context) (any, int) {
+		if made := part.Load(); made != nil && made.Health != nil {
+			return made.Health(ctx)
+		}
+		return env.Admin.Report(ctx)
+	}
+	ready := func(ctx context.Context) error {
+		if made := part.Load(); made != nil {
+			return made.Ready(ctx)
+		}
+		return errors.New("waiting for NATS")
+	}
+	env.Admin, err = obs.NewAdmin(obs.AdminOptions{
+		Addr: p.adminAddr, Logger: env.Logger, Metrics: env.Metrics, Pprof: p.pprof, Health: health,
+		Ready: []obs.Check{{Name: p.name, Check: ready}},
+	})
+	if err != nil {
+		return err
+	}
+	parts := run.Parts{Grace: p.grace, Logger: env.Logger}
+	parts.Add("admin", env.Admin.Run)
+	parts.Add(p.name, func(ctx context.Context) error {
+		options := p.nats.options(p.name, env)
+		if env.Bus, err = bus.Connect(ctx, options); err != nil {
+			return err
+		}
+		defer env.Bus.Close()
+		made, err := build(env)
+		if err != nil {
+			return err
+		}
+		part.Store(made)
+		context.AfterFunc(ctx, env.Admin.SetDraining)
+		return made.run(ctx, env)
+	})
+	return parts.Run(ctx)
+}
+
+// run runs a part's service and, where it has one, its gRPC server.
+func (part *Part) run(ctx context.Context, env *Env) error {
+	if part.grpc == nil {
+		return part.Run(ctx)
+	}
+	listener, err := net.Listen("tcp", part.grpc.addr)
+	if err != nil {
+		return fmt.Errorf("grpc-addr: listening: %w", err)
+	}
+	server := env.server(part.Name, part)
+	env.Logger.Info("serving gRPC", "addr", listener.Addr().String())
+	// The server ends first: what it answers needs the service.
+	parts := run.Parts{Grace: env.program.grace, Logger: env.Logger}
+	parts.Add(part.Name, part.Run)
+	parts.Add("grpc", func(ctx context.Context) error { return server.Run(ctx, listener) })
+	return parts.Run(ctx)
+}
+
+// server makes a gRPC server of some parts.
+func (env *Env) server(name string, parts ...*Part) *rpc.Server {
+	server := rpc.NewServer(rpc.ServerOptions{Name: name, Logger: env.Logger, Meter: env.Metrics.Meter("parley/rpc")})
+	for _, part := range parts {
+		part.grpc.register(server.Registrar())
+		server.Health(part.grpc.service, part.Ready)
+	}
+	return server
+}

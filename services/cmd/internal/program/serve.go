@@ -1,0 +1,199 @@
+package program
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"os"
+	"path/filepath"
+	"sync/atomic"
+	"time"
+
+	"github.com/parley-im/parley/pkg/bus"
+	"github.com/parley-im/parley/pkg/bus/embedded"
+	"github.com/parley-im/parley/pkg/config"
+	"github.com/parley-im/parley/pkg/obs"
+	"github.com/parley-im/parley/pkg/rpc"
+	"github.com/parley-im/parley/pkg/run"
+)
+
+// ServeSettings are the settings of parley serve: those of all services, and
+// where its own NATS keeps its data.
+type ServeSettings struct {
+	dataDir  string
+	sync     time.Duration
+	nats     natsSettings
+	auth     AuthSettings
+	registry RegistrySettings
+	history  HistorySettings
+	presence PresenceSettings
+	gateway  GatewaySettings
+	services addresses // where gRPC is served on TCP too
+}
+
+func (v *ServeSettings) register(s *config.Set) {
+	s.Section("Data")
+	v.dataDir = "data"
+	s.String(&v.dataDir, "data-dir", "where everything is kept; made if it is not there")
+	s.Duration(&v.sync, "sync", "how often stored messages are forced to disk; 0 is every 2m, negative is each one before its ack")
+	v.gateway.register(s)
+	v.history.register(s)
+	v.registry.register(s)
+	v.auth.AutoRegister = true
+	v.auth.settings(s)
+	v.nats.register(s)
+	s.Section("gRPC")
+	for _, service := range []struct {
+		name string
+		addr *string
+	}{
+		{"auth", &v.services.auth}, {"registry", &v.services.registry},
+		{"history", &v.services.history}, {"presence", &v.services.presence},
+	} {
+		s.String(service.addr, service.name+"-addr", "serve "+service.name+"'s API here too, for other back ends")
+	}
+}
+
+// Serve runs all services in this process, with a NATS server of its own
+// unless nats-url names another.
+func (p *Program) Serve(ctx context.Context, args []string) error {
+	v := new(ServeSettings)
+	v.register(p.Set)
+	env, err := p.load(args)
+	if env == nil {
+		return err
+	}
+	v.auth.secret = v.gateway.secret
+	started := time.Now()
+
+	var gatewayPart atomic.Pointer[Part]
+	env.Admin, err = obs.NewAdmin(obs.AdminOptions{
+		Addr: p.adminAddr, Logger: env.Logger, Metrics: env.Metrics, Pprof: p.pprof,
+		Health: func(ctx context.Context) (any, int) {
+			if made := gatewayPart.Load(); made != nil {
+				return made.Health(ctx)
+			}
+			return env.Admin.Report(ctx)
+		},
+	})
+	if err != nil {
+		return err
+	}
+	defer env.Admin.Close() //nolint:errcheck // closed already where it ran
+
+	options := v.nats.options("serve", env)
+	if v.nats.URL == "" {
+		server, err := embedded.Start(embedded.Options{
+			Dir: filepath.Join(v.dataDir, "nats"), Name: "parley", Sync: v.sync, Logger: env.Logger,
+		})
+		if err != nil {
+			return fmt.Errorf("data-dir %s: %w", v.dataDir, err)
+		}
+		// Stops last: everything else needs it.
+		defer server.Shutdown()
+		options.InProcess, options.NewShards = server, 1
+	}
+	if env.Bus, err = bus.Connect(ctx, options); err != nil {
+		return err
+	}
+	defer env.Bus.Close()
+
+	services, err := env.services(v)
+	if err != nil {
+		return err
+	}
+	pipe := rpc.Pipe()
+	listeners, err := v.listeners(pipe)
+	if err != nil {
+		return err
+	}
+	server := env.server("serve", services...)
+	dial := &Dialer{env: env, inProcess: pipe}
+	registry, err := env.Registry(&v.registry, dial)
+	if err != nil {
+		return err
+	}
+	registry.grpc.register(server.Registrar())
+	server.Health(registry.grpc.service, registry.Ready)
+	services = append(services, registry)
+
+	dial = &Dialer{env: env, inProcess: pipe}
+	gateway, err := env.Gateway(&v.gateway, dial)
+	if err != nil {
+		return err
+	}
+	gatewayPart.Store(gateway)
+
+	parts := run.Parts{Grace: p.grace, Logger: env.Logger}
+	parts.Add("admin", env.Admin.Run)
+	for _, part := range append(services, gateway) {
+		if err := env.Admin.AddCheck(obs.Check{Name: part.Name, Check: part.Ready}); err != nil {
+			return err
+		}
+	}
+	for _, part := range services {
+		parts.Add(part.Name, part.Run)
+	}
+	parts.Add("grpc", func(ctx context.Context) error { return server.Run(ctx, listeners...) })
+	parts.Add("gateway", gateway.Run)
+	parts.Add("greeting", func(ctx context.Context) error {
+		env.greet(ctx, append(services, gateway), v, started)
+		<-ctx.Done()
+		env.Admin.SetDraining()
+		return nil
+	})
+	return parts.Run(ctx)
+}
+
+// services makes those that need no other.
+func (env *Env) services(v *ServeSettings) ([]*Part, error) {
+	// All gateways there are start with this process, so presence need not
+	// listen long for others, unless NATS is shared.
+	if v.nats.URL == "" {
+		v.presence.StartWait = 50 * time.Millisecond
+	}
+	history, err1 := env.History(&v.history)
+	auth, err2 := env.Auth(&v.auth)
+	presence, err3 := env.Presence(&v.presence)
+	return []*Part{history, auth, presence}, errors.Join(err1, err2, err3)
+}
+
+// listeners are where gRPC is served: within the process, and on TCP where an
+// address is set. An address serves all APIs; several may be the same.
+func (v *ServeSettings) listeners(pipe *rpc.InProcess) ([]net.Listener, error) {
+	listeners := []net.Listener{pipe}
+	seen := make(map[string]bool)
+	for _, addr := range []string{v.services.auth, v.services.registry, v.services.history, v.services.presence} {
+		if addr == "" || seen[addr] {
+			continue
+		}
+		seen[addr] = true
+		l, err := net.Listen("tcp", addr)
+		if err != nil {
+			return nil, fmt.Errorf("listening for gRPC: %w", err)
+		}
+		listeners = append(listeners, l)
+	}
+	return listeners, nil
+}
+
+// greet tells when everything is ready, and where.
+func (env *Env) greet(ctx context.Context, parts []*Part, v *ServeSettings, started time.Time) {
+	tick := time.NewTicker(5 * time.Millisecond)
+	defer tick.Stop()
+	for _, part := range parts {
+		for part.Ready(ctx) != nil {
+			select {
+			case <-ctx.Done():
+				return
+			case <-tick.C:
+			}
+		}
+	}
+	_, port, err := net.SplitHostPort(v.gateway.httpAddr)
+	if err == nil {
+		fmt.Fprintf(os.Stdout, "\n  Parley is ready at http://localhost:%s\n\n", port)
+	}
+	env.Logger.Info("ready", "after", time.Since(started).Round(time.Millisecond))
+}

@@ -1,0 +1,161 @@
+package program
+
+import (
+	"errors"
+	"time"
+
+	"github.com/parley-im/parley/pkg/bus"
+	"github.com/parley-im/parley/pkg/config"
+	"github.com/parley-im/parley/pkg/token"
+	"github.com/parley-im/parley/services/auth"
+	"github.com/parley-im/parley/services/gateway"
+	"github.com/parley-im/parley/services/history"
+	"github.com/parley-im/parley/services/registry"
+)
+
+// Where each service serves gRPC when nothing is said.
+const (
+	authPort     = ":9101"
+	registryPort = ":9102"
+	historyPort  = ":9103"
+	presencePort = ":9104"
+)
+
+// addresses says where the services are found.
+type addresses struct{ auth, registry, history, presence string }
+
+const addressHelp = "where %s is found: host:port, several separated by commas, or dns:///host:port"
+
+// grpcAddr registers where a service listens: at grpc-addr, or where the
+// others find it, or at its own port.
+func grpcAddr(s *config.Set, listen, own *string, name, port string) {
+	s.Section("gRPC")
+	s.String(listen, "grpc-addr", "where to serve gRPC; by default at "+name+"-addr, or at "+port)
+	s.String(own, name+"-addr", "where the others find this service; it listens there unless grpc-addr says otherwise")
+	s.Validate(func() error {
+		switch {
+		case *listen != "":
+		case *own != "" && listenable(*own):
+			*listen = *own
+		default:
+			*listen = port
+		}
+		return nil
+	})
+}
+
+// AuthSettings are the settings of auth.
+type AuthSettings struct {
+	auth.Options
+	addr, own string
+	secret    config.Secret
+}
+
+func (a *AuthSettings) register(s *config.Set) {
+	a.settings(s)
+	secretSetting(s, &a.secret)
+}
+
+// settings registers all but the secret, which a gateway in the same process
+// has too.
+func (a *AuthSettings) settings(s *config.Set) {
+	s.Section("Accounts")
+	a.TokenTTL = bus.SessionTTL
+	a.MinPasswordLength = 1
+	s.Duration(&a.TokenTTL, "token-ttl", "how long a token is good, at most 1h")
+	s.Bool(&a.AutoRegister, "auto-register", "the first sign-in of an unknown username registers it")
+	s.Int(&a.MinPasswordLength, "min-password-length", "characters that a new password needs")
+	s.Validate(func() error {
+		if a.TokenTTL <= 0 || a.TokenTTL > bus.SessionTTL {
+			return errors.New("token-ttl: not between 0 and 1h")
+		}
+		if a.MinPasswordLength < 1 {
+			return errors.New("min-password-length: less than 1")
+		}
+		return nil
+	})
+}
+
+func secretSetting(s *config.Set, p *config.Secret) {
+	s.Secret(p, "jwt-secret", "accept HS256 tokens signed with this, beside our own (claims userId or sub, username, roles)")
+}
+
+// RegistrySettings are the settings of the registry.
+type RegistrySettings struct {
+	registry.Options
+	addr, own string
+	services  addresses
+}
+
+func (r *RegistrySettings) register(s *config.Set) {
+	s.Section("Rooms")
+	s.Bool(&r.RefuseCreateByJoin, "no-create-by-join", "joining a room that does not exist is an error")
+	r.EmptyGrace, r.ExpireAfter = time.Minute, 24*time.Hour // PROTOCOL.md, 5.6
+	s.Duration(&r.EmptyGrace, "empty-grace", "how long a room that is not persistent may be empty before it leaves the lists")
+	s.Duration(&r.ExpireAfter, "expire-after", "how long after that it and its log are removed")
+}
+
+// HistorySettings are the settings of history.
+type HistorySettings struct {
+	history.Options
+	addr, own string
+}
+
+func (h *HistorySettings) register(s *config.Set) {
+	s.Section("Log")
+	_ = h.Log.Complete() // the zero value is complete
+	s.Int64(&h.Log.Retention, "retention", "messages kept of each room")
+	s.Duration(&h.Log.MaxAge, "max-age", "how long a message is kept; 0 for ever")
+	s.Duration(&h.Log.Window, "dedup-window", "how long a message's id is remembered, so that sending it again stores it once")
+	s.Validate(h.Log.Complete)
+}
+
+// GatewaySettings are the settings of the gateway.
+type GatewaySettings struct {
+	gateway.Options
+	httpAddr string
+	secret   config.Secret
+	services addresses
+}
+
+func (g *GatewaySettings) register(s *config.Set) {
+	g.Options = gateway.Defaults()
+	g.httpAddr = ":8080"
+	s.Section("Clients")
+	s.String(&g.httpAddr, "http-addr", "where clients connect: sockets, the HTTP API and the demo page")
+	s.Strings(&g.AllowedOrigins, "allowed-origins", "origins from which browsers may connect beside the gateway's own")
+	secretSetting(s, &g.secret)
+	s.Section("Limits")
+	s.Int(&g.MaxConnections, "max-connections", "connections at once")
+	s.Float64(&g.RateLimit, "rate-limit", "requests per second and connection; 0 for no limit")
+	s.Int(&g.RateBurst, "rate-burst", "requests that may come at once")
+	s.Bytes(&g.MaxMessage, "max-message", "largest frame of a client")
+	s.Bytes(&g.MaxContent, "max-content", "largest content of a message")
+	s.Bytes(&g.MaxData, "max-data", "largest data of a message")
+	s.Bytes(&g.QueueBytes, "queue-bytes", "what may wait to be written to one client")
+	s.Int(&g.MaxInFlight, "max-in-flight", "messages of one client that may wait for the log")
+	s.Bytes(&g.MemoryLimit, "memory-limit", "what /health compares the process's memory with; 0 for nothing")
+	s.Section("Connections")
+	s.Duration(&g.Heartbeat, "heartbeat", "how often clients are pinged; who misses two is dropped")
+	s.Duration(&g.AuthTimeout, "auth-timeout", "how long a connection may stay without signing in")
+	s.Duration(&g.CommandTimeout, "command-timeout", "how long a request may wait for a service")
+	s.Duration(&g.Lease, "lease", "how long who lost the connection stays present")
+	s.Bool(&g.NoLobby, "no-lobby", "there is no built-in room")
+	s.Bool(&g.NoDeflate, "no-deflate", "refuse permessage-deflate")
+	s.Section("Shutting down")
+	s.Duration(&g.DrainDelay, "drain-delay", "how long to go on while not ready, so that load balancers notice")
+	s.Duration(&g.DrainTimeout, "drain-timeout", "how long sending clients away may take after that")
+	s.Int(&g.DrainWave, "drain-wave", "how many clients are sent away at a time")
+	s.Duration(&g.DrainInterval, "drain-interval", "the time between two waves")
+	s.Duration(&g.ReconnectSpread, "reconnect-spread", "within which time clients are told to come back")
+	s.Validate(func() error { return g.Validate() })
+}
+
+// warnSecret gives the secret of HS256 tokens, and warns of a weak one.
+func (env *Env) warnSecret(secret config.Secret) []byte {
+	raw := []byte(secret.Reveal())
+	if len(raw) > 0 && token.WeakSecret(raw) {
+		env.Logger.Warn("jwt-secret is shorter than 32 bytes: it can be guessed from any token")
+	}
+	return raw
+}

@@ -1,0 +1,292 @@
+// Package stack starts a whole deployment inside a test: an embedded NATS, the
+// four services, and any number of gateways, each with connections of its own,
+// on loopback ports and without one in between that production would not have.
+package stack
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"net"
+	"net/http"
+	"os"
+	"testing"
+	"time"
+
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/connectivity"
+
+	"github.com/parley-im/parley/pkg/bus"
+	"github.com/parley-im/parley/pkg/bus/embedded"
+	"github.com/parley-im/parley/pkg/limit"
+	"github.com/parley-im/parley/pkg/rpc"
+	authv1 "github.com/parley-im/parley/proto/auth/v1"
+	historyv1 "github.com/parley-im/parley/proto/history/v1"
+	presencev1 "github.com/parley-im/parley/proto/presence/v1"
+	registryv1 "github.com/parley-im/parley/proto/registry/v1"
+	"github.com/parley-im/parley/services/auth"
+	"github.com/parley-im/parley/services/gateway"
+	"github.com/parley-im/parley/services/history"
+	"github.com/parley-im/parley/services/presence"
+	"github.com/parley-im/parley/services/registry"
+	"github.com/parley-im/parley/services/web"
+)
+
+// Options of a deployment; the zero value has one gateway.
+type Options struct {
+	Gateways int
+	// Gateway changes the options of gateways; nil leaves them.
+	Gateway func(*gateway.Options)
+	// Registry changes the registry's; nil leaves them.
+	Registry func(*registry.Options)
+	// Log is what the log keeps.
+	Log bus.LogConfig
+	// Shards of the log; default 4, so that rooms lie in different ones.
+	Shards int
+}
+
+// Stack is a running deployment.
+type Stack struct {
+	// URLs are where the gateways serve clients.
+	URLs []string
+	NATS *embedded.Server
+	Bus  *bus.Bus
+
+	Auth     authv1.AuthClient
+	Registry registryv1.RegistryClient
+	History  historyv1.HistoryClient
+	Presence presencev1.PresenceClient
+
+	Gateways []*gateway.Gateway
+	stops    []context.CancelFunc
+	dones    []chan struct{}
+}
+
+// Logger writes what the services say when PARLEY_TEST_LOG is set to a level.
+func Logger() *slog.Logger {
+	var level slog.Level
+	if level.UnmarshalText([]byte(os.Getenv("PARLEY_TEST_LOG"))) != nil {
+		return slog.New(slog.DiscardHandler)
+	}
+	return slog.New(slog.NewTextHandler(os.Stderr, &slog.HandlerOptions{Level: level}))
+}
+
+// Start starts a deployment that ends with the test.
+func Start(t testing.TB, o Options) *Stack {
+	t.Helper()
+	if o.Gateways == 0 {
+		o.Gateways = 1
+	}
+	if o.Shards == 0 {
+		o.Shards = 4
+	}
+	log := Logger()
+	s := new(Stack)
+	var err error
+	if s.NATS, err = embedded.Start(embedded.Options{Dir: t.TempDir()}); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(s.NATS.Shutdown)
+	connect := func(name string) *bus.Bus {
+		b, err := bus.Connect(context.Background(), bus.Options{InProcess: s.NATS, Name: name, Shards: o.Shards, Logger: log})
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(b.Close)
+		return b
+	}
+	s.Bus = connect("services")
+	var conns []*grpc.ClientConn
+	dial := func(name string, pipe *rpc.InProcess) *grpc.ClientConn {
+		conn, err := rpc.Dial(name, "", rpc.ClientOptions{InProcess: pipe, Logger: log})
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() { conn.Close() })
+		conns = append(conns, conn)
+		return conn
+	}
+
+	pipe := rpc.Pipe()
+	conn := dial("services", pipe)
+	s.Auth, s.Registry = authv1.NewAuthClient(conn), registryv1.NewRegistryClient(conn)
+	s.History, s.Presence = historyv1.NewHistoryClient(conn), presencev1.NewPresenceClient(conn)
+
+	authService, err := auth.New(auth.Options{Bus: s.Bus, Logger: log, AutoRegister: true,
+		PerAddress: limit.Options{Every: time.Microsecond, Burst: 1 << 20}})
+	fatal(t, err)
+	historyService, err := history.New(history.Options{Bus: s.Bus, Logger: log, Log: o.Log})
+	fatal(t, err)
+	presenceService, err := presence.New(presence.Options{Bus: connect("presence"), Logger: log, StartWait: 50 * time.Millisecond})
+	fatal(t, err)
+	registryOptions := registry.Options{Bus: s.Bus, Logger: log, Eraser: eraser{s.History}, Presence: counts{s.Presence}}
+	if o.Registry != nil {
+		o.Registry(&registryOptions)
+	}
+	registryService, err := registry.New(registryOptions)
+	fatal(t, err)
+
+	server := rpc.NewServer(rpc.ServerOptions{Name: "services", Logger: log})
+	var ready []func(context.Context) error
+	for _, service := range []interface {
+		Register(grpc.ServiceRegistrar)
+		Run(context.Context) error
+		Ready(context.Context) error
+	}{authService, historyService, presenceService, registryService} {
+		service.Register(server.Registrar())
+		s.run(t, service.Run)
+		ready = append(ready, service.Ready)
+	}
+	server.Health("", func(ctx context.Context) error {
+		for _, r := range ready {
+			if err := r(ctx); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+	s.run(t, func(ctx context.Context) error { return server.Run(ctx, pipe) })
+
+	for range o.Gateways {
+		listener, err := net.Listen("tcp", "127.0.0.1:0")
+		fatal(t, err)
+		conn := dial("services", pipe)
+		options := gateway.Options{
+			Bus:  connect("gateway"),
+			Auth: authv1.NewAuthClient(conn), Registry: registryv1.NewRegistryClient(conn),
+			History: historyv1.NewHistoryClient(conn), Presence: presencev1.NewPresenceClient(conn),
+			Listener: listener, Web: web.Handler(), Logger: log,
+			DrainTimeout: 10 * time.Second,
+		}
+		if o.Gateway != nil {
+			o.Gateway(&options)
+		}
+		g, err := gateway.New(options)
+		fatal(t, err)
+		s.Gateways = append(s.Gateways, g)
+		s.URLs = append(s.URLs, "http://"+listener.Addr().String())
+		ready = append(ready, g.Ready)
+		stop, done := s.run(t, g.Run)
+		s.stops, s.dones = append(s.stops, stop), append(s.dones, done)
+	}
+	Eventually(t, "the deployment is ready", func() error {
+		for _, r := range ready {
+			if err := r(context.Background()); err != nil {
+				return err
+			}
+		}
+		for _, conn := range conns {
+			if state := conn.GetState(); state != connectivity.Ready {
+				return fmt.Errorf("a gRPC connection is %s", state)
+			}
+		}
+		return nil
+	})
+	return s
+}
+
+// run runs a part until the test ends or stop is called.
+func (s *Stack) run(t testing.TB, f func(context.Context) error) (stop context.CancelFunc, done chan struct{}) {
+	ctx, stop := context.WithCancel(context.Background())
+	done = make(chan struct{})
+	go func() {
+		defer close(done)
+		if err := f(ctx); err != nil {
+			t.Errorf("a part ended: %v", err)
+		}
+	}()
+	t.Cleanup(func() {
+		stop()
+		<-done
+	})
+	return stop, done
+}
+
+// StopGateway asks a gateway to end, as SIGTERM does; the channel is closed when it has.
+func (s *Stack) StopGateway(i int) <-chan struct{} {
+	s.stops[i]()
+	return s.dones[i]
+}
+
+// Token signs a user in over a gateway's HTTP API and gives the token.
+func (s *Stack) Token(t testing.TB, username string) string {
+	t.Helper()
+	return Token(t, s.URLs[0], username)
+}
+
+// Token signs a user in over the HTTP API of a gateway, registering it if it
+// is new, and gives the token.
+func Token(t testing.TB, base, username string) string {
+	t.Helper()
+	status, body := Post(t, base+"/api/auth", map[string]string{"username": username, "password": "correct horse"})
+	token, _ := body["token"].(string)
+	if status != http.StatusOK || token == "" {
+		t.Fatalf("signing %s in: %d %v", username, status, body)
+	}
+	return token
+}
+
+// Post posts JSON and gives the status and the JSON answer.
+func Post(t testing.TB, url string, body any) (int, map[string]any) {
+	t.Helper()
+	raw, err := json.Marshal(body)
+	fatal(t, err)
+	resp, err := http.Post(url, "application/json", bytes.NewReader(raw))
+	fatal(t, err)
+	defer resp.Body.Close()
+	answer, err := io.ReadAll(resp.Body)
+	fatal(t, err)
+	var decoded map[string]any
+	if err := json.Unmarshal(answer, &decoded); err != nil {
+		t.Fatalf("%s answered %d %q", url, resp.StatusCode, answer)
+	}
+	return resp.StatusCode, decoded
+}
+
+// Eventually waits until f gives nil.
+func Eventually(t testing.TB, what string, f func() error) {
+	t.Helper()
+	deadline := time.Now().Add(20 * time.Second)
+	err := errors.New("not tried")
+	for time.Now().Before(deadline) {
+		if err = f(); err == nil {
+			return
+		}
+		time.Sleep(5 * time.Millisecond) // between two looks; the condition ends the wait
+	}
+	t.Fatalf("%s: %v", what, err)
+}
+
+func fatal(t testing.TB, err error) {
+	t.Helper()
+	if err != nil {
+		t.Fatal(err)
+	}
+}
+
+type eraser struct{ client historyv1.HistoryClient }
+
+func (e eraser) Erase(ctx context.Context, room string) error {
+	_, err := e.client.Erase(ctx, &historyv1.EraseRequest{RoomId: room})
+	return err
+}
+
+type counts struct{ client presencev1.PresenceClient }
+
+func (c counts) WatchRooms(ctx context.Context, changed func(registry.RoomCount)) error {
+	stream, err := c.client.Watch(ctx, &presencev1.WatchRequest{Rooms: true})
+	if err != nil {
+		return err
+	}
+	for {
+		step, err := stream.Recv()
+		if err != nil {
+			return err
+		}
+		changed(registry.RoomCount{RoomID: step.GetRoom().GetRoomId(), Count: step.GetRoom().GetCount(), Complete: step.Complete})
+	}
+}

@@ -1,0 +1,196 @@
+package gateway
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net/http"
+	"sync/atomic"
+	"time"
+
+	"github.com/parley-im/parley/pkg/bus"
+	"github.com/parley-im/parley/pkg/frame"
+	"github.com/parley-im/parley/pkg/ids"
+	"github.com/parley-im/parley/pkg/run"
+	authv1 "github.com/parley-im/parley/proto/auth/v1"
+	"github.com/parley-im/parley/services/gateway/internal/announce"
+	"github.com/parley-im/parley/services/gateway/internal/conn"
+	"github.com/parley-im/parley/services/gateway/internal/fanout"
+	"github.com/parley-im/parley/services/gateway/internal/session"
+)
+
+// Gateway is one gateway.
+type Gateway struct {
+	opts      Options
+	log       *slog.Logger
+	id        string
+	listener  *conn.Listener
+	rooms     *fanout.Hub
+	announcer *announce.Announcer
+	sessions  *session.Hub
+	tokens    *tokens
+	window    window
+	started   time.Time
+
+	draining atomic.Bool
+	refusing atomic.Int64 // connections beyond the limit that are being told so
+}
+
+// New makes a gateway of complete options. Run serves.
+func New(o Options) (*Gateway, error) {
+	o.defaults()
+	if o.Bus == nil || o.Auth == nil || o.Registry == nil || o.History == nil || o.Presence == nil {
+		return nil, errors.New("a gateway needs the bus and the four services")
+	}
+	if err := o.Validate(); err != nil {
+		return nil, err
+	}
+	g := &Gateway{opts: o, id: ids.New("g_"), started: time.Now()}
+	g.log = o.Logger.With("gateway", g.id)
+	g.tokens = newTokens(o, g.log, func(r bus.Revocation) { g.sessions.Revoke(r) })
+	g.listener = conn.NewListener(conn.Options{
+		Subprotocols:   []string{frame.JSON.Subprotocol(), frame.Proto.Subprotocol()},
+		Binary:         frame.Proto.Subprotocol(),
+		AllowedOrigins: o.AllowedOrigins,
+		MaxMessage:     o.MaxMessage,
+		QueueBytes:     int(o.QueueBytes),
+		Heartbeat:      o.Heartbeat,
+		NoDeflate:      o.NoDeflate,
+	})
+	var err error
+	if g.rooms, err = fanout.New(fanout.Options{Bus: o.Bus, Logger: g.log, Meter: o.Meter}); err != nil {
+		return nil, err
+	}
+	g.announcer = announce.New(o.Bus, g.id, o.Lease, g.log)
+	g.sessions = session.NewHub(session.Options{
+		Logger: g.log, Listener: g.listener, Rooms: g.rooms, Announcer: g.announcer,
+		Log: o.Bus, Registry: o.Registry, History: o.History, Presence: o.Presence,
+		Authenticate: g.tokens.authenticate, Revoked: g.tokens.revoked,
+		SignResume: g.tokens.signResume, ReadResume: g.tokens.readResume,
+		Lobby: !o.NoLobby, AuthTimeout: o.AuthTimeout, CommandTimeout: o.CommandTimeout,
+		MaxInFlight: o.MaxInFlight, RateLimit: o.RateLimit, RateBurst: o.RateBurst,
+		MaxMessage: o.MaxMessage, MaxContent: int(o.MaxContent), MaxData: int(o.MaxData),
+		Lease: o.Lease, Heartbeat: o.Heartbeat,
+	})
+	if err := g.sessions.Observe(o.Meter); err != nil {
+		g.rooms.Close()
+		return nil, err
+	}
+	return g, nil
+}
+
+// Run serves until ctx ends; then it drains: it is not ready, takes no new
+// connections, sends its clients away, and returns nil when they have gone and
+// all that was acknowledged is delivered.
+func (g *Gateway) Run(ctx context.Context) error {
+	// The parts outlive ctx by the drain.
+	partsCtx, stop := context.WithCancel(context.WithoutCancel(ctx))
+	defer stop()
+	group := run.NewGroup(partsCtx)
+	all, err := g.opts.Bus.SubscribeAll(g.sessions.Broadcast)
+	if err != nil {
+		g.rooms.Close()
+		return fmt.Errorf("gateway: %w", err)
+	}
+	defer all.Stop()
+	server := &http.Server{
+		Handler: g.Handler(),
+		// A client that sends its request a byte at a time is not waited for.
+		ReadHeaderTimeout: 10 * time.Second,
+		IdleTimeout:       60 * time.Second,
+		MaxHeaderBytes:    32 << 10,
+		ErrorLog:          slog.NewLogLogger(g.log.Handler(), slog.LevelDebug),
+	}
+	group.Go("announcer", g.announcer.Run)
+	group.Go("heartbeats", g.listener.Run)
+	group.Go("tokens", g.tokens.run)
+	group.Go("touch", g.touch)
+	group.Go("health", g.sample)
+	if !g.opts.NoLobby {
+		group.Go("lobby", func(ctx context.Context) error {
+			if err := g.rooms.Pin(ctx, ids.Lobby); err != nil && ctx.Err() == nil {
+				return err
+			}
+			<-ctx.Done()
+			return nil
+		})
+	}
+	group.Go("http", func(ctx context.Context) error {
+		if g.opts.Listener != nil {
+			if err := server.Serve(g.opts.Listener); !errors.Is(err, http.ErrServerClosed) {
+				return fmt.Errorf("serving clients: %w", err)
+			}
+		}
+		<-ctx.Done()
+		return nil
+	})
+	group.Go("end", func(partsCtx context.Context) error {
+		select {
+		case <-ctx.Done():
+		case <-partsCtx.Done(): // another part has failed
+		}
+		g.drain(server)
+		stop()
+		return nil
+	})
+	err = group.Wait()
+	g.rooms.Close()
+	return err
+}
+
+// drain brings the gateway's connections to their end.
+func (g *Gateway) drain(server *http.Server) {
+	g.draining.Store(true)
+	g.log.Info("draining", "connections", g.listener.Count(), "delay", g.opts.DrainDelay)
+	if g.opts.DrainDelay > 0 {
+		time.Sleep(g.opts.DrainDelay)
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), g.opts.DrainTimeout)
+	defer cancel()
+	// Ends listening and waits for requests of the HTTP API; WebSockets are
+	// not its own any more.
+	if err := server.Shutdown(ctx); err != nil {
+		g.log.Warn("ending the HTTP server", "error", err)
+	}
+	g.sessions.Drain(ctx, g.opts.DrainWave, g.opts.DrainInterval, g.opts.ReconnectSpread)
+	g.listener.Wait(ctx)
+	g.log.Info("drained")
+}
+
+// Ready says whether clients can be served: NATS is in reach and there are
+// keys to check tokens with.
+func (g *Gateway) Ready(ctx context.Context) error {
+	if g.draining.Load() {
+		return errors.New("draining")
+	}
+	if err := g.tokens.ready(); err != nil {
+		return err
+	}
+	return g.opts.Bus.Check(ctx)
+}
+
+// touchEvery is how often auth is told which sign-ins are in use; they last
+// an hour without.
+const touchEvery = 5 * time.Minute
+
+func (g *Gateway) touch(ctx context.Context) error {
+	const most = 1000 // in one call
+	tick := time.NewTicker(touchEvery)
+	defer tick.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-tick.C:
+		}
+		for list := g.sessions.SignIns(); len(list) > 0; {
+			n := min(len(list), most)
+			if _, err := g.opts.Auth.Touch(ctx, &authv1.TouchRequest{SessionIds: list[:n]}); err != nil {
+				g.log.Warn("keeping sign-ins alive", "error", err)
+				break
+			}
+			list = list[n:]
+		}
+	}
+}

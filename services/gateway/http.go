@@ -1,0 +1,115 @@
+package gateway
+
+import (
+	"net/http"
+	"strconv"
+	"strings"
+
+	"github.com/parley-im/parley/pkg/errs"
+	"github.com/parley-im/parley/pkg/token"
+	"github.com/parley-im/parley/services/gateway/internal/conn"
+)
+
+// Handler is all that the gateway answers on its client port.
+func (g *Gateway) Handler() http.Handler {
+	mux := http.NewServeMux()
+	mux.HandleFunc("GET /ws", g.upgrade)
+	mux.HandleFunc("GET /chat", g.upgrade)
+	mux.HandleFunc("GET /.well-known/jwks.json", g.jwks)
+	mux.Handle("/api/", g.api())
+	if g.opts.Web != nil {
+		mux.Handle("/", g.opts.Web)
+	}
+	return mux
+}
+
+// tokenProtocol begins a subprotocol entry that carries a token, for browsers,
+// which can set no headers on an upgrade.
+const tokenProtocol = "parley.token."
+
+// retryAfter is what a refused client is told to wait, seconds.
+const retryAfter = 2
+
+// maxRefusing is how many connections beyond the limit are upgraded at once
+// only to be told so; a storm of them is refused before the upgrade, which is
+// cheaper.
+const maxRefusing = 256
+
+func (g *Gateway) upgrade(w http.ResponseWriter, r *http.Request) {
+	if query := r.URL.Query(); query.Has("token") || query.Has("access_token") || query.Has("jwt") {
+		// A URL ends up in logs and histories.
+		writeError(w, errs.Invalid("token", "does not belong into the URL: use auth, the Authorization header or a subprotocol entry"))
+		return
+	}
+	if g.draining.Load() {
+		refuse(w, "the gateway is shutting down")
+		return
+	}
+	full := g.listener.Count() >= g.opts.MaxConnections
+	if full {
+		if g.refusing.Add(1) > maxRefusing {
+			g.refusing.Add(-1)
+			refuse(w, "the gateway is full")
+			return
+		}
+		defer g.refusing.Add(-1)
+	}
+	bearer := takeToken(r)
+	c, err := g.listener.Accept(w, r)
+	if err != nil {
+		g.log.Info("refused", "remote", r.RemoteAddr, "error", err)
+		return // the answer is written
+	}
+	if full {
+		g.log.Info("refused", "remote", r.RemoteAddr, "error", "the gateway is full")
+		g.listener.Forget(c)
+		c.Close(conn.Overloaded, "Server overloaded")
+		c.Wait()
+		return
+	}
+	g.sessions.Serve(c, bearer)
+}
+
+// takeToken finds the token that came with an upgrade, in the Authorization
+// header or in a subprotocol entry, and takes the entry out of the offer, for
+// it must never be echoed.
+func takeToken(r *http.Request) string {
+	const header = "Sec-Websocket-Protocol"
+	var found string
+	var offers []string
+	for _, line := range r.Header.Values(header) {
+		for offer := range strings.SplitSeq(line, ",") {
+			offer = strings.TrimSpace(offer)
+			if raw, ok := strings.CutPrefix(offer, tokenProtocol); ok {
+				if found == "" {
+					found = raw
+				}
+				continue
+			}
+			if offer != "" {
+				offers = append(offers, offer)
+			}
+		}
+	}
+	r.Header.Del(header)
+	if len(offers) > 0 {
+		r.Header.Set(header, strings.Join(offers, ", "))
+	}
+	// RFC 6750, section 2.1; the scheme's name is not case-sensitive.
+	if scheme, raw, ok := strings.Cut(r.Header.Get("Authorization"), " "); ok && strings.EqualFold(scheme, "Bearer") {
+		return strings.TrimSpace(raw)
+	}
+	return found
+}
+
+func refuse(w http.ResponseWriter, why string) {
+	w.Header().Set("Retry-After", strconv.Itoa(retryAfter))
+	http.Error(w, why, http.StatusServiceUnavailable)
+}
+
+// jwks publishes the keys that tokens are signed with.
+func (g *Gateway) jwks(w http.ResponseWriter, _ *http.Request) {
+	w.Header().Set("Content-Type", "application/jwk-set+json")
+	w.Header().Set("Cache-Control", "public, max-age=60")
+	_, _ = w.Write(token.JWKS(g.tokens.verifier.Keys())) // the client may be gone
+}

@@ -1,0 +1,268 @@
+// Package announce tells presence about a gateway's sessions: numbered deltas
+// as things happen, a beat every second, a snapshot to whoever asks. It owns
+// the list of what this gateway announces, and knows neither connections nor
+// what presence makes of it.
+package announce
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"maps"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/parley-im/parley/pkg/bus"
+	busv1 "github.com/parley-im/parley/proto/bus/v1"
+	wirev1 "github.com/parley-im/parley/proto/wire/v1"
+)
+
+const (
+	// beatEvery is how often a gateway says that it is alive.
+	beatEvery = time.Second
+	// deltaSize bounds the changes in one delta, and the sessions in one part
+	// of a snapshot, so that no message comes near NATS's largest.
+	deltaSize = 500
+)
+
+// Announcer announces the sessions of one gateway.
+type Announcer struct {
+	b     *bus.Bus
+	log   *slog.Logger
+	id    string
+	lease time.Duration
+
+	wake chan struct{}
+
+	mu       sync.Mutex
+	sessions map[string]*session
+	leases   []lease // oldest first
+	pending  []*busv1.PresenceChange
+	number   uint64 // of the newest delta that was sent
+	leaving  bool
+}
+
+type session struct {
+	user            *wirev1.User
+	authenticatedAt int64
+	rooms           map[string]struct{}
+	status          *busv1.SessionStatus
+	leased          bool // offline, but not yet gone
+}
+
+type lease struct {
+	session *session
+	id      string
+	until   time.Time
+}
+
+// New makes an Announcer for the gateway of this id; a session that is lost
+// stays present for the lease. Run does the telling.
+func New(b *bus.Bus, id string, lease time.Duration, log *slog.Logger) *Announcer {
+	return &Announcer{
+		b: b, log: log, id: id, lease: lease,
+		wake:     make(chan struct{}, 1),
+		sessions: make(map[string]*session),
+	}
+}
+
+// Online announces a session; one that is resumed comes with its rooms.
+func (a *Announcer) Online(id string, user *wirev1.User, authenticatedAt time.Time, rooms []string) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	s := &session{user: user, authenticatedAt: authenticatedAt.UnixMilli(), rooms: make(map[string]struct{}, len(rooms))}
+	for _, room := range rooms {
+		s.rooms[room] = struct{}{}
+	}
+	a.sessions[id] = s
+	a.add(&busv1.PresenceChange{SessionId: id, Change: &busv1.PresenceChange_Online{Online: s.online()}})
+}
+
+func (s *session) online() *busv1.SessionOnline {
+	return &busv1.SessionOnline{
+		User: s.user, AuthenticatedAtMs: s.authenticatedAt, Rooms: slices.Sorted(maps.Keys(s.rooms)), Status: s.status,
+	}
+}
+
+// Joined announces that a session is in a room.
+func (a *Announcer) Joined(id, room string) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	s := a.sessions[id]
+	if s == nil || s.leased {
+		return
+	}
+	s.rooms[room] = struct{}{}
+	a.add(&busv1.PresenceChange{SessionId: id, Change: &busv1.PresenceChange_Joined{Joined: room}})
+}
+
+// Left announces that a session has left a room.
+func (a *Announcer) Left(id, room string) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	s := a.sessions[id]
+	if s == nil || s.leased {
+		return
+	}
+	delete(s.rooms, room)
+	a.add(&busv1.PresenceChange{SessionId: id, Change: &busv1.PresenceChange_Left{Left: room}})
+}
+
+// Status announces how available a session's user is.
+func (a *Announcer) Status(id, status, text string) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	s := a.sessions[id]
+	if s == nil || s.leased {
+		return
+	}
+	s.status = &busv1.SessionStatus{Status: status, Text: text}
+	a.add(&busv1.PresenceChange{SessionId: id, Change: &busv1.PresenceChange_Status{Status: s.status}})
+}
+
+// Offline announces that a session has lost its connection. A session that may
+// come back stays present for the lease.
+func (a *Announcer) Offline(id string, mayComeBack bool) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	s := a.sessions[id]
+	if s == nil || s.leased {
+		return
+	}
+	offline := new(busv1.SessionOffline)
+	if mayComeBack {
+		// It stays in the list, so that a snapshot within the lease has it.
+		s.leased = true
+		offline.LeaseMs = a.lease.Milliseconds()
+		a.leases = append(a.leases, lease{s, id, time.Now().Add(a.lease)})
+	} else {
+		delete(a.sessions, id)
+	}
+	a.add(&busv1.PresenceChange{SessionId: id, Change: &busv1.PresenceChange_Offline{Offline: offline}})
+}
+
+// Seen is the gateway and its newest delta, the one that holds all that was
+// announced up to now.
+func (a *Announcer) Seen() (gateway string, delta uint64) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if len(a.pending) > 0 {
+		// More may be pending than one delta takes.
+		return a.id, a.number + uint64((len(a.pending)+deltaSize-1)/deltaSize)
+	}
+	return a.id, a.number
+}
+
+// add queues a change; a.mu is held.
+func (a *Announcer) add(change *busv1.PresenceChange) {
+	a.pending = append(a.pending, change)
+	select {
+	case a.wake <- struct{}{}:
+	default:
+	}
+}
+
+// Run announces until ctx ends, and says then that the gateway is leaving.
+func (a *Announcer) Run(ctx context.Context) error {
+	subs, err := a.b.SubscribeSnapshotRequests(a.id, a.snapshot)
+	if err != nil {
+		return fmt.Errorf("announcing: %w", err)
+	}
+	defer func() {
+		for _, sub := range subs {
+			sub.Stop()
+		}
+	}()
+	tick := time.NewTicker(beatEvery)
+	defer tick.Stop()
+	a.beat()
+	for {
+		select {
+		case <-ctx.Done():
+			a.mu.Lock()
+			a.leaving = true
+			a.mu.Unlock()
+			a.flush()
+			a.beat()
+			return nil
+		case <-a.wake:
+			a.flush()
+		case now := <-tick.C:
+			a.expire(now)
+			a.flush()
+			a.beat()
+		}
+	}
+}
+
+// flush sends what is pending.
+func (a *Announcer) flush() {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	a.flushLocked()
+}
+
+func (a *Announcer) flushLocked() {
+	for len(a.pending) > 0 {
+		n := min(len(a.pending), deltaSize)
+		a.number++
+		// A delta that cannot be sent is a hole in the numbers, and presence
+		// asks for a snapshot when it is back.
+		if err := a.b.PublishDelta(&busv1.PresenceDelta{GatewayId: a.id, Number: a.number, Changes: a.pending[:n]}); err != nil {
+			a.log.Debug("announcing", "error", err)
+		}
+		a.pending = a.pending[n:]
+	}
+	a.pending = nil
+}
+
+func (a *Announcer) beat() {
+	a.mu.Lock()
+	beat := &busv1.GatewayBeat{GatewayId: a.id, Delta: a.number, Leaving: a.leaving}
+	a.mu.Unlock()
+	if err := a.b.PublishBeat(beat); err != nil {
+		a.log.Debug("announcing", "error", err)
+	}
+}
+
+// expire ends the sessions whose lease is over. Presence ends them by itself,
+// but one that a snapshot has brought back within its lease needs the word.
+func (a *Announcer) expire(now time.Time) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	n := 0
+	for n < len(a.leases) && !now.Before(a.leases[n].until) {
+		l := a.leases[n]
+		n++
+		// The session may have come back to this very gateway.
+		if a.sessions[l.id] == l.session {
+			delete(a.sessions, l.id)
+			a.add(&busv1.PresenceChange{SessionId: l.id, Change: &busv1.PresenceChange_Offline{Offline: new(busv1.SessionOffline)}})
+		}
+	}
+	a.leases = slices.Delete(a.leases, 0, n)
+}
+
+// snapshot sends all that is announced. What is pending goes first, so that
+// the snapshot is the state after the delta whose number it carries.
+func (a *Announcer) snapshot(reply func(*busv1.PresenceSnapshot) error) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	a.flushLocked()
+	part := &busv1.PresenceSnapshot{GatewayId: a.id, Number: a.number}
+	send := func() {
+		if err := reply(part); err != nil {
+			a.log.Debug("sending a snapshot", "error", err)
+		}
+	}
+	for id, s := range a.sessions {
+		if len(part.Sessions) == deltaSize {
+			send()
+			part = &busv1.PresenceSnapshot{GatewayId: a.id, Number: a.number, Part: part.Part + 1}
+		}
+		part.Sessions = append(part.Sessions, &busv1.SnapshotSession{SessionId: id, Online: s.online()})
+	}
+	part.Last = true
+	send()
+}

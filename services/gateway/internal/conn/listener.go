@@ -1,0 +1,161 @@
+package conn
+
+import (
+	"context"
+	"net"
+	"net/http"
+	"sync"
+	"sync/atomic"
+	"time"
+)
+
+// Options are the limits and the words of a Listener.
+type Options struct {
+	// Subprotocols that are served; a client that offers none of them gets
+	// text messages and no echo.
+	Subprotocols []string
+	// Binary is the one of them whose messages are binary.
+	Binary string
+	// AllowedOrigins are host patterns, or with a scheme ("https://…"), from
+	// which browsers may connect beside the request's own host.
+	AllowedOrigins []string
+	// MaxMessage is the largest message a peer may send, bytes; default 64 KiB.
+	MaxMessage int64
+	// QueueBytes bounds what waits to be written to one peer; default 1 MiB.
+	QueueBytes int
+	// Heartbeat is how often each peer is pinged; default 25 s. A peer that
+	// leaves two unanswered is dropped.
+	Heartbeat time.Duration
+	// NoDeflate refuses permessage-deflate.
+	NoDeflate bool
+}
+
+func (o *Options) complete() {
+	if o.MaxMessage == 0 {
+		o.MaxMessage = 64 << 10
+	}
+	if o.QueueBytes == 0 {
+		o.QueueBytes = 1 << 20
+	}
+	if o.Heartbeat == 0 {
+		o.Heartbeat = 25 * time.Second
+	}
+}
+
+// Listener makes connections of upgrade requests and looks after them: one
+// goroutine pings all of them, spread evenly over the heartbeat.
+type Listener struct {
+	opts Options
+
+	queuedBytes, dropped, overflows atomic.Int64
+
+	mu    sync.Mutex
+	slots [wheelSlots]map[*Conn]struct{}
+	next  int
+	count int
+
+	busy atomic.Int64 // goroutines that write or close
+}
+
+// wheelSlots is into how many groups the connections are spread; a heartbeat
+// goes by with each group pinged once.
+const wheelSlots = 50
+
+// NewListener makes a Listener. Run must be running for heartbeats.
+func NewListener(opts Options) *Listener {
+	opts.complete()
+	l := &Listener{opts: opts}
+	for i := range l.slots {
+		l.slots[i] = make(map[*Conn]struct{})
+	}
+	return l
+}
+
+// Accept answers an upgrade request. When it fails it has written the refusal:
+// 403 for a foreign origin, 400, 405 or 426 for what is no upgrade.
+func (l *Listener) Accept(w http.ResponseWriter, r *http.Request) (*Conn, error) {
+	c := &Conn{listener: l, remote: r.RemoteAddr, agent: r.UserAgent()}
+	if host, _, err := net.SplitHostPort(r.RemoteAddr); err == nil {
+		c.remote = host
+	}
+	if err := c.upgrade(w, r, &l.opts); err != nil {
+		return nil, err
+	}
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	c.slot = l.next
+	l.next = (l.next + 1) % wheelSlots
+	l.slots[c.slot][c] = struct{}{}
+	l.count++
+	return c, nil
+}
+
+// Forget takes a connection that has ended out of the heartbeat.
+func (l *Listener) Forget(c *Conn) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if _, ok := l.slots[c.slot][c]; ok {
+		delete(l.slots[c.slot], c)
+		l.count--
+	}
+}
+
+// Count is how many connections there are.
+func (l *Listener) Count() int {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.count
+}
+
+// Stats tells the bytes that wait in all queues, and how often something
+// ephemeral was dropped and a queue overflowed.
+func (l *Listener) Stats() (queuedBytes, dropped, overflows int64) {
+	return l.queuedBytes.Load(), l.dropped.Load(), l.overflows.Load()
+}
+
+// Run pings until ctx ends.
+func (l *Listener) Run(ctx context.Context) error {
+	tick := time.NewTicker(max(l.opts.Heartbeat/wheelSlots, time.Millisecond))
+	defer tick.Stop()
+	var due []*Conn
+	for slot := 0; ; slot = (slot + 1) % wheelSlots {
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-tick.C:
+		}
+		l.mu.Lock()
+		for c := range l.slots[slot] {
+			due = append(due, c)
+		}
+		l.mu.Unlock()
+		for _, c := range due {
+			c.ping()
+		}
+		clear(due)
+		due = due[:0]
+	}
+}
+
+// start runs f in a goroutine that Wait waits for.
+func (l *Listener) start(f func()) {
+	l.busy.Add(1)
+	go func() {
+		defer l.busy.Add(-1)
+		f()
+	}()
+}
+
+// Wait returns when no connection is being written to or closed any more, or
+// when ctx ends.
+func (l *Listener) Wait(ctx context.Context) {
+	tick := time.NewTicker(2 * time.Millisecond)
+	defer tick.Stop()
+	for l.busy.Load() > 0 {
+		select {
+		case <-tick.C:
+		case <-ctx.Done():
+			return
+		}
+	}
+}

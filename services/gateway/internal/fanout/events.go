@@ -1,0 +1,126 @@
+package fanout
+
+import (
+	"time"
+
+	"google.golang.org/protobuf/proto"
+	"google.golang.org/protobuf/types/known/timestamppb"
+
+	"github.com/parley-im/parley/pkg/bus"
+	"github.com/parley-im/parley/pkg/ids"
+	busv1 "github.com/parley-im/parley/proto/bus/v1"
+	wirev1 "github.com/parley-im/parley/proto/wire/v1"
+)
+
+// Event makes the frame of a stored entry as it stands in a message-history.
+func Event(s bus.Stored) *wirev1.ServerFrame { return storedFrame(s, nil) }
+
+// liveEvent makes the frame of a stored entry as it is sent live, with the seq
+// that it follows. The lobby has a form of its own.
+func liveEvent(s bus.Stored, prev uint64) *wirev1.ServerFrame {
+	if s.Room == ids.Lobby && s.Entry.Kind != busv1.LogEntry_KIND_EDIT && s.Entry.Kind != busv1.LogEntry_KIND_DELETION {
+		return &wirev1.ServerFrame{
+			Id: optional(s.Entry.Id),
+			Event: &wirev1.ServerFrame_Chat{Chat: &wirev1.Chat{
+				User:      s.Entry.User.GetUsername(),
+				Message:   s.Entry.GetContent(),
+				Seq:       int64(s.Seq),
+				Timestamp: millis(s.Entry.TimeMs),
+				Prev:      proto.Int64(int64(prev)),
+			}},
+		}
+	}
+	return storedFrame(s, proto.Int64(int64(prev)))
+}
+
+func storedFrame(s bus.Stored, prev *int64) *wirev1.ServerFrame {
+	f := &wirev1.ServerFrame{Id: optional(s.Entry.Id)}
+	switch s.Entry.Kind {
+	case busv1.LogEntry_KIND_EDIT:
+		f.Event = &wirev1.ServerFrame_MessageEdited{MessageEdited: &wirev1.MessageEdited{
+			RoomId: s.Room, Seq: int64(s.Seq), Prev: prev, Target: int64(s.Entry.Target),
+			User: s.Entry.User, Content: s.Entry.Content, Timestamp: millis(s.Entry.TimeMs),
+		}}
+	case busv1.LogEntry_KIND_DELETION:
+		f.Event = &wirev1.ServerFrame_MessageDeleted{MessageDeleted: &wirev1.MessageDeleted{
+			RoomId: s.Room, Seq: int64(s.Seq), Prev: prev, Target: int64(s.Entry.Target),
+			User: s.Entry.User, Timestamp: millis(s.Entry.TimeMs),
+		}}
+	default:
+		m := &wirev1.Message{
+			RoomId: s.Room, Seq: int64(s.Seq), Prev: prev,
+			User: s.Entry.User, Content: s.Entry.Content, Data: s.Entry.Data, Timestamp: millis(s.Entry.TimeMs),
+		}
+		if s.Entry.Kind == busv1.LogEntry_KIND_ROOM_MESSAGE {
+			f.Event = &wirev1.ServerFrame_RoomMessage{RoomMessage: m}
+		} else {
+			f.Event = &wirev1.ServerFrame_ChatMessage{ChatMessage: m}
+		}
+	}
+	return f
+}
+
+// live makes the frames of something that is not stored.
+func liveFrames(room string, event *busv1.LiveEvent) []addressed {
+	switch e := event.Event.(type) {
+	case *busv1.LiveEvent_Signal:
+		return []addressed{{exceptSession: e.Signal.SessionId, out: ephemeral(&wirev1.ServerFrame{
+			Event: &wirev1.ServerFrame_Signal{Signal: &wirev1.Signal{
+				RoomId: room, Event: e.Signal.Event, Data: e.Signal.Data, User: e.Signal.User,
+			}},
+		})}}
+	case *busv1.LiveEvent_Roster:
+		return rosterFrames(room, e.Roster)
+	case *busv1.LiveEvent_Changed:
+		return []addressed{{out: NewOutgoing(&wirev1.ServerFrame{
+			Event: &wirev1.ServerFrame_RoomUpdated{RoomUpdated: e.Changed.Room},
+		})}}
+	}
+	return nil
+}
+
+// addressed is a frame for all members but some.
+type addressed struct {
+	out           *Outgoing
+	exceptSession string
+	exceptUser    string
+}
+
+func (a addressed) to(m Member) bool {
+	return (a.exceptSession == "" || m.SessionID() != a.exceptSession) &&
+		(a.exceptUser == "" || m.UserID() != a.exceptUser)
+}
+
+func rosterFrames(room string, roster *busv1.RosterEvent) []addressed {
+	if len(roster.Joined)+len(roster.Left) == 0 {
+		return []addressed{{out: ephemeral(&wirev1.ServerFrame{
+			Event: &wirev1.ServerFrame_RoomStats{RoomStats: &wirev1.RoomStats{RoomId: room, MemberCount: roster.MemberCount}},
+		})}}
+	}
+	var frames []addressed
+	change := func(user *wirev1.User) *wirev1.RosterChange {
+		return &wirev1.RosterChange{RoomId: room, User: user, MemberCount: roster.MemberCount, Timestamp: millis(roster.TimeMs)}
+	}
+	for _, user := range roster.Joined {
+		frames = append(frames, addressed{exceptUser: user.GetId(), out: ephemeral(&wirev1.ServerFrame{
+			Event: &wirev1.ServerFrame_UserJoined{UserJoined: change(user)},
+		})})
+	}
+	for _, user := range roster.Left {
+		frames = append(frames, addressed{exceptUser: user.GetId(), out: ephemeral(&wirev1.ServerFrame{
+			Event: &wirev1.ServerFrame_UserLeft{UserLeft: change(user)},
+		})})
+	}
+	return frames
+}
+
+func ephemeral(f *wirev1.ServerFrame) *Outgoing { return &Outgoing{Frame: f, Ephemeral: true} }
+
+func optional(s string) *string {
+	if s == "" {
+		return nil
+	}
+	return &s
+}
+
+func millis(ms int64) *timestamppb.Timestamp { return timestamppb.New(time.UnixMilli(ms)) }

@@ -1,0 +1,32 @@
+package fanout
+
+import (
+	"context"
+	"errors"
+
+	"go.opentelemetry.io/otel/metric"
+)
+
+func (h *Hub) observe(meter metric.Meter) error {
+	var err, err1, err2, err3, err4, err5 error
+	h.latency, err = meter.Float64Histogram("parley.gateway.delivery.latency",
+		metric.WithUnit("s"), metric.WithDescription("From taking a message in on its gateway to handing it to this one's members."))
+	counter := func(name, help string, v interface{ Load() int64 }) error {
+		_, err := meter.Int64ObservableCounter(name, metric.WithDescription(help),
+			metric.WithInt64Callback(func(_ context.Context, o metric.Int64Observer) error {
+				o.Observe(v.Load())
+				return nil
+			}))
+		return err
+	}
+	err1 = counter("parley.gateway.deliveries", "Stored messages handed to members.", &h.deliveries)
+	err2 = counter("parley.gateway.room.holes", "Holes found in the chain of a room's messages.", &h.holes)
+	err3 = counter("parley.gateway.room.filled", "Messages that were read from the log to fill a hole.", &h.filled)
+	err4 = counter("parley.gateway.room.repeats", "Messages that came again and were passed over.", &h.repeats)
+	_, err5 = meter.Int64ObservableGauge("parley.gateway.rooms", metric.WithDescription("Rooms with members on this gateway."),
+		metric.WithInt64Callback(func(_ context.Context, o metric.Int64Observer) error {
+			o.Observe(h.rooms.Load())
+			return nil
+		}))
+	return errors.Join(err, err1, err2, err3, err4, err5)
+}

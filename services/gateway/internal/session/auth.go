@@ -1,0 +1,139 @@
+package session
+
+import (
+	"context"
+	"time"
+
+	"google.golang.org/protobuf/types/known/timestamppb"
+
+	"github.com/parley-im/parley/pkg/errs"
+	"github.com/parley-im/parley/pkg/ids"
+	wirev1 "github.com/parley-im/parley/proto/wire/v1"
+	"github.com/parley-im/parley/services/gateway/internal/conn"
+	"github.com/parley-im/parley/services/gateway/internal/fanout"
+)
+
+var authCommand = &command{
+	anonymous: true,
+	check: func(_ *Session, f *wirev1.ClientFrame) error {
+		if f.GetAuth().Token == "" {
+			return errs.Invalid("token", "is missing")
+		}
+		return nil
+	},
+	run: func(ctx context.Context, s *Session, f *wirev1.ClientFrame) error {
+		s.authenticate(ctx, f.Id, f.GetAuth().Token)
+		return nil
+	},
+}
+
+// authenticate signs the connection in with a token, or gives it a newer one.
+// What fails closes the connection.
+func (s *Session) authenticate(ctx context.Context, id *string, token string) {
+	identity, err := s.hub.opts.Authenticate(token)
+	if err == nil {
+		if now := s.who(); now != nil && now.User.Id != identity.User.Id {
+			err = errs.New(errs.Forbidden, "the token is another user's")
+		}
+	}
+	if err != nil {
+		s.refuse(id, err)
+		return
+	}
+	session := ids.New("s_")
+	first, err := s.adopt(ctx, identity, session, nil)
+	if err != nil {
+		s.fail(id, err)
+		return
+	}
+	if first {
+		s.log.Info("signed in", "user", identity.User.Id, "session", session, "remote", s.conn.RemoteAddr())
+	}
+	s.reply(id, &wirev1.ServerFrame{Event: &wirev1.ServerFrame_AuthSuccess{AuthSuccess: &wirev1.AuthSuccess{
+		User:        identity.account(),
+		SessionId:   s.SessionID(),
+		ResumeToken: s.resumeToken(),
+		ExpiresAt:   timestamp(identity.ExpiresAt),
+	}}})
+}
+
+// refuse answers a token that is not good and ends the connection.
+func (s *Session) refuse(id *string, err error) {
+	e := errs.From(err)
+	s.log.Info("refused", "remote", s.conn.RemoteAddr(), "error", err)
+	s.hub.countFailure(e.Code)
+	s.reply(id, &wirev1.ServerFrame{Event: &wirev1.ServerFrame_AuthFailed{AuthFailed: &wirev1.AuthFailed{
+		Code: string(e.Code), Message: e.Message,
+	}}})
+	s.close(conn.Policy, "authentication failed")
+}
+
+// adopt makes the connection a user's: it enters the directory and the lobby
+// and is announced. On a connection that is signed in already it only takes
+// the newer token. first says which it was.
+func (s *Session) adopt(ctx context.Context, identity *Identity, session string, rooms []string) (first bool, err error) {
+	s.mu.Lock()
+	if s.ended {
+		s.mu.Unlock()
+		return false, errs.New(errs.Unauthenticated, "the connection has ended")
+	}
+	first = s.identity == nil
+	s.identity = identity
+	if first {
+		s.session = session
+		s.signedAt = time.Now()
+	}
+	s.expiry.Stop()
+	if !identity.ExpiresAt.IsZero() {
+		s.expiry = time.AfterFunc(time.Until(identity.ExpiresAt), func() { s.close(conn.TokenExpired, "the token has expired") })
+	}
+	signedAt := s.signedAt
+	s.mu.Unlock()
+	if !first {
+		return false, nil
+	}
+	s.hub.directory.add(s, identity)
+	// A revocation between the check of the token and the entry in the
+	// directory would have found nobody to close.
+	if err := s.hub.opts.Revoked(identity); err != nil {
+		s.close(conn.SessionRevoked, "the sign-in was revoked")
+		return true, err
+	}
+	s.hub.opts.Announcer.Online(session, identity.User, signedAt, rooms)
+	if s.hub.opts.Lobby {
+		ctx, cancel := context.WithTimeout(ctx, s.hub.opts.CommandTimeout)
+		defer cancel()
+		place, err := s.hub.opts.Rooms.Join(ctx, fanout.Request{Room: ids.Lobby, Member: s, Silent: true})
+		if err != nil {
+			// The rest goes on: only `chat` needs the lobby.
+			s.log.Warn("entering the lobby", "error", err)
+		} else {
+			s.enter(ctx, ids.Lobby, place.Membership, "")
+		}
+	}
+	return true, nil
+}
+
+// enter notes a room that the session is in.
+func (s *Session) enter(ctx context.Context, room string, membership *fanout.Membership, epoch string) {
+	s.mu.Lock()
+	ended := s.ended
+	if !ended {
+		s.rooms[room] = &joined{membership, epoch}
+	}
+	s.mu.Unlock()
+	if ended {
+		s.hub.opts.Rooms.Leave(ctx, membership)
+	}
+}
+
+func (i *Identity) account() *wirev1.Account {
+	return &wirev1.Account{Id: i.User.Id, Username: i.User.Username, Roles: i.Roles}
+}
+
+func timestamp(t time.Time) *timestamppb.Timestamp {
+	if t.IsZero() {
+		return nil
+	}
+	return timestamppb.New(t)
+}

@@ -1,0 +1,48 @@
+package session
+
+import (
+	"context"
+
+	wirev1 "github.com/parley-im/parley/proto/wire/v1"
+)
+
+// command is how one type of request is carried out.
+type command struct {
+	// anonymous requests need no sign-in.
+	anonymous bool
+	// slow requests ask another process and run in the lane.
+	slow bool
+	// room names the room that a request is about, "" for none.
+	room func(*wirev1.ClientFrame) string
+	// check looks at the arguments alone, before any right; nil has none.
+	check func(*Session, *wirev1.ClientFrame) error
+	// run does it, and sends what is to be answered when it succeeds. An error
+	// is answered by whoever called it.
+	run func(context.Context, *Session, *wirev1.ClientFrame) error
+}
+
+// commands are the requests that are served, by their type on the wire. To add
+// one: a file with its check and run, and a line here.
+var commands map[string]*command
+
+func init() { // not a literal: the commands refer to functions that read it
+	commands = map[string]*command{
+		"auth":             authCommand,
+		"ping":             pingCommand,
+		"resume":           resumeCommand,
+		"configure":        configureCommand,
+		"create-room":      createRoomCommand,
+		"join-room":        joinRoomCommand,
+		"leave-room":       leaveRoomCommand,
+		"chat-message":     chatMessageCommand,
+		"room-message":     roomMessageCommand,
+		"chat":             chatCommand,
+		"signal":           signalCommand,
+		"get-history":      getHistoryCommand,
+		"get-rooms":        getRoomsCommand,
+		"get-room-info":    getRoomInfoCommand,
+		"get-room-members": getRoomMembersCommand,
+		"get-online-users": getOnlineUsersCommand,
+		"admin-broadcast":  adminBroadcastCommand,
+	}
+}

@@ -1,0 +1,58 @@
+package session
+
+import (
+	"context"
+
+	"github.com/parley-im/parley/pkg/errs"
+	"github.com/parley-im/parley/pkg/ids"
+	registryv1 "github.com/parley-im/parley/proto/registry/v1"
+	wirev1 "github.com/parley-im/parley/proto/wire/v1"
+)
+
+const maxRoomName = 128 // characters
+
+var createRoomCommand = &command{
+	slow: true,
+	room: func(f *wirev1.ClientFrame) string { return f.GetCreateRoom().RoomId },
+	check: func(_ *Session, f *wirev1.ClientFrame) error {
+		c := f.GetCreateRoom()
+		if err := ids.CheckNewRoom("roomId", c.RoomId); err != nil {
+			return err
+		}
+		if c.Name != nil {
+			if err := checkLine("name", *c.Name, maxRoomName); err != nil {
+				return err
+			}
+		}
+		_, err := visibility(c.Visibility)
+		return err
+	},
+	run: func(ctx context.Context, s *Session, f *wirev1.ClientFrame) error {
+		c := f.GetCreateRoom()
+		v, err := visibility(c.Visibility)
+		if err != nil {
+			return err
+		}
+		_, err = s.hub.opts.Registry.CreateRoom(ctx, &registryv1.CreateRoomRequest{
+			RoomId: c.RoomId, Name: c.GetName(), Visibility: v, Persistent: c.GetPersistent(), Actor: s.who().actor(),
+		})
+		exists := errs.CodeOf(err) == errs.AlreadyExists
+		if err != nil && !exists {
+			return err
+		}
+		s.reply(f.Id, &wirev1.ServerFrame{Event: &wirev1.ServerFrame_RoomCreated{RoomCreated: &wirev1.RoomCreated{
+			RoomId: c.RoomId, Success: !exists,
+		}}})
+		return nil
+	},
+}
+
+func visibility(word *string) (registryv1.Visibility, error) {
+	switch {
+	case word == nil, *word == "public":
+		return registryv1.Visibility_VISIBILITY_PUBLIC, nil
+	case *word == "private":
+		return registryv1.Visibility_VISIBILITY_PRIVATE, nil
+	}
+	return 0, errs.Invalid("visibility", `is neither "public" nor "private"`)
+}

@@ -1,0 +1,220 @@
+package session
+
+import (
+	"sync"
+	"time"
+
+	"google.golang.org/protobuf/types/known/timestamppb"
+
+	wirev1 "github.com/parley-im/parley/proto/wire/v1"
+	"github.com/parley-im/parley/services/gateway/internal/conn"
+	"github.com/parley-im/parley/services/gateway/internal/fanout"
+)
+
+// mode is how a client has configured what it is sent.
+type mode struct {
+	gzip  bool
+	batch *batch // nil to send each message as it comes
+}
+
+func (m *mode) stop() {
+	if m.batch != nil {
+		m.batch.stop()
+	}
+}
+
+// Deliver implements fanout.Member.
+func (s *Session) Deliver(out *fanout.Outgoing) {
+	if s.gate.hold(out) {
+		return
+	}
+	s.pass(out)
+}
+
+func (s *Session) pass(out *fanout.Outgoing) {
+	if b := s.mode.Load().batch; b != nil && b.add(out) {
+		return
+	}
+	s.send(out)
+}
+
+// send queues a frame for the client.
+func (s *Session) send(out *fanout.Outgoing) {
+	prepare := out.Prepared
+	if s.mode.Load().gzip {
+		prepare = out.Gzipped
+	}
+	prepared, err := prepare(s.encoding)
+	if err != nil || prepared == nil {
+		s.log.Error("encoding a frame", "error", err)
+		s.close(conn.InternalError, "a message could not be encoded")
+		return
+	}
+	s.hub.sent.Add(1)
+	s.conn.Send(prepared, out.Ephemeral)
+}
+
+// SessionID implements fanout.Member.
+func (s *Session) SessionID() string {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.session
+}
+
+// UserID implements fanout.Member.
+func (s *Session) UserID() string {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.identity == nil {
+		return ""
+	}
+	return s.identity.User.Id
+}
+
+// RoomGone implements fanout.Member.
+func (s *Session) RoomGone(room string, out *fanout.Outgoing) {
+	s.mu.Lock()
+	delete(s.rooms, room)
+	session := s.session
+	s.mu.Unlock()
+	s.hub.opts.Announcer.Left(session, room)
+	s.Deliver(out)
+}
+
+// batch collects a client's room messages, each room's by itself, until there
+// are enough of them or the first has waited long enough.
+type batch struct {
+	session     *Session
+	maxMessages int
+	interval    time.Duration
+
+	mu      sync.Mutex
+	rooms   map[string][]*wirev1.ServerFrame
+	timer   *time.Timer
+	stopped bool
+}
+
+func newBatch(s *Session, maxMessages int, interval time.Duration) *batch {
+	return &batch{session: s, maxMessages: maxMessages, interval: interval, rooms: make(map[string][]*wirev1.ServerFrame)}
+}
+
+// add takes a stored room message in; false for anything else, and once the
+// batch has stopped. What is pending in the room goes out before anything that
+// does not belong to a batch but to the room, so that the order stays.
+func (b *batch) add(out *fanout.Outgoing) bool {
+	room, collect := batchRoom(out.Frame)
+	if room == "" {
+		return false
+	}
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if b.stopped {
+		return false
+	}
+	if !collect {
+		b.flush(room)
+		return false
+	}
+	b.rooms[room] = append(b.rooms[room], out.Frame)
+	if len(b.rooms[room]) >= b.maxMessages {
+		b.flush(room)
+		return true
+	}
+	if b.timer == nil {
+		b.timer = time.AfterFunc(b.interval, b.flushAll)
+	}
+	return true
+}
+
+func (b *batch) flushAll() {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.timer = nil
+	for room := range b.rooms {
+		b.flush(room)
+	}
+}
+
+// flush sends what is pending of one room; b.mu is held.
+func (b *batch) flush(room string) {
+	messages := b.rooms[room]
+	if len(messages) == 0 {
+		return
+	}
+	delete(b.rooms, room)
+	b.session.send(fanout.NewOutgoing(&wirev1.ServerFrame{
+		Event: &wirev1.ServerFrame_MessageBatch{MessageBatch: &wirev1.MessageBatch{
+			RoomId: room, Messages: messages, Timestamp: timestamppb.Now(),
+		}},
+	}))
+}
+
+// stop sends what is pending and collects nothing more.
+func (b *batch) stop() {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.stopped = true
+	if b.timer != nil {
+		b.timer.Stop()
+	}
+	for room := range b.rooms {
+		b.flush(room)
+	}
+}
+
+// batchRoom tells which room a frame belongs to and whether it is collected;
+// "" for what belongs to none.
+func batchRoom(f *wirev1.ServerFrame) (room string, collect bool) {
+	switch e := f.Event.(type) {
+	case *wirev1.ServerFrame_ChatMessage:
+		return e.ChatMessage.RoomId, true
+	case *wirev1.ServerFrame_RoomMessage:
+		return e.RoomMessage.RoomId, true
+	case *wirev1.ServerFrame_MessageEdited:
+		return e.MessageEdited.RoomId, true
+	case *wirev1.ServerFrame_MessageDeleted:
+		return e.MessageDeleted.RoomId, true
+	case *wirev1.ServerFrame_RoomJoined:
+		return e.RoomJoined.RoomId, false
+	case *wirev1.ServerFrame_MessageHistory:
+		return e.MessageHistory.RoomId, false
+	case *wirev1.ServerFrame_RoomDeleted:
+		return e.RoomDeleted.RoomId, false
+	case *wirev1.ServerFrame_RoomLeft:
+		return e.RoomLeft.RoomId, false
+	}
+	return "", false
+}
+
+// gate holds what rooms deliver while a resume is being answered: the answer
+// names all rooms and comes before anything that was missed in one of them.
+type gate struct {
+	mu     sync.Mutex
+	closed bool
+	held   []*fanout.Outgoing
+}
+
+func (g *gate) hold(out *fanout.Outgoing) bool {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	if g.closed {
+		g.held = append(g.held, out)
+	}
+	return g.closed
+}
+
+func (g *gate) shut() {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	g.closed = true
+}
+
+// open passes on what was held and holds nothing more.
+func (g *gate) open(pass func(*fanout.Outgoing)) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	for _, out := range g.held {
+		pass(out)
+	}
+	g.held, g.closed = nil, false
+}

@@ -1,0 +1,269 @@
+package session
+
+import (
+	"context"
+	"log/slog"
+	"math/rand/v2"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"google.golang.org/protobuf/types/known/timestamppb"
+
+	"github.com/parley-im/parley/pkg/bus"
+	"github.com/parley-im/parley/pkg/errs"
+	busv1 "github.com/parley-im/parley/proto/bus/v1"
+	historyv1 "github.com/parley-im/parley/proto/history/v1"
+	presencev1 "github.com/parley-im/parley/proto/presence/v1"
+	registryv1 "github.com/parley-im/parley/proto/registry/v1"
+	wirev1 "github.com/parley-im/parley/proto/wire/v1"
+	"github.com/parley-im/parley/services/gateway/internal/announce"
+	"github.com/parley-im/parley/services/gateway/internal/conn"
+	"github.com/parley-im/parley/services/gateway/internal/fanout"
+)
+
+// Log is where sessions publish; *bus.Bus is one.
+type Log interface {
+	PublishAsync(room, id string, entry *busv1.LogEntry, done func(bus.Ack, error))
+	PublishLive(room string, event *busv1.LiveEvent) error
+	PublishAll(*busv1.Broadcast) error
+}
+
+// Options is all that sessions need. Every field is needed unless it says what
+// its zero means.
+type Options struct {
+	Logger    *slog.Logger
+	Listener  *conn.Listener
+	Rooms     *fanout.Hub
+	Announcer *announce.Announcer
+	Log       Log
+	Registry  registryv1.RegistryClient
+	History   historyv1.HistoryClient
+	Presence  presencev1.PresenceClient
+
+	// Authenticate checks a token.
+	Authenticate func(token string) (*Identity, error)
+	// Revoked says whether what a token said is void by now.
+	Revoked func(*Identity) error
+	// SignResume and ReadResume make and check resume tokens.
+	SignResume func(Resumption) (string, error)
+	ReadResume func(token string) (*Resumption, error)
+
+	// Lobby: every session belongs to the lobby.
+	Lobby bool
+	// AuthTimeout is how long a connection may stay without signing in.
+	AuthTimeout time.Duration
+	// CommandTimeout bounds a request that has to ask a service.
+	CommandTimeout time.Duration
+	// MaxInFlight is how many publishes of one session may wait for the log.
+	MaxInFlight int
+	// RateLimit is requests per second and connection, 0 for no limit;
+	// RateBurst is how many may come at once.
+	RateLimit float64
+	RateBurst int
+	// MaxMessage, MaxContent and MaxData are bytes.
+	MaxMessage int64
+	MaxContent int
+	MaxData    int
+	// Lease is how long a session that has lost its connection stays present;
+	// Heartbeat how often a connection is pinged. Both are only told here.
+	Lease, Heartbeat time.Duration
+}
+
+// Hub is all sessions of one gateway.
+type Hub struct {
+	opts      Options
+	log       *slog.Logger
+	directory *directory
+	wg        sync.WaitGroup
+
+	received, sent, publishes, publishFailures, failures atomic.Int64
+	peak, total                                          atomic.Int64
+
+	mu      sync.Mutex
+	closing bool                // no session is started any more
+	codes   map[conn.Code]int64 // closes
+	errs    map[errs.Code]int64 // error frames
+}
+
+// NewHub makes a Hub.
+func NewHub(o Options) *Hub {
+	return &Hub{
+		opts: o, log: o.Logger, directory: newDirectory(),
+		codes: make(map[conn.Code]int64), errs: make(map[errs.Code]int64),
+	}
+}
+
+// Serve runs the session of a connection, with the token it came with, in a
+// goroutine of its own, whose stack stays small because the upgrade is over.
+func (h *Hub) Serve(c *conn.Conn, token string) {
+	h.mu.Lock()
+	if h.closing {
+		h.mu.Unlock()
+		h.opts.Listener.Forget(c)
+		c.Close(conn.GoingAway, "the gateway is shutting down")
+		return
+	}
+	h.wg.Add(1) // under the lock: never beside the Wait of Drain
+	h.mu.Unlock()
+	go func() {
+		defer h.wg.Done()
+		s := start(h, c)
+		h.directory.open(s)
+		h.total.Add(1)
+		for n := int64(h.opts.Listener.Count()); ; {
+			peak := h.peak.Load()
+			if n <= peak || h.peak.CompareAndSwap(peak, n) {
+				break
+			}
+		}
+		if token != "" {
+			s.authenticate(s.ctx, nil, token)
+		}
+		s.read()
+	}()
+}
+
+// closed notes that a session has ended.
+func (h *Hub) closed(s *Session, code conn.Code) {
+	h.directory.close(s)
+	h.opts.Listener.Forget(s.conn)
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	// What peers send is theirs to choose; counted are the codes we know.
+	if code > conn.TokenExpired || code > conn.Overloaded && code < conn.SessionRevoked {
+		code = 0
+	}
+	h.codes[code]++
+}
+
+func (h *Hub) countFailure(code errs.Code) {
+	h.failures.Add(1)
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.errs[code]++
+}
+
+func (h *Hub) published(_ time.Time, err error) {
+	h.publishes.Add(1)
+	if err != nil {
+		h.publishFailures.Add(1)
+	}
+}
+
+func (h *Hub) welcome(s *Session) *wirev1.ServerFrame {
+	now := time.Now()
+	o := &h.opts
+	return &wirev1.ServerFrame{Event: &wirev1.ServerFrame_Welcome{Welcome: &wirev1.Welcome{
+		Message:             "Welcome to Parley. Sign in with auth.",
+		ConnectionId:        s.id,
+		Timestamp:           timestamppb.New(now),
+		ServerTime:          now.UnixMilli(),
+		HeartbeatIntervalMs: o.Heartbeat.Milliseconds(),
+		Protocol:            s.encoding.Subprotocol(),
+		Limits: &wirev1.Limits{
+			MaxFrameBytes:   o.MaxMessage,
+			MaxContentBytes: int64(o.MaxContent),
+			MaxDataBytes:    int64(o.MaxData),
+			RateLimit:       o.RateLimit,
+			RateBurst:       int64(o.RateBurst),
+			MaxHistory:      maxPage,
+			LeaseMs:         o.Lease.Milliseconds(),
+			AuthTimeoutMs:   o.AuthTimeout.Milliseconds(),
+		},
+	}}}
+}
+
+// Broadcast speaks to every session that is signed in.
+func (h *Hub) Broadcast(b *busv1.Broadcast) {
+	out := fanout.NewOutgoing(&wirev1.ServerFrame{Event: &wirev1.ServerFrame_AdminMessage{AdminMessage: &wirev1.AdminMessage{
+		Content: b.Content, From: b.From, Timestamp: timestamppb.New(time.UnixMilli(b.TimeMs)),
+	}}})
+	for _, s := range h.directory.everyone() {
+		s.Deliver(out)
+	}
+}
+
+// Revoke closes the sessions that a revocation is about.
+func (h *Hub) Revoke(r bus.Revocation) {
+	for _, s := range h.directory.signedIn(r.UserID) {
+		if who := s.who(); who != nil && h.opts.Revoked(who) != nil {
+			s.close(conn.SessionRevoked, "the sign-in was revoked")
+		}
+	}
+}
+
+// SignIns gives the sign-ins that open connections use, to keep them alive.
+func (h *Hub) SignIns() []string {
+	seen := make(map[string]struct{})
+	var list []string
+	for _, s := range h.directory.signedIn("") {
+		if who := s.who(); who != nil && who.SignIn != "" {
+			if _, ok := seen[who.SignIn]; !ok {
+				seen[who.SignIn] = struct{}{}
+				list = append(list, who.SignIn)
+			}
+		}
+	}
+	return list
+}
+
+// Drain asks all clients to go to another gateway: going-away with a time
+// within spread to come back at, then, when what they have published is
+// acknowledged, close 1001. It goes through them in waves of size, one each
+// interval, and returns when all have ended or ctx ends.
+func (h *Hub) Drain(ctx context.Context, size int, interval, spread time.Duration) {
+	h.mu.Lock()
+	h.closing = true
+	h.mu.Unlock()
+	sessions := h.directory.everyone()
+	rand.Shuffle(len(sessions), func(i, j int) { sessions[i], sessions[j] = sessions[j], sessions[i] })
+	for i, s := range sessions {
+		if i > 0 && size > 0 && i%size == 0 {
+			select {
+			case <-time.After(interval):
+			case <-ctx.Done():
+			}
+		}
+		after := time.Duration(rand.Int64N(int64(spread) + 1))
+		s.reply(nil, &wirev1.ServerFrame{Event: &wirev1.ServerFrame_GoingAway{GoingAway: &wirev1.GoingAway{
+			ReconnectInMs: after.Milliseconds(),
+		}}})
+		h.wg.Add(1) // the session's own has not ended, or Wait has not begun
+		go func() {
+			defer h.wg.Done()
+			s.flight.wait(ctx)
+			s.close(conn.GoingAway, "the gateway is shutting down")
+		}()
+	}
+	done := make(chan struct{})
+	go func() {
+		h.wg.Wait()
+		close(done)
+	}()
+	select {
+	case <-done:
+	case <-ctx.Done():
+		for _, s := range h.directory.everyone() {
+			s.conn.Drop()
+		}
+		<-done
+	}
+}
+
+// Stats is what a gateway counts.
+type Stats struct {
+	Active, Users                                        int
+	Peak, Total                                          int64
+	Received, Sent, Publishes, PublishFailures, Failures int64
+}
+
+// Stats tells the counts so far.
+func (h *Hub) Stats() Stats {
+	active, users := h.directory.counts()
+	return Stats{
+		Active: active, Users: users, Peak: h.peak.Load(), Total: h.total.Load(),
+		Received: h.received.Load(), Sent: h.sent.Load(),
+		Publishes: h.publishes.Load(), PublishFailures: h.publishFailures.Load(), Failures: h.failures.Load(),
+	}
+}

@@ -1,0 +1,92 @@
+package session
+
+import (
+	"context"
+	"time"
+
+	"google.golang.org/protobuf/proto"
+	"google.golang.org/protobuf/types/known/timestamppb"
+
+	"github.com/parley-im/parley/pkg/bus"
+	"github.com/parley-im/parley/pkg/errs"
+	"github.com/parley-im/parley/pkg/ids"
+	busv1 "github.com/parley-im/parley/proto/bus/v1"
+	wirev1 "github.com/parley-im/parley/proto/wire/v1"
+	"github.com/parley-im/parley/services/gateway/internal/fanout"
+)
+
+var chatMessageCommand = messageCommand(busv1.LogEntry_KIND_CHAT_MESSAGE, (*wirev1.ClientFrame).GetChatMessage)
+var roomMessageCommand = messageCommand(busv1.LogEntry_KIND_ROOM_MESSAGE, (*wirev1.ClientFrame).GetRoomMessage)
+
+// messageCommand stores a message in a room that the session is in.
+func messageCommand(kind busv1.LogEntry_Kind, get func(*wirev1.ClientFrame) *wirev1.SendMessage) *command {
+	return &command{
+		room: func(f *wirev1.ClientFrame) string { return get(f).RoomId },
+		check: func(s *Session, f *wirev1.ClientFrame) error {
+			m := get(f)
+			if err := ids.CheckRoom("roomId", m.RoomId); err != nil {
+				return err
+			}
+			return s.checkContent(m.Content, m.Data)
+		},
+		run: func(_ context.Context, s *Session, f *wirev1.ClientFrame) error {
+			m := get(f)
+			return s.publish(f.Id, m.RoomId, &busv1.LogEntry{Kind: kind, Content: m.Content, Data: m.Data})
+		},
+	}
+}
+
+// chatCommand stores a message in the lobby.
+var chatCommand = &command{
+	room: func(*wirev1.ClientFrame) string { return ids.Lobby },
+	check: func(s *Session, f *wirev1.ClientFrame) error {
+		text := f.GetChat().Message
+		if text == "" {
+			return errs.Invalid("message", "is missing")
+		}
+		return s.checkText("message", text)
+	},
+	run: func(_ context.Context, s *Session, f *wirev1.ClientFrame) error {
+		return s.publish(f.Id, ids.Lobby, &busv1.LogEntry{
+			Kind: busv1.LogEntry_KIND_CHAT_MESSAGE, Content: proto.String(f.GetChat().Message),
+		})
+	},
+}
+
+// publish stores an entry in a room's log and acknowledges it once the log has
+// it; members get it from there. It waits while the session has too many on
+// their way, which makes the client wait too.
+func (s *Session) publish(id *string, room string, entry *busv1.LogEntry) error {
+	if s.room(room) == nil {
+		return notJoined(room)
+	}
+	user := s.who().User
+	now := time.Now()
+	entry.User, entry.Id, entry.TimeMs = user, "", now.UnixMilli()
+	var unique string
+	if id != nil {
+		entry.Id = *id
+		unique = ids.Message(room, user.Id, *id)
+	}
+	s.flight.take()
+	s.hub.opts.Log.PublishAsync(room, unique, entry, func(ack bus.Ack, err error) {
+		s.flight.give()
+		s.hub.published(now, err)
+		if err != nil {
+			s.fail(id, err)
+			return
+		}
+		if id == nil {
+			return
+		}
+		answer := &wirev1.Ack{RoomId: room, Seq: proto.Int64(int64(ack.Seq)), Duplicate: ack.Duplicate}
+		if !ack.Duplicate {
+			answer.Timestamp = timestamppb.New(time.UnixMilli(entry.TimeMs))
+		}
+		s.reply(id, &wirev1.ServerFrame{Event: &wirev1.ServerFrame_Ack{Ack: answer}})
+	})
+	return nil
+}
+
+// deliverReply sends a reply behind what is collected of its room.
+func (s *Session) deliverReply(f *wirev1.ServerFrame) { s.Deliver(fanout.NewOutgoing(f)) }

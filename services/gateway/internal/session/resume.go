@@ -1,0 +1,150 @@
+package session
+
+import (
+	"context"
+	"time"
+
+	"github.com/parley-im/parley/pkg/errs"
+	"github.com/parley-im/parley/pkg/ids"
+	presencev1 "github.com/parley-im/parley/proto/presence/v1"
+	registryv1 "github.com/parley-im/parley/proto/registry/v1"
+	wirev1 "github.com/parley-im/parley/proto/wire/v1"
+	"github.com/parley-im/parley/services/gateway/internal/fanout"
+)
+
+// ResumeTTL is how long a resume token is good (PROTOCOL.md, section 3).
+const ResumeTTL = time.Hour
+
+// maxResumeRooms bounds how many rooms one resume may name.
+const maxResumeRooms = 1000
+
+// Resumption is what a resume token says: enough to go on without asking
+// anybody who the user is.
+type Resumption struct {
+	Identity Identity
+	Session  string
+	SignedAt time.Time
+}
+
+// resumeToken makes a token for this session as it is now.
+func (s *Session) resumeToken() string {
+	s.mu.Lock()
+	r := Resumption{Identity: *s.identity, Session: s.session, SignedAt: s.signedAt}
+	s.mu.Unlock()
+	token, err := s.hub.opts.SignResume(r)
+	if err != nil {
+		// Without one the client signs in anew, which is no harm.
+		s.log.Error("making a resume token", "error", err)
+	}
+	return token
+}
+
+// resumeCommand continues a session on a new connection, on any gateway. It
+// runs on the reading goroutine, as auth does: what follows needs it done.
+var resumeCommand = &command{
+	anonymous: true,
+	check: func(_ *Session, f *wirev1.ClientFrame) error {
+		r := f.GetResume()
+		if r.ResumeToken == "" {
+			return errs.Invalid("resumeToken", "is missing")
+		}
+		if len(r.Rooms) > maxResumeRooms {
+			return errs.Invalid("rooms", "are more than %d", maxResumeRooms)
+		}
+		for id, position := range r.Rooms {
+			if err := ids.CheckRoom("rooms", id); err != nil {
+				return err
+			}
+			if position.GetSeq() < 0 {
+				return errs.Invalid("rooms", "have a negative seq")
+			}
+		}
+		return nil
+	},
+	run: func(ctx context.Context, s *Session, f *wirev1.ClientFrame) error {
+		if s.who() != nil {
+			return errs.New(errs.ResumeFailed, "the connection is signed in already")
+		}
+		r, err := s.hub.opts.ReadResume(f.GetResume().ResumeToken)
+		if err == nil && !r.Identity.ExpiresAt.IsZero() && !r.Identity.ExpiresAt.After(time.Now()) {
+			err = errs.New(errs.Unauthenticated, "the token behind it has expired")
+		}
+		if err == nil {
+			err = s.hub.opts.Revoked(&r.Identity)
+		}
+		if err != nil {
+			return &errs.Error{Code: errs.ResumeFailed, Message: "the resume token is not good: " + errs.From(err).Message, Cause: err}
+		}
+		return s.resume(ctx, f.Id, r, f.GetResume().Rooms)
+	},
+}
+
+func (s *Session) resume(ctx context.Context, id *string, r *Resumption, positions map[string]*wirev1.Position) error {
+	ctx, cancel := context.WithTimeout(ctx, s.hub.opts.CommandTimeout)
+	defer cancel()
+	s.mu.Lock()
+	s.signedAt = r.SignedAt
+	s.mu.Unlock()
+
+	// Membership and bans are checked anew.
+	rooms := make(map[string]*wirev1.ResumedRoom, len(positions))
+	var admitted []string
+	for room := range positions {
+		answer, err := s.hub.opts.Registry.Admit(ctx, &registryv1.AdmitRequest{RoomId: room, Actor: r.Identity.actor()})
+		if err != nil {
+			code := string(errs.CodeOf(err))
+			rooms[room] = &wirev1.ResumedRoom{Error: &code}
+			continue
+		}
+		rooms[room] = &wirev1.ResumedRoom{Epoch: answer.Room.Epoch}
+		if room != ids.Lobby {
+			admitted = append(admitted, room)
+		}
+	}
+	// Announced with its rooms at once, so that it never shows as gone.
+	if _, err := s.adopt(ctx, &r.Identity, r.Session, admitted); err != nil {
+		return err
+	}
+	s.log.Info("resumed", "user", r.Identity.User.Id, "session", r.Session, "remote", s.conn.RemoteAddr(), "rooms", len(admitted))
+
+	s.gate.shut()
+	defer s.gate.open(s.pass)
+	for room, answer := range rooms {
+		if answer.Error == nil {
+			s.resumeRoom(ctx, room, positions[room], answer)
+		}
+	}
+	if counts, err := s.hub.opts.Presence.CountRooms(ctx, &presencev1.CountRoomsRequest{RoomIds: admitted, Seen: s.hub.seen()}); err == nil {
+		for room, n := range counts.Counts {
+			rooms[room].MemberCount = n
+		}
+	}
+	s.reply(id, &wirev1.ServerFrame{Event: &wirev1.ServerFrame_Resumed{Resumed: &wirev1.Resumed{
+		User: r.Identity.account(), SessionId: r.Session, ResumeToken: s.resumeToken(), Rooms: rooms,
+	}}})
+	return nil
+}
+
+// resumeRoom brings the session back into one room.
+func (s *Session) resumeRoom(ctx context.Context, room string, position *wirev1.Position, answer *wirev1.ResumedRoom) {
+	if j := s.room(room); j != nil { // the lobby
+		s.hub.opts.Rooms.Leave(ctx, j.membership)
+	}
+	after := uint64(position.GetSeq())
+	place, err := s.hub.opts.Rooms.Join(ctx, fanout.Request{
+		Room: room, Member: s, NoReply: true,
+		Epoch: answer.Epoch, ClientEpoch: position.Epoch, After: &after, History: defaultMessages,
+	})
+	if err != nil {
+		s.forget(room)
+		code := string(errs.CodeOf(err))
+		answer.Error = &code
+		return
+	}
+	s.enter(ctx, room, place.Membership, answer.Epoch)
+	answer.Recovered, answer.Seq = place.Recovered, int64(place.Seq)
+	if !place.Recovered {
+		oldest := int64(place.Oldest)
+		answer.OldestSeq = &oldest
+	}
+}

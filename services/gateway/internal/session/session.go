@@ -1,0 +1,283 @@
+package session
+
+import (
+	"context"
+	"log/slog"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"golang.org/x/time/rate"
+
+	"github.com/parley-im/parley/pkg/errs"
+	"github.com/parley-im/parley/pkg/frame"
+	"github.com/parley-im/parley/pkg/ids"
+	wirev1 "github.com/parley-im/parley/proto/wire/v1"
+	"github.com/parley-im/parley/services/gateway/internal/conn"
+	"github.com/parley-im/parley/services/gateway/internal/fanout"
+)
+
+// Identity is whom a connection belongs to.
+type Identity struct {
+	User  *wirev1.User
+	Roles []string
+	// SignIn is the sign-in behind the token, by which it can be revoked;
+	// empty for a token that none of ours stands behind.
+	SignIn   string
+	IssuedAt time.Time
+	// ExpiresAt is when the token ends; zero for never.
+	ExpiresAt time.Time
+}
+
+// HasRole says whether the account has a role.
+func (i *Identity) HasRole(role string) bool {
+	for _, r := range i.Roles {
+		if r == role {
+			return true
+		}
+	}
+	return false
+}
+
+// RoleAdmin may do everything.
+const RoleAdmin = "admin"
+
+// Session is one client's session on this gateway: a connection, and once it
+// has signed in, a user and the rooms it is in.
+type Session struct {
+	hub      *Hub
+	conn     *conn.Conn
+	id       string // of the connection
+	encoding frame.Encoding
+	log      *slog.Logger
+	opened   time.Time
+
+	ctx    context.Context // the connection's own life
+	cancel context.CancelFunc
+
+	limiter *rate.Limiter // nil for no limit
+	flight  flight
+	lane    lane
+	mode    atomic.Pointer[mode]
+	gate    gate
+
+	// Only the reading goroutine has these.
+	badSince time.Time
+	bad      int
+
+	mu       sync.Mutex
+	identity *Identity // nil until signed in
+	session  string    // id of the session, which a resume keeps
+	signedAt time.Time
+	rooms    map[string]*joined
+	expiry   *time.Timer // of the sign-in's time, then of the token
+	ended    bool
+}
+
+// joined is what the session knows of a room that it is in.
+type joined struct {
+	membership *fanout.Membership
+	epoch      string
+}
+
+// start makes a session of a connection and greets the client.
+func start(h *Hub, c *conn.Conn) *Session {
+	s := &Session{
+		hub:    h,
+		conn:   c,
+		id:     ids.New("c_"),
+		opened: time.Now(),
+		rooms:  make(map[string]*joined),
+	}
+	if c.Subprotocol() == frame.Proto.Subprotocol() {
+		s.encoding = frame.Proto
+	}
+	s.flight.limit = h.opts.MaxInFlight
+	s.log = h.log.With("connection", s.id)
+	s.ctx, s.cancel = context.WithCancel(context.Background())
+	if h.opts.RateLimit > 0 {
+		s.limiter = rate.NewLimiter(rate.Limit(h.opts.RateLimit), max(h.opts.RateBurst, 1))
+	}
+	s.mode.Store(new(mode))
+	s.log.Info("opened", "remote", c.RemoteAddr(), "agent", c.UserAgent(), "protocol", s.encoding.Subprotocol())
+	s.reply(nil, s.hub.welcome(s))
+	s.expiry = time.AfterFunc(h.opts.AuthTimeout, func() {
+		if s.who() == nil {
+			s.close(conn.Policy, "not authenticated in time")
+		}
+	})
+	return s
+}
+
+// read serves the client until the connection has ended.
+func (s *Session) read() {
+	for s.conn.Read(s.handle) == nil {
+	}
+	s.end()
+}
+
+// end gives back all that the session holds.
+func (s *Session) end() {
+	s.cancel()
+	s.lane.wait()
+	s.mu.Lock()
+	s.ended = true
+	s.expiry.Stop()
+	rooms := s.rooms
+	s.rooms = nil
+	identity, session := s.identity, s.session
+	s.mu.Unlock()
+	s.mode.Load().stop()
+	code, reason := s.conn.Ended()
+	if identity != nil {
+		s.hub.directory.remove(s, identity)
+		// A client that says goodbye, or is thrown out, is gone at once; any
+		// other may come back.
+		s.hub.opts.Announcer.Offline(session, code != conn.Normal && !(code >= 4000 && code < 4100))
+		for _, j := range rooms {
+			s.hub.opts.Rooms.Leave(context.Background(), j.membership)
+		}
+	}
+	in, out := s.conn.Bytes()
+	user := ""
+	if identity != nil {
+		user = identity.User.Id
+	}
+	s.log.Info("closed", "user", user, "code", int(code), "reason", reason,
+		"duration", time.Since(s.opened).Round(time.Millisecond), "bytes_in", in, "bytes_out", out)
+	s.hub.closed(s, code)
+}
+
+// who gives the user, nil while nobody has signed in.
+func (s *Session) who() *Identity {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.identity
+}
+
+// room gives the session's place in a room, nil where it has none.
+func (s *Session) room(id string) *joined {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.rooms[id]
+}
+
+// close ends the connection with a code.
+func (s *Session) close(code conn.Code, reason string) { s.conn.Close(code, reason) }
+
+// handle takes one message of the client.
+func (s *Session) handle(message []byte) {
+	if code, _ := s.conn.Ended(); code != 0 {
+		return // we are closing; what comes now has no effect
+	}
+	s.hub.received.Add(1)
+	f, err := frame.DecodeClient(s.encoding, message)
+	kind := frame.RequestType(f)
+	s.log.Debug("received", "type", kind, "bytes", len(message))
+	if s.limiter != nil {
+		if r := s.limiter.Reserve(); r.Delay() > 0 {
+			after := r.Delay()
+			r.Cancel()
+			s.fail(f.Id, &errs.Error{Code: errs.RateLimited, Message: "too many requests", RetryAfter: after})
+			return
+		}
+	}
+	if err != nil {
+		s.fail(f.Id, coded(err))
+		return
+	}
+	command := commands[kind]
+	if command == nil {
+		s.fail(f.Id, errs.New(errs.UnknownType, "type %q is not served", kind))
+		return
+	}
+	room := ""
+	if command.room != nil {
+		room = command.room(f)
+	}
+	if command.slow || s.lane.has(room) {
+		s.lane.add(room, func() { s.run(command, f) })
+		return
+	}
+	s.run(command, f)
+}
+
+// run carries out one request, and answers when it fails.
+func (s *Session) run(c *command, f *wirev1.ClientFrame) {
+	err := error(nil)
+	if c.check != nil {
+		err = c.check(s, f)
+	}
+	if err == nil && !c.anonymous && s.who() == nil {
+		err = errs.New(errs.Unauthenticated, "sign in first, with auth")
+	}
+	if err == nil {
+		ctx := s.ctx
+		if c.slow {
+			var cancel context.CancelFunc
+			ctx, cancel = context.WithTimeout(ctx, s.hub.opts.CommandTimeout)
+			defer cancel()
+		}
+		err = c.run(ctx, s, f)
+	}
+	if err != nil && s.ctx.Err() == nil {
+		s.fail(f.Id, err)
+	}
+}
+
+// maxBad is how many bad messages a client may send in a minute (PROTOCOL.md,
+// section 6).
+const maxBad = 100
+
+// fail answers a request with an error.
+func (s *Session) fail(id *string, err error) {
+	e := errs.From(err)
+	switch e.Code {
+	case errs.Internal:
+		s.log.Error("a request failed", "error", err)
+	case errs.Unavailable:
+		s.log.Warn("a request failed", "error", err)
+	default:
+		s.log.Debug("refused", "error", err)
+	}
+	s.hub.countFailure(e.Code)
+	answer := &wirev1.Error{Code: string(e.Code), Message: e.Message}
+	if e.Field != "" {
+		answer.Field = &e.Field
+	}
+	if e.RetryAfter > 0 {
+		ms := max(e.RetryAfter.Milliseconds(), 1)
+		answer.RetryAfterMs = &ms
+	}
+	s.reply(id, &wirev1.ServerFrame{Event: &wirev1.ServerFrame_Error{Error: answer}})
+	if e.Code == errs.BadMessage {
+		s.countBad()
+	}
+}
+
+func (s *Session) countBad() {
+	s.mu.Lock()
+	if time.Since(s.badSince) > time.Minute {
+		s.badSince, s.bad = time.Now(), 0
+	}
+	s.bad++
+	over := s.bad >= maxBad
+	s.mu.Unlock()
+	if over {
+		s.close(conn.Policy, "too many bad messages")
+	}
+}
+
+// coded makes a coded error of what the codec found.
+func coded(err error) error {
+	if e, ok := err.(*frame.Error); ok {
+		return &errs.Error{Code: errs.Code(e.Code), Field: e.Field, Message: e.Message}
+	}
+	return err
+}
+
+// reply sends a frame to this client alone.
+func (s *Session) reply(id *string, f *wirev1.ServerFrame) {
+	f.Id = id
+	s.send(fanout.NewOutgoing(f))
+}

@@ -1,0 +1,147 @@
+package gateway
+
+import (
+	"fmt"
+	"log/slog"
+	"net"
+	"net/http"
+	"time"
+
+	"go.opentelemetry.io/otel/metric"
+	"go.opentelemetry.io/otel/metric/noop"
+
+	"github.com/parley-im/parley/pkg/bus"
+	authv1 "github.com/parley-im/parley/proto/auth/v1"
+	historyv1 "github.com/parley-im/parley/proto/history/v1"
+	presencev1 "github.com/parley-im/parley/proto/presence/v1"
+	registryv1 "github.com/parley-im/parley/proto/registry/v1"
+)
+
+// Options is what a gateway needs and what can be set.
+type Options struct {
+	Bus      *bus.Bus
+	Auth     authv1.AuthClient
+	Registry registryv1.RegistryClient
+	History  historyv1.HistoryClient
+	Presence presencev1.PresenceClient
+
+	// Listener is where clients connect; Run closes it. Without one the
+	// gateway serves through Handler alone.
+	Listener net.Listener
+	// Web is what GET / shows; nil shows nothing.
+	Web http.Handler
+
+	Logger *slog.Logger
+	Meter  metric.Meter
+
+	// JWTSecret, where it is set, makes HS256 tokens signed with it welcome.
+	JWTSecret []byte
+	// AllowedOrigins are host patterns, or with a scheme ("https://…"), from
+	// which browsers may connect beside the gateway's own host.
+	AllowedOrigins []string
+	// MaxConnections at once; default 10,000.
+	MaxConnections int
+	// RateLimit is requests per second and connection; 0 is no limit.
+	// RateBurst is how many may come at once.
+	RateLimit float64
+	RateBurst int
+	// MaxMessage is the largest frame of a client, MaxContent and MaxData what
+	// may be in it; bytes. Defaults 64 KiB, 16 KiB, 16 KiB.
+	MaxMessage, MaxContent, MaxData int64
+	// QueueBytes bounds what waits to be written to one client; default 1 MiB.
+	QueueBytes int64
+	// MaxInFlight is how many messages of one session may wait for the log;
+	// default 64.
+	MaxInFlight int
+	// Heartbeat is how often clients are pinged; default 25 s.
+	Heartbeat time.Duration
+	// AuthTimeout is how long a connection may stay without signing in;
+	// default 10 s.
+	AuthTimeout time.Duration
+	// CommandTimeout bounds a request that has to ask a service; default 5 s.
+	CommandTimeout time.Duration
+	// Lease is how long a session that lost its connection stays present;
+	// default 15 s.
+	Lease time.Duration
+	// NoLobby takes the built-in room away.
+	NoLobby bool
+	// NoDeflate refuses permessage-deflate.
+	NoDeflate bool
+	// MemoryLimit is the bytes against which /health compares the process; 0
+	// compares with nothing.
+	MemoryLimit int64
+
+	// DrainDelay is how long a gateway that is to end goes on as before while
+	// it answers "not ready", so that load balancers notice; default 0.
+	DrainDelay time.Duration
+	// DrainTimeout bounds the end after that; default 20 s.
+	DrainTimeout time.Duration
+	// DrainWave clients at a time are sent away, one wave every DrainInterval;
+	// defaults 500 and 100 ms.
+	DrainWave     int
+	DrainInterval time.Duration
+	// ReconnectSpread is within which time clients are told to come back;
+	// default 2 s.
+	ReconnectSpread time.Duration
+}
+
+// Defaults are the options that a program shows as defaults.
+func Defaults() Options {
+	o := Options{RateLimit: 50, RateBurst: 100}
+	o.defaults()
+	return o
+}
+
+func (o *Options) defaults() {
+	setDefault(&o.MaxConnections, 10_000)
+	setDefault(&o.MaxMessage, 64<<10)
+	setDefault(&o.MaxContent, 16<<10)
+	setDefault(&o.MaxData, 16<<10)
+	setDefault(&o.QueueBytes, 1<<20)
+	setDefault(&o.MaxInFlight, 64)
+	setDefault(&o.Heartbeat, 25*time.Second)
+	setDefault(&o.AuthTimeout, 10*time.Second)
+	setDefault(&o.CommandTimeout, 5*time.Second)
+	setDefault(&o.Lease, 15*time.Second)
+	setDefault(&o.DrainTimeout, 20*time.Second)
+	setDefault(&o.DrainWave, 500)
+	setDefault(&o.DrainInterval, 100*time.Millisecond)
+	setDefault(&o.ReconnectSpread, 2*time.Second)
+	if o.Logger == nil {
+		o.Logger = slog.New(slog.DiscardHandler)
+	}
+	if o.Meter == nil {
+		o.Meter = noop.Meter{}
+	}
+}
+
+func setDefault[T comparable](p *T, v T) {
+	var zero T
+	if *p == zero {
+		*p = v
+	}
+}
+
+// Validate says what is wrong with the settings, each named as a program's
+// configuration calls it.
+func (o Options) Validate() error {
+	switch {
+	case o.MaxConnections < 0:
+		return fmt.Errorf("max-connections: %d is negative", o.MaxConnections)
+	case o.RateLimit < 0:
+		return fmt.Errorf("rate-limit: %g is negative", o.RateLimit)
+	case o.RateBurst < 0:
+		return fmt.Errorf("rate-burst: %d is negative", o.RateBurst)
+	case o.MaxContent > o.MaxMessage || o.MaxData > o.MaxMessage:
+		return fmt.Errorf("max-message: %d is less than max-content or max-data", o.MaxMessage)
+	case o.MaxMessage > 512<<10:
+		return fmt.Errorf("max-message: %d is more than 512 KiB, which NATS would not carry", o.MaxMessage)
+	case o.QueueBytes < o.MaxMessage:
+		return fmt.Errorf("queue-bytes: %d is less than one message of max-message", o.QueueBytes)
+	case o.Heartbeat < 0 || o.AuthTimeout < 0 || o.CommandTimeout < 0 || o.Lease < 0:
+		return fmt.Errorf("heartbeat, auth-timeout, command-timeout, lease: a negative time")
+	case o.DrainDelay < 0 || o.DrainTimeout < 0 || o.DrainInterval < 0 || o.ReconnectSpread < 0:
+		return fmt.Errorf("drain-delay, drain-timeout, drain-interval, reconnect-spread: a negative time")
+	}
+	return nil
+}

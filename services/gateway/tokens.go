@@ -1,0 +1,190 @@
+package gateway
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"sync/atomic"
+	"time"
+
+	"github.com/golang-jwt/jwt/v5"
+
+	"github.com/parley-im/parley/pkg/bus"
+	"github.com/parley-im/parley/pkg/errs"
+	"github.com/parley-im/parley/pkg/run"
+	"github.com/parley-im/parley/pkg/token"
+	wirev1 "github.com/parley-im/parley/proto/wire/v1"
+	"github.com/parley-im/parley/services/gateway/internal/session"
+)
+
+// tokens checks tokens with what the bus tells of keys and revocations; no
+// call leaves the gateway.
+type tokens struct {
+	b           *bus.Bus
+	log         *slog.Logger
+	secret      bool // HS256 is welcome
+	verifier    *token.Verifier
+	revocations *bus.Revocations
+	haveKeys    atomic.Bool
+	resumeKey   atomic.Pointer[[]byte]
+}
+
+func newTokens(o Options, log *slog.Logger, learned func(bus.Revocation)) *tokens {
+	return &tokens{
+		b: o.Bus, log: log, secret: len(o.JWTSecret) > 0,
+		verifier:    token.NewVerifier(token.VerifierOptions{Secret: o.JWTSecret}),
+		revocations: bus.NewRevocations(o.Bus, learned),
+	}
+}
+
+// run keeps the keys and revocations until ctx ends.
+func (t *tokens) run(ctx context.Context) error {
+	group := run.NewGroup(ctx)
+	group.Go("revocations", t.revocations.Run)
+	group.Go("keys", func(ctx context.Context) error {
+		return t.b.WatchKeys(ctx, func(set map[string][]byte) {
+			keys, err := token.ParsePublicKeys(set)
+			if err != nil {
+				t.log.Error("reading the signing keys", "error", err)
+			}
+			t.verifier.SetKeys(keys)
+			t.haveKeys.Store(len(keys) > 0)
+		})
+	})
+	group.Go("resume key", t.readResumeKey)
+	return group.Wait()
+}
+
+func (t *tokens) readResumeKey(ctx context.Context) error {
+	for {
+		key, err := t.b.Secret(ctx, "resume")
+		if err == nil {
+			t.resumeKey.Store(&key)
+			<-ctx.Done()
+			return nil
+		}
+		if ctx.Err() != nil {
+			return nil
+		}
+		t.log.Warn("reading the key of resume tokens", "error", err)
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-time.After(500 * time.Millisecond):
+		}
+	}
+}
+
+// ready says whether tokens can be checked.
+func (t *tokens) ready() error {
+	switch {
+	case !t.haveKeys.Load() && !t.secret:
+		return errors.New("no signing keys yet: auth has not published any")
+	case t.resumeKey.Load() == nil:
+		return errors.New("the key of resume tokens is not read yet")
+	}
+	select {
+	case <-t.revocations.Ready():
+		return nil
+	default:
+		return errors.New("revocations are not read yet")
+	}
+}
+
+func (t *tokens) authenticate(raw string) (*session.Identity, error) {
+	claims, err := t.verifier.Verify(raw)
+	if err != nil {
+		return nil, err
+	}
+	identity := &session.Identity{
+		User:      &wirev1.User{Id: claims.UserID, Username: claims.Username},
+		Roles:     claims.Roles,
+		SignIn:    claims.SessionID,
+		IssuedAt:  claims.IssuedAt,
+		ExpiresAt: claims.ExpiresAt,
+	}
+	return identity, t.revoked(identity)
+}
+
+func (t *tokens) revoked(i *session.Identity) error {
+	if t.revocations.Revoked(i.SignIn, i.User.Id, i.IssuedAt) {
+		return errs.New(errs.Unauthenticated, "the sign-in was revoked")
+	}
+	return nil
+}
+
+// resumeClaims is what a resume token says. Its key is shared by the gateways
+// alone, so that nothing but a gateway makes one.
+type resumeClaims struct {
+	jwt.RegisteredClaims
+	Username string           `json:"username"`
+	Roles    []string         `json:"roles,omitempty"`
+	SignIn   string           `json:"sid,omitempty"`
+	Session  string           `json:"session"`
+	SignedAt *jwt.NumericDate `json:"signed"`
+	TokenEnd *jwt.NumericDate `json:"token_exp,omitempty"`
+}
+
+const resumeAudience = "parley-resume"
+
+func (t *tokens) signResume(r session.Resumption) (string, error) {
+	key := t.resumeKey.Load()
+	if key == nil {
+		return "", errors.New("the key of resume tokens is not read yet")
+	}
+	claims := resumeClaims{
+		RegisteredClaims: jwt.RegisteredClaims{
+			Subject:   r.Identity.User.Id,
+			Audience:  jwt.ClaimStrings{resumeAudience},
+			IssuedAt:  jwt.NewNumericDate(r.Identity.IssuedAt),
+			ExpiresAt: jwt.NewNumericDate(time.Now().Add(session.ResumeTTL)),
+		},
+		Username: r.Identity.User.Username,
+		Roles:    r.Identity.Roles,
+		SignIn:   r.Identity.SignIn,
+		Session:  r.Session,
+		SignedAt: jwt.NewNumericDate(r.SignedAt),
+	}
+	if r.Identity.IssuedAt.IsZero() {
+		claims.IssuedAt = nil
+	}
+	if !r.Identity.ExpiresAt.IsZero() {
+		claims.TokenEnd = jwt.NewNumericDate(r.Identity.ExpiresAt)
+	}
+	return jwt.NewWithClaims(jwt.SigningMethodHS256, claims).SignedString(*key)
+}
+
+func (t *tokens) readResume(raw string) (*session.Resumption, error) {
+	key := t.resumeKey.Load()
+	if key == nil {
+		return nil, errors.New("the key of resume tokens is not read yet")
+	}
+	var claims resumeClaims
+	_, err := jwt.ParseWithClaims(raw, &claims, func(*jwt.Token) (any, error) { return *key, nil },
+		jwt.WithValidMethods([]string{"HS256"}), jwt.WithAudience(resumeAudience), jwt.WithExpirationRequired())
+	if errors.Is(err, jwt.ErrTokenExpired) {
+		return nil, errs.New(errs.Unauthenticated, "it has expired")
+	}
+	if err != nil {
+		return nil, &errs.Error{Code: errs.Unauthenticated, Message: "it is not one of ours", Cause: fmt.Errorf("parsing: %w", err)}
+	}
+	r := &session.Resumption{
+		Identity: session.Identity{
+			User:   &wirev1.User{Id: claims.Subject, Username: claims.Username},
+			Roles:  claims.Roles,
+			SignIn: claims.SignIn,
+		},
+		Session: claims.Session,
+	}
+	if claims.IssuedAt != nil {
+		r.Identity.IssuedAt = claims.IssuedAt.Time
+	}
+	if claims.SignedAt != nil {
+		r.SignedAt = claims.SignedAt.Time
+	}
+	if claims.TokenEnd != nil {
+		r.Identity.ExpiresAt = claims.TokenEnd.Time
+	}
+	return r, nil
+}

@@ -1,0 +1,18 @@
+// Package presence knows who is online and in which rooms, on all gateways
+// together, and serves proto/presence/v1.
+//
+// It owns one picture in memory, built from what the gateways announce on NATS:
+// beats, numbered deltas, and snapshots where a delta was missed. It needs no
+// store: a replica that starts asks every gateway and answers unavailable until
+// it has heard them all. Any number of replicas hold the same picture; one of
+// them tells the members of a room who came and who left.
+//
+// It must not know who may do what (that is the registry's), nor anything of
+// clients' connections or of the log.
+//
+// The files, from the inside out: picture.go, places.go and rollup.go
+// (sessions, users, rooms; pure), intake.go (each gateway's numbering; pure),
+// roster.go (gathering of roster events; pure), floor.go (which replica speaks;
+// pure), watch.go and query.go (gRPC), service.go and snapshot.go (NATS, time,
+// the lock).
+package presence

@@ -1,0 +1,208 @@
+package presence
+
+import (
+	"fmt"
+	"slices"
+	"testing"
+	"time"
+
+	busv1 "github.com/parley-im/parley/proto/bus/v1"
+)
+
+// feeder plays one gateway to an intake, at a time of its own.
+type feeder struct {
+	t   *testing.T
+	in  *intake
+	now time.Time
+}
+
+func newFeeder(t *testing.T) *feeder {
+	o := Options{GatewayTimeout: 15 * time.Second, Lease: 15 * time.Second, HoleWait: time.Second}
+	return &feeder{t, newIntake(o), time.Unix(1000, 0)}
+}
+
+// delta announces that user u<number> came to room r.
+func (f *feeder) delta(number uint64) {
+	f.in.delta(&busv1.PresenceDelta{GatewayId: "g", Number: number, Changes: []*busv1.PresenceChange{
+		changeOf(fmt.Sprint("s", number), announce(fmt.Sprint("u", number), 1, "r")),
+	}}, f.now)
+}
+
+func (f *feeder) beat(delta uint64) {
+	f.in.beat(&busv1.GatewayBeat{GatewayId: "g", Delta: delta}, f.now)
+}
+
+// snapshot announces all that deltas 1 to number have.
+func (f *feeder) snapshot(number uint64) {
+	var sessions []*busv1.SnapshotSession
+	for n := uint64(1); n <= number; n++ {
+		sessions = append(sessions, &busv1.SnapshotSession{
+			SessionId: fmt.Sprint("s", n), Online: announce(fmt.Sprint("u", n), 1, "r"),
+		})
+	}
+	f.in.snapshot("g", number, sessions, f.now)
+}
+
+func (f *feeder) pass(d time.Duration) {
+	f.now = f.now.Add(d)
+	f.in.expire(f.now, time.Time{})
+}
+
+func (f *feeder) want(users, asks int) {
+	f.t.Helper()
+	if got := f.in.picture.users.Len(); got != users {
+		f.t.Errorf("%d users, want %d", got, users)
+	}
+	if got := len(f.in.asks); got != asks {
+		f.t.Errorf("%d asks, want %d", got, asks)
+	}
+	f.in.asks = nil
+}
+
+func TestDeltasInOrderNeedNoSnapshot(t *testing.T) {
+	f := newFeeder(t)
+	f.beat(0)
+	f.delta(1)
+	f.delta(2)
+	f.delta(2) // again
+	f.delta(1)
+	f.beat(2)
+	f.pass(2 * time.Second)
+	f.want(2, 0)
+	if !f.in.whole(time.Time{}) || f.in.deltas != 2 || f.in.holes != 0 {
+		t.Errorf("whole %v, %d deltas, %d holes", f.in.whole(time.Time{}), f.in.deltas, f.in.holes)
+	}
+}
+
+func TestHoleIsFilledBySnapshot(t *testing.T) {
+	f := newFeeder(t)
+	f.delta(1)
+	f.delta(3)
+	f.want(1, 1)
+	f.delta(4)
+	f.delta(5)
+	f.want(1, 0) // asked once
+	f.pass(time.Second)
+	f.want(1, 1) // and again, as no answer came
+	f.snapshot(4)
+	f.want(5, 0) // 4 of the snapshot, and the held 5
+	if !f.in.settledFor("g") {
+		t.Error("not settled after the snapshot")
+	}
+	f.snapshot(2) // late: older than what is known
+	f.want(5, 0)
+	f.delta(6)
+	f.want(6, 0)
+}
+
+func TestSnapshotOlderThanTheHoleIsNotEnough(t *testing.T) {
+	f := newFeeder(t)
+	f.delta(1)
+	f.delta(5)
+	f.want(1, 1)
+	f.snapshot(3)
+	f.want(3, 1) // 4 is still missing
+	f.snapshot(5)
+	f.want(5, 0)
+}
+
+func TestLostLastDeltaIsNoticedByBeat(t *testing.T) {
+	f := newFeeder(t)
+	f.delta(1)
+	f.beat(2)
+	f.pass(900 * time.Millisecond)
+	f.want(1, 0) // it may be on its way
+	f.beat(2)
+	f.pass(200 * time.Millisecond)
+	f.want(1, 1)
+	f.snapshot(2)
+	f.want(2, 0)
+}
+
+func TestBusyGatewayIsNotTakenForLate(t *testing.T) {
+	f := newFeeder(t)
+	f.delta(1)
+	for n := uint64(2); n < 10; n++ {
+		f.beat(n) // always a little ahead of the delta
+		f.pass(900 * time.Millisecond)
+		f.delta(n)
+	}
+	f.want(9, 0)
+}
+
+func TestTooManyHeldDeltasAreAnotherHole(t *testing.T) {
+	f := newFeeder(t)
+	f.delta(1)
+	for n := range uint64(maxHeldDeltas + 10) {
+		f.delta(n + 3)
+	}
+	f.want(1, 1)
+	if n := len(f.in.feeds["g"].held); n > maxHeldDeltas {
+		t.Errorf("%d held", n)
+	}
+	f.snapshot(10)
+	f.want(10, 1)
+	f.snapshot(maxHeldDeltas + 5)
+	f.want(maxHeldDeltas+12, 0)
+}
+
+func TestSilentGatewayLosesItsSessions(t *testing.T) {
+	f := newFeeder(t)
+	f.delta(1)
+	f.beat(1)
+	f.pass(14 * time.Second)
+	f.want(1, 0)
+	f.in.expire(f.now.Add(time.Hour), f.now.Add(time.Hour)) // out of hearing until then
+	f.want(1, 0)
+	f.pass(time.Second)
+	f.want(0, 0)
+	if len(f.in.feeds) != 0 {
+		t.Error("the gateway is still known")
+	}
+	f.beat(1) // it was only cut off
+	f.want(0, 1)
+	f.snapshot(1)
+	f.want(1, 0)
+}
+
+func TestLeavingGatewayLeavesItsLeases(t *testing.T) {
+	f := newFeeder(t)
+	f.delta(1)
+	f.delta(2)
+	f.in.beat(&busv1.GatewayBeat{GatewayId: "g", Delta: 2, Leaving: true}, f.now)
+	f.pass(10 * time.Second)
+	f.in.delta(&busv1.PresenceDelta{GatewayId: "h", Number: 1, Changes: []*busv1.PresenceChange{
+		changeOf("s1", announce("u1", 1, "r")), // resumes
+	}}, f.now)
+	f.want(2, 0)
+	f.in.beat(&busv1.GatewayBeat{GatewayId: "h", Delta: 1}, f.now)
+	f.in.picture.take()
+	f.pass(5 * time.Second)
+	f.want(1, 0)
+	kinds := []changeKind{}
+	for _, c := range f.in.picture.take() {
+		kinds = append(kinds, c.kind)
+		if c.user.id != "u2" {
+			t.Errorf("%s changed, who had resumed", c.user.id)
+		}
+	}
+	if !slices.Equal(kinds, []changeKind{userLeft, userOffline}) {
+		t.Errorf("changes %v", kinds)
+	}
+}
+
+func TestSessionLostInASnapshotMayResume(t *testing.T) {
+	f := newFeeder(t)
+	f.delta(1)
+	f.delta(2)
+	f.in.snapshot("g", 5, nil, f.now)
+	f.want(2, 0)
+	f.beat(5)
+	f.pass(14 * time.Second)
+	f.want(2, 0)
+	f.beat(5)
+	f.pass(time.Second)
+	f.want(0, 0)
+}
+
+func (in *intake) settledFor(gateway string) bool { return in.feeds[gateway].settled }

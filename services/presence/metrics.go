@@ -1,0 +1,47 @@
+package presence
+
+import (
+	"context"
+	"fmt"
+
+	"go.opentelemetry.io/otel/metric"
+)
+
+// observe records the service's metrics; all are read only when somebody asks.
+func (s *Service) observe(meter metric.Meter) error {
+	type reading struct {
+		name, help string
+		counter    bool
+		read       func() int // under s.mu
+	}
+	readings := []reading{
+		{"parley.presence.users", "Users online.", false, func() int { return s.intake.picture.users.Len() }},
+		{"parley.presence.sessions", "Sessions present.", false, func() int { return s.intake.picture.sessions.Len() }},
+		{"parley.presence.leases", "Sessions that are cut off and may resume.", false, func() int { return len(s.intake.picture.leases) }},
+		{"parley.presence.rooms", "Rooms with members.", false, func() int { return s.intake.picture.rooms.Len() }},
+		{"parley.presence.gateways", "Gateways heard.", false, func() int { return len(s.intake.feeds) }},
+		{"parley.presence.watchers", "Watch streams.", false, func() int { return len(s.watchers) }},
+		{"parley.presence.deltas", "Deltas taken in.", true, func() int { return int(s.intake.deltas) }},
+		{"parley.presence.holes", "Times that a delta was missing.", true, func() int { return int(s.intake.holes) }},
+		{"parley.presence.snapshots", "Snapshots taken in.", true, func() int { return int(s.intake.snapshots) }},
+		{"parley.presence.events", "Roster events sent.", true, func() int { return int(s.eventsOut) }},
+	}
+	for _, r := range readings {
+		observe := func(_ context.Context, o metric.Int64Observer) error {
+			s.mu.RLock()
+			defer s.mu.RUnlock()
+			o.Observe(int64(r.read()))
+			return nil
+		}
+		var err error
+		if r.counter {
+			_, err = meter.Int64ObservableCounter(r.name, metric.WithDescription(r.help), metric.WithInt64Callback(observe))
+		} else {
+			_, err = meter.Int64ObservableGauge(r.name, metric.WithDescription(r.help), metric.WithInt64Callback(observe))
+		}
+		if err != nil {
+			return fmt.Errorf("making metric %s: %w", r.name, err)
+		}
+	}
+	return nil
+}

@@ -1,0 +1,150 @@
+package presence
+
+import (
+	"fmt"
+	"slices"
+	"testing"
+	"time"
+
+	busv1 "github.com/parley-im/parley/proto/bus/v1"
+)
+
+// stage for a roster: one room, and a clock.
+type rosterPlay struct {
+	*roster
+	now   time.Time
+	count int
+}
+
+func newRosterPlay(large int) *rosterPlay {
+	return &rosterPlay{
+		roster: newRoster(Options{LargeRoom: large, Gather: 15 * time.Millisecond, StatsEvery: time.Second}),
+		now:    time.Unix(1000, 0),
+	}
+}
+
+func (p *rosterPlay) moves(speaking bool, kind changeKind, users ...string) {
+	for _, u := range users {
+		if kind == userJoined {
+			p.count++
+		} else {
+			p.count--
+		}
+		p.note(change{kind: kind, user: &user{id: u}, room: &room{id: "r"}, count: p.count}, p.now, speaking)
+	}
+}
+
+// said gives what is due after d, as "+joined -left =count" per event.
+func (p *rosterPlay) said(d time.Duration) []string {
+	p.now = p.now.Add(d)
+	events, _ := p.due(p.now, func(string) int { return p.count })
+	said := []string{}
+	for _, e := range events {
+		said = append(said, rosterText(e.event))
+	}
+	return said
+}
+
+func rosterText(e *busv1.RosterEvent) string {
+	text := ""
+	for _, u := range e.Joined {
+		text += "+" + u.Id + " "
+	}
+	for _, u := range e.Left {
+		text += "-" + u.Id + " "
+	}
+	return fmt.Sprintf("%s=%d", text, e.MemberCount)
+}
+
+func TestRosterGathers(t *testing.T) {
+	p := newRosterPlay(200)
+	step := func(d time.Duration, want ...string) {
+		t.Helper()
+		if got := p.said(d); !slices.Equal(got, want) {
+			t.Errorf("said %q, want %q", got, want)
+		}
+	}
+	p.moves(true, userJoined, "a")
+	step(0, "+a =1") // the first at once
+	p.moves(true, userJoined, "b", "c")
+	p.moves(true, userLeft, "a")
+	step(10 * time.Millisecond) // then gathered
+	p.moves(true, userJoined, "d")
+	p.moves(true, userLeft, "d") // who came and went between is not told of
+	step(5*time.Millisecond, "+b +c -a =2")
+	p.moves(true, userLeft, "b")
+	p.moves(true, userJoined, "b")
+	step(time.Minute)
+	if len(p.rooms) != 0 || p.roster.moves != 0 {
+		t.Errorf("%d rooms and %d moves are kept of a quiet roster", len(p.rooms), p.roster.moves)
+	}
+}
+
+func TestRosterOfALargeRoomCounts(t *testing.T) {
+	p := newRosterPlay(3)
+	p.moves(true, userJoined, "a", "b", "c", "d")
+	var said []string
+	for range 250 { // 2.5 s
+		said = append(said, p.said(10*time.Millisecond)...)
+		if len(said) < 3 {
+			p.moves(true, userJoined, "x")
+		}
+	}
+	if len(said) != 3 || said[0] != "=4" || said[2] != fmt.Sprintf("=%d", p.count) {
+		t.Errorf("in 2.5 s said %q, want three counts, the last of them %d", said, p.count)
+	}
+	p.count = 4
+	p.moves(true, userLeft, "a")
+	if got := p.said(2 * time.Second); !slices.Equal(got, []string{"-a =3"}) {
+		t.Errorf("small again: said %q", got)
+	}
+}
+
+func TestRosterOfASilentReplica(t *testing.T) {
+	p := newRosterPlay(200)
+	p.moves(false, userJoined, "told")
+	p.now = p.now.Add(time.Second)
+	p.vouched(p.now, false)
+	if len(p.rooms) != 0 || p.roster.moves != 0 {
+		t.Errorf("%d rooms are kept that the speaker has told", len(p.rooms))
+	}
+	// The speaker dies after these, and may have told the first.
+	p.moves(false, userJoined, "a", "b")
+	p.moves(false, userLeft, "a")
+	if got := p.said(0); !slices.Equal(got, []string{"+b -a =2"}) {
+		t.Errorf("said %q", got)
+	}
+}
+
+func TestFloorIsTheFirsts(t *testing.T) {
+	now := time.Unix(1000, 0)
+	f := newFloor("m", 3*time.Second)
+	f.startedMS = 100
+	hear := func(id string, started int64, complete, leaving bool) {
+		f.beat(&busv1.PresenceReplicaBeat{ReplicaId: id, StartedMs: started, Complete: complete, Leaving: leaving}, now)
+	}
+	check := func(what string, want bool) {
+		t.Helper()
+		if got := f.mine(now); got != want {
+			t.Errorf("%s: the floor is mine: %v", what, got)
+		}
+	}
+	check("alone", true)
+	hear("m", 1, true, false)
+	check("our own beat", true)
+	hear("a", 200, true, false)
+	check("a later one", true)
+	hear("b", 50, false, false)
+	check("an earlier one that is not complete", true)
+	hear("b", 50, true, false)
+	check("an earlier one", false)
+	hear("b", 50, true, true)
+	check("it left", true)
+	hear("l", 100, true, false)
+	check("as early, smaller id", false)
+	now = now.Add(3 * time.Second)
+	check("silent", true)
+	if len(f.others) != 0 {
+		t.Error("silent replicas are kept")
+	}
+}

@@ -1,0 +1,347 @@
+package presence
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"sync"
+	"time"
+
+	"google.golang.org/grpc"
+
+	"github.com/parley-im/parley/pkg/bus"
+	"github.com/parley-im/parley/pkg/errs"
+	"github.com/parley-im/parley/pkg/ids"
+	busv1 "github.com/parley-im/parley/proto/bus/v1"
+	presencev1 "github.com/parley-im/parley/proto/presence/v1"
+)
+
+// Service is one presence replica.
+type Service struct {
+	presencev1.UnimplementedPresenceServer
+
+	opts Options
+	log  *slog.Logger
+	bus  *bus.Bus
+
+	// mu guards all below. What NATS brings and the clock write; queries read.
+	// It is the only lock, and nothing is sent or waited for under it: asks,
+	// events and responses are collected and sent after it.
+	mu       sync.RWMutex
+	intake   *intake
+	roster   *roster
+	floor    *floor
+	watchers map[*watcher]struct{}
+	answers  map[*answer]struct{} // snapshots on their way
+
+	serving   bool      // the picture was complete once and Run goes on
+	complete  bool      // serving, and nothing was missed since
+	hearing   time.Time // since when NATS is heard without a break
+	speaks    bool      // as last logged
+	eventsOut int64
+
+	reconnected chan struct{} // capacity 1
+	rosterWoken chan struct{} // capacity 1
+	stopped     chan struct{} // closed when Run ends
+}
+
+// New makes a replica that holds nothing; Run fills it. An error names the
+// option that is wrong.
+func New(o Options) (*Service, error) {
+	if err := o.complete(); err != nil {
+		return nil, fmt.Errorf("presence: %w", err)
+	}
+	s := &Service{
+		opts:        o,
+		log:         o.Logger,
+		bus:         o.Bus,
+		intake:      newIntake(o),
+		roster:      newRoster(o),
+		floor:       newFloor(ids.New("p_"), o.ReplicaTimeout),
+		watchers:    make(map[*watcher]struct{}),
+		answers:     make(map[*answer]struct{}),
+		reconnected: make(chan struct{}, 1),
+		rosterWoken: make(chan struct{}, 1),
+		stopped:     make(chan struct{}),
+	}
+	if err := s.observe(o.Meter); err != nil {
+		return nil, fmt.Errorf("presence: %w", err)
+	}
+	return s, nil
+}
+
+// Register adds the Presence service to a gRPC server.
+func (s *Service) Register(r grpc.ServiceRegistrar) { presencev1.RegisterPresenceServer(r, s) }
+
+// Ready is nil once every gateway has been heard; from then on queries are
+// answered, during a time without NATS from what was known before.
+func (s *Service) Ready(context.Context) error {
+	s.mu.RLock()
+	defer s.mu.RUnlock()
+	if !s.serving {
+		return errs.Missing("presence", errors.New("not every gateway has been heard"))
+	}
+	return nil
+}
+
+// Run hears the gateways and tells the rooms until ctx ends. It may be called
+// once.
+func (s *Service) Run(ctx context.Context) error {
+	subs, err := s.subscribe()
+	defer func() {
+		s.stop()
+		for _, sub := range subs {
+			sub.Stop()
+		}
+	}()
+	if err != nil {
+		return fmt.Errorf("presence: %w", err)
+	}
+	s.bus.OnReconnect(func() { wake(s.reconnected) })
+	s.listen()
+
+	tick := time.NewTicker(s.tickEvery())
+	defer tick.Stop()
+	beat := time.NewTicker(s.opts.BeatEvery)
+	defer beat.Stop()
+	roster := time.NewTimer(0)
+	defer roster.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-s.reconnected:
+			s.listen()
+		case <-tick.C:
+			s.tick()
+		case <-beat.C:
+			s.announce()
+		case <-roster.C:
+			s.tell(roster)
+		case <-s.rosterWoken:
+			s.tell(roster)
+		}
+	}
+}
+
+// tickEvery is how often the clock is looked at: often enough that no deadline
+// is missed by more than a tenth.
+func (s *Service) tickEvery() time.Duration {
+	shortest := min(s.opts.GatewayTimeout, s.opts.Lease, s.opts.StartWait, s.opts.HoleWait, s.opts.ReplicaTimeout)
+	return min(max(shortest/10, time.Millisecond), 100*time.Millisecond)
+}
+
+func (s *Service) subscribe() ([]*bus.Subscription, error) {
+	var subs []*bus.Subscription
+	for _, open := range []func() (*bus.Subscription, error){
+		func() (*bus.Subscription, error) { return s.bus.SubscribeReplicas(s.hearReplica) },
+		func() (*bus.Subscription, error) {
+			return s.bus.SubscribeDeltas(func(d *busv1.PresenceDelta) {
+				s.change(func(now time.Time) { s.intake.delta(d, now) })
+			})
+		},
+		func() (*bus.Subscription, error) {
+			return s.bus.SubscribeBeats(func(b *busv1.GatewayBeat) {
+				s.change(func(now time.Time) { s.intake.beat(b, now) })
+			})
+		},
+	} {
+		sub, err := open()
+		if err != nil {
+			return subs, err
+		}
+		subs = append(subs, sub)
+	}
+	return subs, nil
+}
+
+// change does something to the picture and passes on what came of it.
+func (s *Service) change(f func(now time.Time)) {
+	s.mu.Lock()
+	now := time.Now()
+	f(now)
+	told := s.spread(now)
+	asks := s.intake.asks
+	s.intake.asks = nil
+	s.mu.Unlock()
+
+	for _, gateway := range asks {
+		s.ask(gateway)
+	}
+	if told {
+		wake(s.rosterWoken)
+	}
+}
+
+// spread hands the picture's changes to the watchers and the roster; true if a
+// room is to be told. s.mu is held.
+func (s *Service) spread(now time.Time) (told bool) {
+	changes := s.intake.picture.take()
+	speaking := s.speaking(now)
+	for _, c := range changes {
+		s.publishToWatchers(c)
+		if c.room == nil || c.room.id == ids.Lobby || !s.serving {
+			continue // what a start finds is no news
+		}
+		s.roster.note(c, now, speaking)
+		told = speaking
+	}
+	return told
+}
+
+// speaking says whether this replica tells the rooms. s.mu is held.
+func (s *Service) speaking(now time.Time) bool { return s.complete && s.floor.mine(now) }
+
+// listen begins to hear NATS, for the first time or again: what was said
+// meanwhile is unknown, so everybody is asked, and the old picture serves until
+// they have answered.
+func (s *Service) listen() {
+	s.mu.Lock()
+	now := time.Now()
+	s.hearing = now
+	s.complete = false
+	s.floor.startedMS = now.UnixMilli()
+	s.intake.askedAll = now
+	// Who resumed meanwhile is told by the snapshots, which take a moment.
+	s.intake.picture.extendLeases(now.Add(s.opts.StartWait))
+	s.mu.Unlock()
+	s.ask("")
+}
+
+// tick looks at the clock.
+func (s *Service) tick() {
+	connected := s.bus.Connected()
+	s.change(func(now time.Time) {
+		if !connected {
+			// Nobody is silent whom we cannot hear.
+			s.hearing = now
+			s.complete = false
+			return
+		}
+		s.intake.expire(now, s.hearing)
+	})
+	s.dropAnswers()
+	s.conclude()
+}
+
+// conclude calls the picture complete when it is, and sees whose the floor is.
+func (s *Service) conclude() {
+	s.mu.Lock()
+	now := time.Now()
+	completed := !s.complete && now.Sub(s.hearing) >= s.opts.StartWait && s.intake.whole(s.hearing)
+	if completed {
+		if s.floor.accompanied(now) {
+			s.roster.clear() // another one has told it
+		}
+		s.complete, s.serving = true, true
+	}
+	users, gateways := s.intake.picture.users.Len(), len(s.intake.feeds)
+	speaks := s.speaking(now)
+	changed := speaks != s.speaks
+	s.speaks = speaks
+	s.mu.Unlock()
+
+	if completed {
+		s.log.Info("the picture is complete", "users", users, "gateways", gateways)
+		s.announce()
+	}
+	if changed {
+		s.log.Info("the floor has changed", "speaker", speaks)
+		wake(s.rosterWoken)
+	}
+}
+
+// hearReplica takes in another replica's beat.
+func (s *Service) hearReplica(b *busv1.PresenceReplicaBeat) {
+	s.mu.Lock()
+	now := time.Now()
+	if s.floor.beat(b, now) && s.serving {
+		s.roster.vouched(now, b.Leaving)
+	}
+	s.mu.Unlock()
+}
+
+// announce tells the other replicas that this one is there.
+func (s *Service) announce() {
+	s.mu.RLock()
+	beat := s.beat()
+	s.mu.RUnlock()
+	s.sendBeat(beat)
+}
+
+// beat says what this replica is. s.mu is held.
+func (s *Service) beat() *busv1.PresenceReplicaBeat {
+	return &busv1.PresenceReplicaBeat{ReplicaId: s.floor.id, StartedMs: s.floor.startedMS, Complete: s.complete}
+}
+
+func (s *Service) sendBeat(beat *busv1.PresenceReplicaBeat) {
+	if err := s.bus.PublishReplica(beat); err != nil {
+		s.log.Debug("a beat was not sent", "error", err)
+	}
+}
+
+// tell sends the roster events that are due and sets the timer for the next.
+func (s *Service) tell(timer *time.Timer) {
+	s.mu.Lock()
+	now := time.Now()
+	if !s.speaking(now) {
+		s.mu.Unlock()
+		return
+	}
+	events, next := s.roster.due(now, s.intake.picture.roomCount)
+	s.mu.Unlock()
+
+	s.send(events)
+	if !next.IsZero() {
+		timer.Reset(time.Until(next))
+	}
+}
+
+func (s *Service) send(events []rosterEvent) {
+	var sent int64
+	for _, e := range events {
+		event := &busv1.LiveEvent{Event: &busv1.LiveEvent_Roster{Roster: e.event}}
+		if err := s.bus.PublishLive(e.room, event); err != nil {
+			s.log.Debug("a roster event was not sent", "room", e.room, "error", err)
+			continue
+		}
+		sent++
+	}
+	s.mu.Lock()
+	s.eventsOut += sent
+	s.mu.Unlock()
+}
+
+// stop tells what is left to tell, gives the floor to another replica, and ends
+// all streams.
+func (s *Service) stop() {
+	s.mu.Lock()
+	now := time.Now()
+	var events []rosterEvent
+	if s.speaking(now) {
+		// Also what would have had to wait for its time.
+		events, _ = s.roster.due(now.Add(s.opts.StatsEvery+s.opts.Gather), s.intake.picture.roomCount)
+	}
+	beat := s.beat()
+	beat.Leaving = true
+	s.serving, s.complete = false, false
+	answers := s.answers
+	s.answers = nil
+	s.mu.Unlock()
+
+	for a := range answers {
+		a.sub.Stop()
+	}
+	s.send(events)
+	s.sendBeat(beat) // after the events, which it vouches for
+	close(s.stopped)
+}
+
+// wake signals without waiting; one signal that is not heard yet is enough.
+func wake(c chan struct{}) {
+	select {
+	case c <- struct{}{}:
+	default:
+	}
+}

@@ -1,0 +1,54 @@
+package registry
+
+import (
+	"context"
+	"fmt"
+
+	"go.opentelemetry.io/otel/metric"
+)
+
+// counters are what the registry counts; observe describes them.
+type counters struct {
+	watchRestarts, conflicts, sweeps, hidden, expired, erased metric.Int64Counter
+}
+
+// observe makes the registry's metrics.
+func (s *Service) observe(meter metric.Meter) error {
+	for _, c := range []struct {
+		counter    *metric.Int64Counter
+		name, help string
+	}{
+		{&s.metrics.watchRestarts, "parley.registry.watch.restarts", "Times that the watch of the bucket had to begin anew."},
+		{&s.metrics.conflicts, "parley.registry.write.conflicts", "Writes that found the record changed by somebody else."},
+		{&s.metrics.sweeps, "parley.registry.sweeps", "Looks at the rooms that something is due about because they are empty."},
+		{&s.metrics.hidden, "parley.registry.rooms.hidden", "Rooms that left the lists because they were empty."},
+		{&s.metrics.expired, "parley.registry.rooms.expired", "Rooms that ended because nobody came back."},
+		{&s.metrics.erased, "parley.registry.logs.erased", "Erasures of the log of a room that had ended; most rooms need two."},
+	} {
+		counter, err := meter.Int64Counter(c.name, metric.WithDescription(c.help))
+		if err != nil {
+			return fmt.Errorf("making metric %s: %w", c.name, err)
+		}
+		*c.counter = counter
+	}
+	for _, g := range []struct {
+		name, help string
+		read       func() int
+	}{
+		{"parley.registry.rooms", "Rooms that there are, hidden ones and the lobby included.", func() int { return len(s.picture.byID) }},
+		{"parley.registry.standings", "Standings of users in rooms.", func() int { return s.picture.standings }},
+		{"parley.registry.endings", "Rooms that have ended and left something to do.", func() int { return len(s.picture.endings) }},
+	} {
+		_, err := meter.Int64ObservableGauge(g.name, metric.WithDescription(g.help),
+			metric.WithInt64Callback(func(_ context.Context, o metric.Int64Observer) error {
+				s.picture.mu.RLock()
+				defer s.picture.mu.RUnlock()
+				o.Observe(int64(g.read()))
+				return nil
+			}))
+		if err != nil {
+			return fmt.Errorf("making metric %s: %w", g.name, err)
+		}
+	}
+	return nil
+}

@@ -1,0 +1,101 @@
+package registry
+
+import (
+	"slices"
+
+	"github.com/parley-im/parley/pkg/errs"
+	"github.com/parley-im/parley/pkg/ids"
+	registryv1 "github.com/parley-im/parley/proto/registry/v1"
+	wirev1 "github.com/parley-im/parley/proto/wire/v1"
+)
+
+// roleAdmin is the role of an account that may do everything.
+const roleAdmin = "admin"
+
+// Roles of a room; each may do what the ones before it may.
+const (
+	none      = registryv1.Role_ROLE_UNSPECIFIED
+	member    = registryv1.Role_ROLE_MEMBER
+	moderator = registryv1.Role_ROLE_MODERATOR
+	owner     = registryv1.Role_ROLE_OWNER
+)
+
+// actor is who a call is made for. Without a user it is the calling back end.
+type actor struct {
+	user *wirev1.User
+	// all: nothing is refused, because it is a back end or an admin.
+	all bool
+}
+
+func actorOf(a *registryv1.Actor) (actor, error) {
+	if a == nil {
+		return actor{all: true}, nil
+	}
+	if err := ids.CheckUser("actor", a.User.GetId()); err != nil {
+		return actor{}, err
+	}
+	return actor{user: a.User, all: slices.Contains(a.Roles, roleAdmin)}, nil
+}
+
+// roleOf tells what the actor may do in a room: an admin and a back end as
+// much as an owner.
+func (s *Service) roleOf(a actor, room *registryv1.Room) registryv1.Role {
+	if a.all {
+		return owner
+	}
+	return s.picture.role(room, a.user.GetId())
+}
+
+// visible is not-found where there is no room, or none that the actor may
+// know of; the two look alike.
+func (s *Service) visible(a actor, id string, room *registryv1.Room) error {
+	if room == nil || room.Visibility == registryv1.Visibility_VISIBILITY_PRIVATE && s.roleOf(a, room) == none {
+		return errs.New(errs.NotFound, "there is no room %q", id)
+	}
+	return nil
+}
+
+// needs is forbidden where the actor's role in a room is less than least.
+func (s *Service) needs(a actor, room *registryv1.Room, least registryv1.Role) error {
+	if err := s.visible(a, room.GetId(), room); err != nil {
+		return err
+	}
+	if s.roleOf(a, room) < least {
+		return errs.New(errs.Forbidden, "that takes the role %s in the room", roleName(least))
+	}
+	return nil
+}
+
+// mayGive says whether the actor may turn a user's role in a room from one
+// into another: a moderator makes and removes members, and an owner everybody.
+func (s *Service) mayGive(a actor, room *registryv1.Room, user string, from, to registryv1.Role) error {
+	if err := s.visible(a, room.GetId(), room); err != nil {
+		return err
+	}
+	lowering := a.user.GetId() == user && to < from // one's own role, which anybody may
+	if !lowering {
+		least := moderator
+		if from >= moderator || to >= moderator {
+			least = owner
+		}
+		if err := s.needs(a, room, least); err != nil {
+			return err
+		}
+	}
+	if !a.all && from == owner && to != owner && !s.picture.hasOtherOwner(room, user) {
+		return errs.New(errs.Forbidden, "the room would be left without an owner; give the role to somebody else first")
+	}
+	return nil
+}
+
+func roleName(role registryv1.Role) string {
+	switch role {
+	case member:
+		return "member"
+	case moderator:
+		return "moderator"
+	case owner:
+		return "owner"
+	}
+	return "none"
+}

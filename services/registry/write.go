@@ -1,0 +1,174 @@
+package registry
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"slices"
+	"time"
+
+	"google.golang.org/protobuf/proto"
+
+	"github.com/parley-im/parley/pkg/bus"
+	"github.com/parley-im/parley/pkg/errs"
+	registryv1 "github.com/parley-im/parley/proto/registry/v1"
+)
+
+// maxTries bounds how often a change is tried again because another one came
+// in between. Each round lets at least one through, and the pauses spread the
+// others, so only a storm on a single record gets here.
+const maxTries = 16
+
+// subject names what a change reads and writes, beside the actor's standing.
+type subject struct {
+	actor actor
+	room  string
+	user  string // whose standing is changed; empty where the room is
+}
+
+// optimistic runs try until it neither finds that somebody else was faster
+// nor fails otherwise. try reads the picture, decides, and writes on the
+// condition that nothing has changed; called again it finds the newer state.
+//
+// What was written at another replica a moment ago may not be in this one's
+// picture yet, and callers go from one replica to the next. So a refusal is
+// given only after a look at the leader's state.
+func (s *Service) optimistic(ctx context.Context, on subject, try func() error) error {
+	looked := false
+	for n := range maxTries {
+		err := try()
+		switch {
+		case errors.Is(err, bus.ErrConflict), errors.Is(err, bus.ErrExists):
+			s.metrics.conflicts.Add(ctx, 1)
+			if !sleep(ctx, rand.N(time.Millisecond<<min(n, 6))) {
+				return storeError(ctx.Err())
+			}
+		case isRefusal(err) && !looked:
+			looked = true
+		default:
+			return storeError(err)
+		}
+		if err := s.renew(ctx, on); err != nil {
+			return storeError(err)
+		}
+	}
+	return storeError(fmt.Errorf("room %s is changed by too many at once", on.room))
+}
+
+func isRefusal(err error) bool {
+	switch errs.CodeOf(err) {
+	case errs.NotFound, errs.Forbidden, errs.AlreadyExists:
+		return true
+	}
+	return false
+}
+
+// renew reads a subject from the leader into the picture.
+func (s *Service) renew(ctx context.Context, on subject) error {
+	if err := s.refreshRoom(ctx, on.room); err != nil {
+		return err
+	}
+	for _, user := range slices.Compact([]string{on.user, on.actor.user.GetId()}) {
+		if user == "" {
+			continue
+		}
+		if err := s.refresh(ctx, memberKey(on.room, user)); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// storeError makes what is no answer for the caller an unavailable error.
+func storeError(err error) error {
+	if coded := (*errs.Error)(nil); err == nil || errors.As(err, &coded) {
+		return err
+	}
+	return errs.Missing("the registry's store", err)
+}
+
+// create stores the record of a new room. Errors: bus.ErrExists.
+func (s *Service) create(ctx context.Context, room *registryv1.Room) (*registryv1.Room, error) {
+	value, err := encodeRoom(room)
+	if err != nil {
+		return nil, err
+	}
+	key := roomKey(room.Id)
+	revision, err := s.kv.Load().Create(ctx, key, value)
+	if err != nil {
+		return nil, err
+	}
+	return s.written(key, value, revision)
+}
+
+// replace stores a changed record in place of the one it was made from, whose
+// revision it still has. Errors: bus.ErrConflict.
+func (s *Service) replace(ctx context.Context, room *registryv1.Room) (*registryv1.Room, error) {
+	value, err := encodeRoom(room)
+	if err != nil {
+		return nil, err
+	}
+	key := roomKey(room.Id)
+	revision, err := s.kv.Load().Update(ctx, key, value, room.Revision)
+	if err != nil {
+		return nil, err
+	}
+	return s.written(key, value, revision)
+}
+
+// written takes a record that was just stored into the picture and gives it
+// as it is told.
+func (s *Service) written(key string, value []byte, revision uint64) (*registryv1.Room, error) {
+	entry := bus.Entry{Key: key, Value: value, Revision: revision}
+	s.apply(entry)
+	return decodeRoom(entry, s.bus.Epoch)
+}
+
+// changeRoom has f change a copy of a room's record until nobody came in
+// between; f gets nil where there is no room, and says by false that nothing
+// is to be changed.
+func (s *Service) changeRoom(ctx context.Context, a actor, id string, f func(room *registryv1.Room) (bool, error)) (*registryv1.Room, error) {
+	var result *registryv1.Room
+	err := s.optimistic(ctx, subject{actor: a, room: id}, func() error {
+		result = proto.CloneOf(s.picture.room(id))
+		changed, err := f(result)
+		if err != nil || !changed {
+			return err
+		}
+		result, err = s.replace(ctx, result)
+		return err
+	})
+	return result, err
+}
+
+// storeStanding writes a standing in place of the one that old says. Errors:
+// bus.ErrConflict, bus.ErrExists.
+func (s *Service) storeStanding(ctx context.Context, room string, member *registryv1.Member, old *standing) error {
+	value, err := proto.Marshal(member)
+	if err != nil {
+		return fmt.Errorf("encoding a member: %w", err)
+	}
+	key := memberKey(room, member.User.Id)
+	var revision uint64
+	if old == nil {
+		revision, err = s.kv.Load().Create(ctx, key, value)
+	} else {
+		revision, err = s.kv.Load().Update(ctx, key, value, old.revision)
+	}
+	if err != nil {
+		return err
+	}
+	s.apply(bus.Entry{Key: key, Value: value, Revision: revision})
+	return nil
+}
+
+// delete takes a key away that must still have this revision. Errors:
+// bus.ErrConflict.
+func (s *Service) delete(ctx context.Context, key string, revision uint64) error {
+	if err := s.kv.Load().Delete(ctx, key, revision); err != nil {
+		return err
+	}
+	s.picture.forget(key, revision)
+	return nil
+}
