@@ -63,6 +63,7 @@ func New(o Options) (*Gateway, error) {
 		return nil, err
 	}
 	g.announcer = announce.New(o.Bus, g.id, o.Lease, g.log)
+	g.announcer.Connections = g.listener.Count
 	g.sessions = session.NewHub(session.Options{
 		Logger: g.log, Listener: g.listener, Rooms: g.rooms, Announcer: g.announcer,
 		Log: o.Bus, Registry: o.Registry, History: o.History, Presence: o.Presence,
@@ -107,6 +108,7 @@ func (g *Gateway) Run(ctx context.Context) error {
 	group.Go("tokens", g.tokens.run)
 	group.Go("touch", g.touch)
 	group.Go("health", g.sample)
+	group.Go("rebalance", g.rebalance)
 	if !g.opts.NoLobby {
 		group.Go("lobby", func(ctx context.Context) error {
 			if err := g.rooms.Pin(ctx, ids.Lobby); err != nil && ctx.Err() == nil {

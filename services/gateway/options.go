@@ -80,6 +80,10 @@ type Options struct {
 	// defaults 500 and 100 ms.
 	DrainWave     int
 	DrainInterval time.Duration
+	// Rebalance is how many clients a second a gateway that has clearly more
+	// than the others asks to reconnect; 0, the default, is none.
+	Rebalance int
+
 	// ReconnectSpread is within which time clients are told to come back;
 	// default 2 s.
 	ReconnectSpread time.Duration
@@ -130,6 +134,8 @@ func (o Options) Validate() error {
 		return fmt.Errorf("max-connections: %d is negative", o.MaxConnections)
 	case o.RateLimit < 0:
 		return fmt.Errorf("rate-limit: %g is negative", o.RateLimit)
+	case o.Rebalance < 0:
+		return fmt.Errorf("rebalance: %d is negative", o.Rebalance)
 	case o.RateBurst < 0:
 		return fmt.Errorf("rate-burst: %d is negative", o.RateBurst)
 	case o.MaxContent > o.MaxMessage || o.MaxData > o.MaxMessage:

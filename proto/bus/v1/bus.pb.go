@@ -791,7 +791,9 @@ type GatewayBeat struct {
 	// The number of its newest delta, so that a lost one is noticed.
 	Delta uint64 `protobuf:"varint,2,opt,name=delta,proto3" json:"delta,omitempty"`
 	// The gateway ends: what it still announces is left to its leases.
-	Leaving       bool `protobuf:"varint,3,opt,name=leaving,proto3" json:"leaving,omitempty"`
+	Leaving bool `protobuf:"varint,3,opt,name=leaving,proto3" json:"leaving,omitempty"`
+	// Connections it has, by which gateways find out that one has too many.
+	Connections   int64 `protobuf:"varint,4,opt,name=connections,proto3" json:"connections,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -845,6 +847,13 @@ func (x *GatewayBeat) GetLeaving() bool {
 		return x.Leaving
 	}
 	return false
+}
+
+func (x *GatewayBeat) GetConnections() int64 {
+	if x != nil {
+		return x.Connections
+	}
+	return 0
 }
 
 // PresenceDelta is the payload on parley.presence.delta.<gateway>.
@@ -1579,12 +1588,13 @@ const file_bus_v1_bus_proto_rawDesc = "" +
 	"\tBroadcast\x12\x18\n" +
 	"\acontent\x18\x01 \x01(\tR\acontent\x12(\n" +
 	"\x04from\x18\x02 \x01(\v2\x14.parley.wire.v1.UserR\x04from\x12\x17\n" +
-	"\atime_ms\x18\x03 \x01(\x03R\x06timeMs\"\\\n" +
+	"\atime_ms\x18\x03 \x01(\x03R\x06timeMs\"~\n" +
 	"\vGatewayBeat\x12\x1d\n" +
 	"\n" +
 	"gateway_id\x18\x01 \x01(\tR\tgatewayId\x12\x14\n" +
 	"\x05delta\x18\x02 \x01(\x04R\x05delta\x12\x18\n" +
-	"\aleaving\x18\x03 \x01(\bR\aleaving\"\x7f\n" +
+	"\aleaving\x18\x03 \x01(\bR\aleaving\x12 \n" +
+	"\vconnections\x18\x04 \x01(\x03R\vconnections\"\x7f\n" +
 	"\rPresenceDelta\x12\x1d\n" +
 	"\n" +
 	"gateway_id\x18\x01 \x01(\tR\tgatewayId\x12\x16\n" +

@@ -142,6 +142,7 @@ func (g *GatewaySettings) register(s *config.Set) {
 	s.Duration(&g.Lease, "lease", "how long who lost the connection stays present")
 	s.Bool(&g.NoLobby, "no-lobby", "there is no built-in room")
 	s.Bool(&g.NoDeflate, "no-deflate", "refuse permessage-deflate")
+	s.Int(&g.Rebalance, "rebalance", "clients a second to send elsewhere while this gateway has clearly more than the others; 0 for none")
 	s.Section("Shutting down")
 	s.Duration(&g.DrainDelay, "drain-delay", "how long to go on while not ready, so that load balancers notice")
 	s.Duration(&g.DrainTimeout, "drain-timeout", "how long sending clients away may take after that")

@@ -33,6 +33,10 @@ type Announcer struct {
 	id    string
 	lease time.Duration
 
+	// Connections tells how many connections the gateway has; the beats carry
+	// it. Set before Run; nil tells 0.
+	Connections func() int
+
 	wake chan struct{}
 
 	mu       sync.Mutex
@@ -220,6 +224,9 @@ func (a *Announcer) flushLocked() {
 func (a *Announcer) beat() {
 	a.mu.Lock()
 	beat := &busv1.GatewayBeat{GatewayId: a.id, Delta: a.number, Leaving: a.leaving}
+	if a.Connections != nil {
+		beat.Connections = int64(a.Connections())
+	}
 	a.mu.Unlock()
 	if err := a.b.PublishBeat(beat); err != nil {
 		a.log.Debug("announcing", "error", err)

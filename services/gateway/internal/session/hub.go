@@ -251,6 +251,14 @@ func (h *Hub) Drain(ctx context.Context, size int, interval, spread time.Duratio
 	}
 }
 
+// Shed asks n clients, whichever, to reconnect.
+func (h *Hub) Shed(n int) {
+	sessions := h.directory.everyone()
+	for _, i := range rand.Perm(len(sessions))[:min(n, len(sessions))] {
+		sessions[i].close(conn.Reconnect, "please reconnect")
+	}
+}
+
 // Stats is what a gateway counts.
 type Stats struct {
 	Active, Users                                        int
