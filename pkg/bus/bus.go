@@ -42,6 +42,11 @@ type Options struct {
 	// to 5. JetStream wants an odd number in a cluster of at least as many.
 	Replicas int
 
+	// Synced declares that every NATS server forces what it writes to disk
+	// before it acknowledges it (sync_interval: always). NATS does not tell its
+	// clients; without it Durability promises less.
+	Synced bool
+
 	// PublishTimeout is how long a publish is tried in all; default 5 s.
 	PublishTimeout time.Duration
 	// MaxInFlight is how many publishes may wait for their acknowledgement;
@@ -94,6 +99,7 @@ type Bus struct {
 	js         jetstream.JetStream
 	deployment Deployment
 	publisher  *publisher
+	durability atomic.Pointer[Durability] // nil until the log's streams were seen
 
 	dropped atomic.Uint64 // messages that a full queue of ours made nats.go drop
 

@@ -79,32 +79,23 @@ func (f *Feed) workerOf(room string) *worker {
 	return f.workers[f.Worker(room)]
 }
 
-// Do has the room's worker run task, after what came before it. It waits while
-// the worker's queue of tasks is full and fails when ctx or the feed ends. It
-// must not be called by a worker.
+// Do has the room's worker run task, after the tasks that it was given before.
+// It waits while the worker's queue of tasks is full and fails when ctx or the
+// feed ends. It must not be called by a worker.
 func (f *Feed) Do(ctx context.Context, room string, task func()) error {
+	return f.On(ctx, f.Worker(room), task)
+}
+
+// On is Do for what concerns many rooms of one worker.
+func (f *Feed) On(ctx context.Context, worker int, task func()) error {
 	select {
-	case f.workerOf(room).tasks <- Delivery{Room: room, Do: task}:
+	case f.workers[worker].tasks <- Delivery{Do: task}:
 		return nil
 	case <-ctx.Done():
 		return ctx.Err()
 	case <-f.stop:
 		return context.Canceled
 	}
-}
-
-// DoAll has every worker run task once.
-func (f *Feed) DoAll(ctx context.Context, task func(worker int)) error {
-	for i, w := range f.workers {
-		select {
-		case w.tasks <- Delivery{Do: func() { task(i) }}:
-		case <-ctx.Done():
-			return ctx.Err()
-		case <-f.stop:
-			return context.Canceled
-		}
-	}
-	return nil
 }
 
 // Worker tells which worker serves a room.

@@ -187,6 +187,19 @@ func (b *Bus) api(ctx context.Context, call string, request []byte, answer any) 
 
 // decodeStored reads one message that came out of the log, live or by a read.
 func decodeStored(msg *nats.Msg, subject string) (Stored, error) {
+	s, err := decodePlace(msg, subject)
+	if err != nil {
+		return s, err
+	}
+	entry := new(busv1.LogEntry)
+	if proto.Unmarshal(msg.Data, entry) == nil {
+		s.Entry = entry
+	}
+	return s, nil
+}
+
+// decodePlace reads only where a message stands.
+func decodePlace(msg *nats.Msg, subject string) (Stored, error) {
 	var s Stored
 	var err error
 	if s.Room, err = roomOf(subject); err != nil {
@@ -199,10 +212,6 @@ func decodeStored(msg *nats.Msg, subject string) (Stored, error) {
 		if s.Prev, err = strconv.ParseUint(prev, 10, 64); err != nil {
 			return s, fmt.Errorf("header %s: %w", headerPrevious, err)
 		}
-	}
-	entry := new(busv1.LogEntry)
-	if proto.Unmarshal(msg.Data, entry) == nil {
-		s.Entry = entry
 	}
 	return s, nil
 }
@@ -217,5 +226,6 @@ func (b *Bus) LogLimits(ctx context.Context) (LogConfig, error) {
 		return LogConfig{}, errs.Missing("the log", fmt.Errorf("reading its limits: %w", err))
 	}
 	config := stream.CachedInfo().Config
+	b.noteDurability(config)
 	return LogConfig{Retention: config.MaxMsgsPerSubject, MaxAge: config.MaxAge, Window: config.Duplicates}, nil
 }

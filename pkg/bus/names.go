@@ -54,6 +54,8 @@ type Bucket string
 const (
 	// Rooms holds room records and users' standing in rooms.
 	Rooms Bucket = "parley_rooms"
+	// Reads holds how far users have read in rooms: "<room>.<user>".
+	Reads Bucket = "parley_reads"
 	// Users holds accounts.
 	Users Bucket = "parley_users"
 	// Sessions holds sign-ins and revocations; both end by the bucket's TTL.

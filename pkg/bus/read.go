@@ -18,6 +18,8 @@ type Page struct {
 	Entries []Stored
 	// More says whether the log holds more in the direction of the reading.
 	More bool
+	// Others is how many entries were passed over that are not ours.
+	Others int
 }
 
 // MaxPage is the most entries one read gives.
@@ -31,13 +33,13 @@ func (b *Bus) ReadAfter(ctx context.Context, room string, after uint64, limit in
 	ctx, cancel := withTimeout(ctx)
 	defer cancel()
 	var page Page
+	var erased time.Time // since when the leader says that there is no more
 	for pause := time.Millisecond; ; pause = min(2*pause, 100*time.Millisecond) {
 		for {
-			entries, last, pending, err := b.batch(ctx, room, after+1, limit-len(page.Entries))
+			last, pending, err := b.batch(ctx, room, after+1, limit-len(page.Entries), &page)
 			if err != nil {
 				return Page{}, errs.Missing("the log", fmt.Errorf("reading %s after %d: %w", room, after, err))
 			}
-			page.Entries = append(page.Entries, entries...)
 			page.More = pending > 0
 			after = max(after, last)
 			// The server ends a batch early when it has many bytes.
@@ -49,8 +51,14 @@ func (b *Bus) ReadAfter(ctx context.Context, room string, after uint64, limit in
 			return page, nil
 		}
 		// What was known to be stored may have been erased since: the leader
-		// knows.
-		if tail, err := b.Tail(ctx, room); err == nil && after >= tail {
+		// knows. One that has just been deposed does not, and answers for a
+		// moment all the same, so it is believed when it says so for a while.
+		switch tail, err := b.Tail(ctx, room); {
+		case err != nil || after < tail:
+			erased = time.Time{}
+		case erased.IsZero():
+			erased = time.Now()
+		case time.Since(erased) >= believe:
 			return page, nil
 		}
 		select {
@@ -60,6 +68,10 @@ func (b *Bus) ReadAfter(ctx context.Context, room string, after uint64, limit in
 		}
 	}
 }
+
+// believe is for how long a leader must say that an entry which was stored is
+// gone. Only rooms that were erased, or have expired, are asked about one.
+const believe = 200 * time.Millisecond
 
 // ReadNewest reads the newest entries with a seq smaller than before (0: the
 // newest of all), at most limit (1 to MaxPage) of them. reach is as in
@@ -81,13 +93,18 @@ func (b *Bus) ReadNewest(ctx context.Context, room string, before uint64, limit 
 }
 
 func (b *Bus) readNewest(ctx context.Context, room string, before uint64, limit int, reach uint64) (Page, error) {
-	first, total, err := b.probe(ctx, room, 0)
-	if err != nil || total == 0 {
+	tail, err := b.Tail(ctx, room)
+	if tail = max(tail, reach); err != nil || tail == 0 {
 		return Page{}, err
 	}
-	tail, err := b.Tail(ctx, room)
+	first, total, err := b.probe(ctx, room, 0)
 	if err != nil {
 		return Page{}, err
+	}
+	if total == 0 {
+		// The replica has nothing of the room yet; what is read from its
+		// beginning on is waited for.
+		first = 1
 	}
 	end := tail + 1 // exclusive
 	var beyond uint64
@@ -123,11 +140,13 @@ func (b *Bus) readNewest(ctx context.Context, room string, before uint64, limit 
 		}
 	}
 	var entries []Stored
+	others := 0
 	for after := low - 1; ; {
 		page, err := b.ReadAfter(ctx, room, after, MaxPage, min(reach, end-1))
 		if err != nil {
 			return Page{}, err
 		}
+		others += page.Others
 		for _, s := range page.Entries {
 			after = s.Seq
 			if s.Seq < end {
@@ -141,7 +160,10 @@ func (b *Bus) readNewest(ctx context.Context, room string, before uint64, limit 
 	if len(entries) > limit {
 		entries = entries[len(entries)-limit:]
 	}
-	return Page{Entries: entries, More: len(entries) > 0 && entries[0].Seq > first}, nil
+	if len(entries) == 0 {
+		return Page{More: low > first, Others: others}, nil
+	}
+	return Page{Entries: entries, More: entries[0].Seq > first, Others: others}, nil
 }
 
 // First gives the seq of the oldest entry that the log still holds of a room,
@@ -159,7 +181,7 @@ func (b *Bus) First(ctx context.Context, room string) (uint64, error) {
 // probe finds the room's first entry at or after seq and tells how many there
 // are from it on, itself included.
 func (b *Bus) probe(ctx context.Context, room string, seq uint64) (found, ahead uint64, err error) {
-	_, last, pending, err := b.batch(ctx, room, seq, 1)
+	last, pending, err := b.batch(ctx, room, seq, 1, new(Page))
 	if err != nil || last == 0 {
 		return 0, 0, err
 	}
@@ -168,56 +190,87 @@ func (b *Bus) probe(ctx context.Context, room string, seq uint64) (found, ahead 
 
 // batchRequest is a direct read of several messages (NATS ADR-31).
 type batchRequest struct {
-	Seq      uint64 `json:"seq,omitempty"`
-	Next     string `json:"next_by_subj"`
-	Batch    int    `json:"batch"`
-	MaxBytes int    `json:"max_bytes,omitempty"`
+	Seq       uint64   `json:"seq,omitempty"`
+	Next      string   `json:"next_by_subj,omitempty"`
+	MultiLast []string `json:"multi_last,omitempty"`
+	Batch     int      `json:"batch,omitempty"`
+	MaxBytes  int      `json:"max_bytes,omitempty"`
 }
 
-// maxBatchBytes bounds what one read puts into this process's queue at once.
-const maxBatchBytes = 4 << 20
+const (
+	// maxBatchBytes bounds what one read puts into this process's queue at once.
+	maxBatchBytes = 4 << 20
+	// silence is how long one message of an answer is waited for. A lost one
+	// would else be waited for as long as the caller has time.
+	silence = 2 * time.Second
+)
 
-// batch reads entries from seq on. last is the seq it has come to, 0 where
-// there is nothing, and pending how many of the room follow.
-func (b *Bus) batch(ctx context.Context, room string, seq uint64, limit int) (entries []Stored, last, pending uint64, err error) {
-	request, err := json.Marshal(batchRequest{Seq: max(seq, 1), Next: b.logSubject(room), Batch: limit, MaxBytes: maxBatchBytes})
+// batch reads entries from seq on into a page. last is the seq it has come to,
+// 0 where there is nothing, and pending how many of the room follow.
+func (b *Bus) batch(ctx context.Context, room string, seq uint64, limit int, page *Page) (last, pending uint64, err error) {
+	request := batchRequest{Seq: max(seq, 1), Next: b.logSubject(room), Batch: limit, MaxBytes: maxBatchBytes}
+	pending, last, err = b.direct(ctx, b.streamOf(room), request, func(msg *nats.Msg) (uint64, error) {
+		s, err := decodeStored(msg, msg.Header.Get("Nats-Subject"))
+		s.Prev = 0 // relative to the batch, never to the room's log
+		switch {
+		case err != nil:
+		case s.Entry != nil:
+			page.Entries = append(page.Entries, s)
+		default:
+			page.Others++
+		}
+		return s.Seq, err
+	})
+	return last, pending, err
+}
+
+// direct makes a direct read and hands each message to take, which gives its
+// seq. last is the last one's, 0 where there is nothing, and pending how many
+// follow.
+func (b *Bus) direct(ctx context.Context, stream string, request batchRequest, take func(*nats.Msg) (uint64, error)) (pending, last uint64, err error) {
+	payload, err := json.Marshal(request)
 	if err != nil {
-		return nil, 0, 0, err
+		return 0, 0, err
 	}
 	inbox := b.nc.NewInbox()
 	sub, err := b.nc.SubscribeSync(inbox)
 	if err != nil {
-		return nil, 0, 0, err
+		return 0, 0, err
 	}
 	defer sub.Unsubscribe() //nolint:errcheck // fails only when the connection is closed
-	if err := b.nc.PublishRequest("$JS.API.DIRECT.GET."+b.streamOf(room), inbox, request); err != nil {
-		return nil, 0, 0, err
+	if err := b.nc.PublishRequest("$JS.API.DIRECT.GET."+stream, inbox, payload); err != nil {
+		return 0, 0, err
 	}
 	for {
-		msg, err := sub.NextMsgWithContext(ctx)
+		msg, err := nextWithin(ctx, sub, silence)
 		if err != nil {
-			return nil, 0, 0, err
+			return 0, 0, err
+		}
+		// Each message tells the one before it in the answer, and so does the
+		// end: an answer that lost a part on its way is no answer.
+		if previous := msg.Header.Get(headerPrevious); previous != "" && previous != strconv.FormatUint(last, 10) {
+			return 0, 0, fmt.Errorf("the log's answer has a hole between %d and %s", last, previous)
 		}
 		switch status := msg.Header.Get("Status"); status {
 		case "": // an entry
-			s, err := decodeStored(msg, msg.Header.Get("Nats-Subject"))
-			if err != nil {
-				return nil, 0, 0, err
-			}
-			last = s.Seq
-			s.Prev = 0 // relative to the batch, never to the room's log
-			if s.Entry != nil {
-				entries = append(entries, s)
+			if last, err = take(msg); err != nil {
+				return 0, 0, err
 			}
 		case "204": // the end
 			pending, err = strconv.ParseUint(msg.Header.Get(headerNumPending), 10, 64)
-			return entries, last, pending, err
+			return pending, last, err
 		case "404": // nothing there
-			return entries, last, 0, nil
+			return 0, last, nil
 		case "503":
-			return nil, 0, 0, nats.ErrNoResponders
+			return 0, 0, nats.ErrNoResponders
 		default:
-			return nil, 0, 0, errors.New("the log answered " + status + " " + msg.Header.Get("Description"))
+			return 0, 0, errors.New("the log answered " + status + " " + msg.Header.Get("Description"))
 		}
 	}
+}
+
+func nextWithin(ctx context.Context, sub *nats.Subscription, d time.Duration) (*nats.Msg, error) {
+	ctx, cancel := context.WithTimeout(ctx, d)
+	defer cancel()
+	return sub.NextMsgWithContext(ctx)
 }

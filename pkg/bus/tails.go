@@ -2,9 +2,7 @@ package bus
 
 import (
 	"context"
-	"encoding/json"
 	"fmt"
-	"strconv"
 
 	"github.com/nats-io/nats.go"
 
@@ -43,43 +41,18 @@ func (b *Bus) Tails(ctx context.Context, rooms []string) (map[string]uint64, err
 }
 
 func (b *Bus) tails(ctx context.Context, stream string, subjects []string, tails map[string]uint64) error {
-	request, err := json.Marshal(struct {
-		Subjects []string `json:"multi_last"`
-	}{subjects})
-	if err != nil {
-		return err
-	}
-	inbox := b.nc.NewInbox()
-	sub, err := b.nc.SubscribeSync(inbox)
-	if err != nil {
-		return err
-	}
-	defer sub.Unsubscribe() //nolint:errcheck // fails only when the connection is closed
-	if err := b.nc.PublishRequest("$JS.API.DIRECT.GET."+stream, inbox, request); err != nil {
-		return err
-	}
-	for {
-		msg, err := sub.NextMsgWithContext(ctx)
-		if err != nil {
+	for seq := uint64(1); ; {
+		request := batchRequest{Seq: seq, MultiLast: subjects, MaxBytes: maxBatchBytes}
+		pending, last, err := b.direct(ctx, stream, request, func(msg *nats.Msg) (uint64, error) {
+			s, err := decodePlace(msg, msg.Header.Get("Nats-Subject"))
+			if err == nil {
+				tails[s.Room] = s.Seq
+			}
+			return s.Seq, err
+		})
+		if err != nil || pending == 0 || last == 0 {
 			return err
 		}
-		switch status := msg.Header.Get("Status"); status {
-		case "":
-			room, err := roomOf(msg.Header.Get("Nats-Subject"))
-			if err != nil {
-				return err
-			}
-			seq, err := strconv.ParseUint(msg.Header.Get(headerSequence), 10, 64)
-			if err != nil {
-				return fmt.Errorf("header %s: %w", headerSequence, err)
-			}
-			tails[room] = seq
-		case "204", "404": // the end; nothing there
-			return nil
-		case "503":
-			return nats.ErrNoResponders
-		default:
-			return fmt.Errorf("the log answered %s %s", status, msg.Header.Get("Description"))
-		}
+		seq = last + 1 // the server ends an answer early when it has many bytes
 	}
 }

@@ -139,6 +139,8 @@ func (m *ack) set(f *field, v value) (err *Error) {
 		m.Duplicate, err = v.boolean()
 	case 5:
 		m.Durability, err = v.optional()
+	case 6:
+		m.Synced, err = v.optionalBoolean()
 	}
 	return err
 }

@@ -88,6 +88,9 @@ func (e *encoder) ack(m *wirev1.Ack) {
 	if m != nil && m.Durability != nil {
 		e.at(`,"durability":`).text(*m.Durability)
 	}
+	if m != nil && m.Synced != nil {
+		e.at(`,"synced":`).boolean(*m.Synced)
+	}
 }
 
 func (e *encoder) chat(m *wirev1.Chat) {

@@ -65,6 +65,15 @@ func (v value) boolean() (bool, *Error) {
 	return v[0] == 't', v.want("a boolean")
 }
 
+// optionalBoolean returns a boolean where presence matters.
+func (v value) optionalBoolean() (*bool, *Error) {
+	b, err := v.boolean()
+	if err != nil {
+		return nil, err
+	}
+	return &b, nil
+}
+
 // integer returns an integer of at most limit to either side. 1.0 and 1e3 are
 // none: readers differ on how much of such a number they keep.
 func (v value) integer(least, most int64) (int64, *Error) {

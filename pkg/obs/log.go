@@ -11,6 +11,7 @@ import (
 //
 // The level is the least one written: debug, info, warn or error. The format is json (one JSON object per line), text
 // (one readable line each), or auto: text when w is a terminal, else json. Empty means info and auto.
+// Durations are written with their unit ("1.5s") in both.
 func NewLogger(w io.Writer, level, format string) (*slog.Logger, error) {
 	var least slog.Level
 	switch level {
@@ -35,7 +36,15 @@ func NewLogger(w io.Writer, level, format string) (*slog.Logger, error) {
 	default:
 		return nil, fmt.Errorf("log format %q: want auto, json or text", format)
 	}
-	return slog.New(slog.NewJSONHandler(w, &slog.HandlerOptions{Level: least})), nil
+	return slog.New(slog.NewJSONHandler(w, &slog.HandlerOptions{Level: least, ReplaceAttr: withUnit})), nil
+}
+
+// withUnit writes durations as the text format does; slog's JSON has bare nanoseconds.
+func withUnit(_ []string, a slog.Attr) slog.Attr {
+	if a.Value.Kind() == slog.KindDuration {
+		a.Value = slog.StringValue(a.Value.Duration().String())
+	}
+	return a
 }
 
 // terminal reports whether w is a character device. So is /dev/null, where nobody minds the format.

@@ -7,14 +7,15 @@ import (
 	"regexp"
 	"strings"
 	"testing"
+	"time"
 )
 
 func TestLoggerFormats(t *testing.T) {
 	for _, test := range []struct{ format, want string }{
-		{"json", `^\{"time":"[^"]+","level":"INFO","msg":"opened","room":"r1"\}\n$`},
+		{"json", `^\{"time":"[^"]+","level":"INFO","msg":"opened","room":"r1","duration":"1.5s"\}\n$`},
 		{"auto", `^\{"time":`}, // a buffer is no terminal
 		{"", `^\{"time":`},
-		{"text", `^\d\d:\d\d:\d\d\.\d{3} INFO  opened room=r1\n$`},
+		{"text", `^\d\d:\d\d:\d\d\.\d{3} INFO  opened room=r1 duration=1.5s\n$`},
 	} {
 		var b bytes.Buffer
 		log, err := NewLogger(&b, "info", test.format)
@@ -22,7 +23,7 @@ func TestLoggerFormats(t *testing.T) {
 			t.Fatal(err)
 		}
 		log.Debug("not written")
-		log.Info("opened", "room", "r1")
+		log.Info("opened", "room", "r1", "duration", 1500*time.Millisecond)
 		if !regexp.MustCompile(test.want).Match(b.Bytes()) {
 			t.Errorf("%s: %q", test.format, b.String())
 		}

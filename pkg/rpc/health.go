@@ -24,6 +24,7 @@ type healthCheck struct {
 	ready   func(context.Context) error
 	last    error
 	asked   bool
+	was     bool // ready, at some time
 }
 
 // Health has grpc.health.v1 answer for a service, by the full name it is
@@ -88,10 +89,14 @@ func (s *Server) ask(parent context.Context, c *healthCheck) {
 		return
 	}
 	s.health.SetServingStatus(c.service, serving(err == nil))
-	if err == nil {
+	switch {
+	case err == nil:
+		c.was = true
 		s.opts.Logger.Info("ready", "service", c.service)
-	} else {
+	case c.was:
 		s.opts.Logger.Warn("not ready", "service", c.service, "error", err)
+	default: // it is starting
+		s.opts.Logger.Info("not ready yet", "service", c.service, "error", err)
 	}
 }
 

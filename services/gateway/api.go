@@ -187,11 +187,15 @@ type userBody struct {
 }
 
 func signedIn(in *authv1.SignedIn) signedInBody {
+	roles := in.GetUser().GetRoles()
+	if roles == nil {
+		roles = []string{} // a list always, in JSON too
+	}
 	return signedInBody{
 		Token:        in.GetToken(),
 		RefreshToken: in.GetRefreshToken(),
 		ExpiresIn:    int64(math.Round(time.Until(in.GetExpiresAt().AsTime()).Seconds())),
-		User:         userBody{in.GetUser().GetId(), in.GetUser().GetUsername(), in.GetUser().GetRoles()},
+		User:         userBody{in.GetUser().GetId(), in.GetUser().GetUsername(), roles},
 	}
 }
 

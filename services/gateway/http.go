@@ -57,11 +57,11 @@ func (g *Gateway) upgrade(w http.ResponseWriter, r *http.Request) {
 	bearer := takeToken(r)
 	c, err := g.listener.Accept(w, r)
 	if err != nil {
-		g.log.Info("refused", "remote", r.RemoteAddr, "error", err)
+		g.log.Info("refused", "remote", r.RemoteAddr, "agent", agent(r), "error", err)
 		return // the answer is written
 	}
 	if full {
-		g.log.Info("refused", "remote", r.RemoteAddr, "error", "the gateway is full")
+		g.log.Info("refused", "remote", r.RemoteAddr, "agent", agent(r), "error", "the gateway is full")
 		g.listener.Forget(c)
 		c.Close(conn.Overloaded, "Server overloaded")
 		c.Wait()
@@ -100,6 +100,13 @@ func takeToken(r *http.Request) string {
 		return strings.TrimSpace(raw)
 	}
 	return found
+}
+
+// agent is what the client called itself, as much as belongs into a line of
+// the log.
+func agent(r *http.Request) string {
+	name := r.UserAgent()
+	return name[:min(len(name), 256)]
 }
 
 func refuse(w http.ResponseWriter, why string) {

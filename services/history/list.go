@@ -57,6 +57,14 @@ func (s *Service) ListMessages(ctx context.Context, r *historyv1.ListMessagesReq
 	if err != nil {
 		return nil, err
 	}
+	var deleted []uint64
+	page.Entries, deleted = bus.WithoutDeleted(page.Entries)
+	if len(deleted) > 0 {
+		// Somebody is erasing them at this moment, or has been cut off doing so.
+		if err := s.erase(ctx, r.RoomId, deleted); err != nil {
+			s.log.Warn("a deleted message is still in the log", "room", r.RoomId, "error", err)
+		}
+	}
 	return fit(page, r.After != nil), nil
 }
 

@@ -56,17 +56,11 @@ func (s *Service) entry(r *historyv1.PublishRequest) (*busv1.LogEntry, error) {
 			return nil, err
 		}
 	}
-	if r.User == nil {
-		return nil, errs.Invalid("user", "is missing")
-	}
-	if err := ids.CheckUser("userId", r.User.Id); err != nil {
-		return nil, err
-	}
-	username, err := ids.Username("username", r.User.Username)
+	user, err := checkUser(r.User)
 	if err != nil {
 		return nil, err
 	}
-	entry := &busv1.LogEntry{Id: r.Id, User: &wirev1.User{Id: r.User.Id, Username: username}, Content: r.Content}
+	entry := &busv1.LogEntry{Id: r.Id, User: user, Content: r.Content}
 	switch r.Kind {
 	case historyv1.Message_KIND_UNSPECIFIED, historyv1.Message_KIND_CHAT_MESSAGE:
 		entry.Kind = busv1.LogEntry_KIND_CHAT_MESSAGE
@@ -78,11 +72,8 @@ func (s *Service) entry(r *historyv1.PublishRequest) (*busv1.LogEntry, error) {
 	if r.Content == nil && r.Data == nil {
 		return nil, errs.Invalid("content", "is missing, and so is data")
 	}
-	switch content := r.GetContent(); {
-	case len(content) > s.opts.MaxContent:
-		return nil, tooLarge("content", s.opts.MaxContent)
-	case !utf8.ValidString(content):
-		return nil, errs.Invalid("content", "is not UTF-8")
+	if err := s.checkContent(r.GetContent()); err != nil {
+		return nil, err
 	}
 	if r.Data != nil {
 		if entry.Data, err = s.data(r.Data); err != nil {
@@ -90,6 +81,31 @@ func (s *Service) entry(r *historyv1.PublishRequest) (*busv1.LogEntry, error) {
 		}
 	}
 	return entry, nil
+}
+
+// checkUser gives whom something is stored of.
+func checkUser(user *wirev1.User) (*wirev1.User, error) {
+	if user == nil {
+		return nil, errs.Invalid("user", "is missing")
+	}
+	if err := ids.CheckUser("userId", user.Id); err != nil {
+		return nil, err
+	}
+	username, err := ids.Username("username", user.Username)
+	if err != nil {
+		return nil, err
+	}
+	return &wirev1.User{Id: user.Id, Username: username}, nil
+}
+
+func (s *Service) checkContent(content string) error {
+	switch {
+	case len(content) > s.opts.MaxContent:
+		return tooLarge("content", s.opts.MaxContent)
+	case !utf8.ValidString(content):
+		return errs.Invalid("content", "is not UTF-8")
+	}
+	return nil
 }
 
 // data checks one JSON value and takes the space out of it.

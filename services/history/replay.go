@@ -158,7 +158,8 @@ func (p *replay) read(ctx context.Context, reach, until uint64) error {
 		if err != nil {
 			return err
 		}
-		for _, e := range page.Entries {
+		entries, _ := bus.WithoutDeleted(page.Entries)
+		for _, e := range entries {
 			if err := p.send(e); err != nil {
 				return err
 			}

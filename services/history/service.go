@@ -1,10 +1,12 @@
 // Package history is the history service: it owns the log of all rooms. It
 // makes the streams that keep it and brings them to the retention that is
 // configured, reads pages and replays out of it, publishes for back ends that
-// hold no connection to NATS, and erases rooms that are gone.
+// hold no connection to NATS, edits and deletes messages, and erases rooms
+// that are gone.
 //
 // It must not know who may read or say what: its callers are trusted, and
-// have asked the registry. It keeps nothing itself; any number of replicas may
+// have asked the registry. What the log itself tells, who a message is from,
+// it knows: a user may amend its own. It keeps nothing itself; any number of replicas may
 // run, and gateways, which read and publish by package bus, go on without it.
 package history
 
@@ -206,13 +208,14 @@ func (s *Service) available() error {
 
 type metrics struct {
 	published metric.Int64Counter
+	amended   metric.Int64Counter
 	replayed  metric.Int64Counter
 	follows   metric.Int64UpDownCounter
 	catchUps  metric.Int64Counter
 }
 
 func newMetrics(meter metric.Meter) (m metrics, err error) {
-	var all [4]error
+	var all [5]error
 	m.published, all[0] = meter.Int64Counter("parley.history.published",
 		metric.WithDescription("Messages stored for other back ends."))
 	m.replayed, all[1] = meter.Int64Counter("parley.history.replayed",
@@ -221,5 +224,7 @@ func newMetrics(meter metric.Meter) (m metrics, err error) {
 		metric.WithDescription("Replays that follow now."))
 	m.catchUps, all[3] = meter.Int64Counter("parley.history.catch_ups",
 		metric.WithDescription("Times that a follow read from the log what it had not got live."))
+	m.amended, all[4] = meter.Int64Counter("parley.history.amended",
+		metric.WithDescription("Edits and deletions stored."))
 	return m, errors.Join(all[:]...)
 }

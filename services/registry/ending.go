@@ -23,8 +23,8 @@ import (
 //     end is called off and e.<room> taken away.
 //  3. Members are told, and the log is erased.
 //  4. e.<room> is released. After settle the log is erased a second time, for
-//     what gateways published before they heard of the end; then standings
-//     and e.<room> go.
+//     what gateways published before they heard of the end; then read marks,
+//     standings and e.<room> go.
 //
 // While there is e.<room> no room of this id is made without doing step 4
 // first. What a replica leaves undone, another one does. Erasing is done only
@@ -129,6 +129,9 @@ func (s *Service) finish(ctx context.Context, room string, left *endingEntry) er
 		return err
 	}
 	if err := s.erase(ctx, room); err != nil {
+		return err
+	}
+	if err := s.forgetReads(ctx, room); err != nil {
 		return err
 	}
 	// Nobody can have a standing in a room that is not there and that nobody

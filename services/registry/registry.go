@@ -1,8 +1,10 @@
 // Package registry is the room registry: which rooms there are, what they
-// allow, and what standing users have in them. It owns the bucket of rooms
-// (keys.go says what is in it) and serves proto/registry/v1 from it.
+// allow, what standing users have in them, and how far they have read. It owns
+// the bucket of rooms (keys.go says what is in it) and serves
+// proto/registry/v1 from it. Read marks are in a bucket of their own and in no
+// replica's memory (reads.go).
 //
-// Every replica keeps the whole bucket in memory (picture.go), fed by one
+// Every replica keeps the whole bucket of rooms in memory (picture.go), fed by one
 // watch (watch.go). Reads are answered from there and from nowhere else, so
 // they go on while NATS is away. A write is a compare-and-swap of one record
 // (write.go), and is in the writer's own memory before it is acknowledged.
@@ -121,6 +123,7 @@ type Service struct {
 
 	// Set once each, in this order; calls are answered from then on.
 	kv    atomic.Pointer[bus.KV]
+	reads atomic.Pointer[bus.KV]
 	ready atomic.Bool
 
 	// expireFrom is when rooms may expire again; sweep's own.
@@ -197,14 +200,20 @@ func (s *Service) Run(ctx context.Context) error {
 	return nil
 }
 
-// open opens the bucket, however long that takes; false when ctx ended.
+// open opens the buckets, however long that takes; false when ctx ended.
 func (s *Service) open(ctx context.Context) bool {
-	return s.retry(ctx, "opening the bucket of rooms", func() error {
-		kv, err := s.bus.Bucket(ctx, bus.Rooms)
-		if err == nil {
-			s.kv.Store(kv)
+	return s.retry(ctx, "opening the buckets", func() error {
+		rooms, err := s.bus.Bucket(ctx, bus.Rooms)
+		if err != nil {
+			return err
 		}
-		return err
+		reads, err := s.bus.Bucket(ctx, bus.Reads)
+		if err != nil {
+			return err
+		}
+		s.kv.Store(rooms)
+		s.reads.Store(reads)
+		return nil
 	})
 }
 

@@ -31,7 +31,7 @@ func (s *Service) followPresence(ctx context.Context) {
 		if ctx.Err() != nil {
 			return
 		}
-		s.log.Warn("presence is unknown: no room is hidden and none expires", "error", err)
+		s.log.Info("presence is unknown: no room is hidden and none expires", "error", err)
 		if !wait.pause(ctx) {
 			return
 		}

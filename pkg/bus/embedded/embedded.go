@@ -17,7 +17,8 @@ import (
 
 // Options says where the server keeps its data and whom it listens to.
 type Options struct {
-	// Dir holds JetStream's files; needed, made if it is not there.
+	// Dir holds JetStream's files; needed, made if it is not there. It is one
+	// server's at a time.
 	Dir string
 	// Addr makes the server listen on TCP, "host:port" (port 0 picks one);
 	// empty serves this process alone.
@@ -47,7 +48,8 @@ type Cluster struct {
 
 // Server is a running NATS server.
 type Server struct {
-	s *server.Server
+	s      *server.Server
+	locked *os.File
 }
 
 // readyTimeout is generous: a start reads back all that the streams hold.
@@ -61,6 +63,19 @@ func Start(o Options) (*Server, error) {
 	if err := os.MkdirAll(o.Dir, 0o700); err != nil {
 		return nil, fmt.Errorf("making the data directory: %w", err)
 	}
+	locked, err := lock(o.Dir)
+	if err != nil {
+		return nil, err
+	}
+	s, err := start(o)
+	if err != nil {
+		locked.Close()
+		return nil, err
+	}
+	return &Server{s, locked}, nil
+}
+
+func start(o Options) (*server.Server, error) {
 	opts := &server.Options{
 		ServerName: o.Name,
 		JetStream:  true,
@@ -107,7 +122,7 @@ func Start(o Options) (*Server, error) {
 		s.Shutdown()
 		return nil, fmt.Errorf("JetStream did not start on %s (see the log; is the directory in use or not writable?)", o.Dir)
 	}
-	return &Server{s}, nil
+	return s, nil
 }
 
 func split(addr string) (host string, port int, err error) {
@@ -135,6 +150,7 @@ func (s *Server) URL() string { return s.s.ClientURL() }
 func (s *Server) Shutdown() {
 	s.s.Shutdown()
 	s.s.WaitForShutdown()
+	s.locked.Close() // fails only when it is closed already
 }
 
 // logger hands the server's own messages to slog: only what somebody should

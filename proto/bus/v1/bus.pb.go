@@ -103,7 +103,11 @@ type LogEntry struct {
 	// When the publishing gateway or service took it, milliseconds since 1970.
 	TimeMs int64 `protobuf:"varint,6,opt,name=time_ms,json=timeMs,proto3" json:"time_ms,omitempty"`
 	// The seq that an edit or deletion is about.
-	Target        uint64 `protobuf:"varint,7,opt,name=target,proto3" json:"target,omitempty"`
+	Target uint64 `protobuf:"varint,7,opt,name=target,proto3" json:"target,omitempty"`
+	// With a deletion: no more entries than this are erased for it. Without it
+	// nobody could tell from the number of a room's entries that none has fallen
+	// to retention.
+	Erases        uint32 `protobuf:"varint,8,opt,name=erases,proto3" json:"erases,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -183,6 +187,13 @@ func (x *LogEntry) GetTimeMs() int64 {
 func (x *LogEntry) GetTarget() uint64 {
 	if x != nil {
 		return x.Target
+	}
+	return 0
+}
+
+func (x *LogEntry) GetErases() uint32 {
+	if x != nil {
+		return x.Erases
 	}
 	return 0
 }
@@ -1534,7 +1545,7 @@ var File_bus_v1_bus_proto protoreflect.FileDescriptor
 
 const file_bus_v1_bus_proto_rawDesc = "" +
 	"\n" +
-	"\x10bus/v1/bus.proto\x12\rparley.bus.v1\x1a\x14wire/v1/frames.proto\"\xe2\x02\n" +
+	"\x10bus/v1/bus.proto\x12\rparley.bus.v1\x1a\x14wire/v1/frames.proto\"\xfa\x02\n" +
 	"\bLogEntry\x120\n" +
 	"\x04kind\x18\x01 \x01(\x0e2\x1c.parley.bus.v1.LogEntry.KindR\x04kind\x12\x0e\n" +
 	"\x02id\x18\x02 \x01(\tR\x02id\x12(\n" +
@@ -1542,7 +1553,8 @@ const file_bus_v1_bus_proto_rawDesc = "" +
 	"\acontent\x18\x04 \x01(\tH\x00R\acontent\x88\x01\x01\x12\x17\n" +
 	"\x04data\x18\x05 \x01(\fH\x01R\x04data\x88\x01\x01\x12\x17\n" +
 	"\atime_ms\x18\x06 \x01(\x03R\x06timeMs\x12\x16\n" +
-	"\x06target\x18\a \x01(\x04R\x06target\"l\n" +
+	"\x06target\x18\a \x01(\x04R\x06target\x12\x16\n" +
+	"\x06erases\x18\b \x01(\rR\x06erases\"l\n" +
 	"\x04Kind\x12\x14\n" +
 	"\x10KIND_UNSPECIFIED\x10\x00\x12\x15\n" +
 	"\x11KIND_CHAT_MESSAGE\x10\x01\x12\x15\n" +

@@ -352,6 +352,238 @@ func (x *PublishResponse) GetDuplicate() bool {
 	return false
 }
 
+type EditMessageRequest struct {
+	state  protoimpl.MessageState `protogen:"open.v1"`
+	RoomId string                 `protobuf:"bytes,1,opt,name=room_id,json=roomId,proto3" json:"room_id,omitempty"`
+	// As in PublishRequest; messages, edits and deletions share their ids.
+	Id string `protobuf:"bytes,2,opt,name=id,proto3" json:"id,omitempty"`
+	// The seq of the message.
+	Target uint64 `protobuf:"varint,3,opt,name=target,proto3" json:"target,omitempty"`
+	// At most 16 KiB of UTF-8; empty only where the message has data.
+	Content string `protobuf:"bytes,4,opt,name=content,proto3" json:"content,omitempty"`
+	// Who edits: the author of the message, unless `moderator` is set.
+	User *v1.User `protobuf:"bytes,5,opt,name=user,proto3" json:"user,omitempty"`
+	// The caller has made sure that the user may change what others have said.
+	Moderator     bool `protobuf:"varint,6,opt,name=moderator,proto3" json:"moderator,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *EditMessageRequest) Reset() {
+	*x = EditMessageRequest{}
+	mi := &file_history_v1_history_proto_msgTypes[3]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *EditMessageRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*EditMessageRequest) ProtoMessage() {}
+
+func (x *EditMessageRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_history_v1_history_proto_msgTypes[3]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use EditMessageRequest.ProtoReflect.Descriptor instead.
+func (*EditMessageRequest) Descriptor() ([]byte, []int) {
+	return file_history_v1_history_proto_rawDescGZIP(), []int{3}
+}
+
+func (x *EditMessageRequest) GetRoomId() string {
+	if x != nil {
+		return x.RoomId
+	}
+	return ""
+}
+
+func (x *EditMessageRequest) GetId() string {
+	if x != nil {
+		return x.Id
+	}
+	return ""
+}
+
+func (x *EditMessageRequest) GetTarget() uint64 {
+	if x != nil {
+		return x.Target
+	}
+	return 0
+}
+
+func (x *EditMessageRequest) GetContent() string {
+	if x != nil {
+		return x.Content
+	}
+	return ""
+}
+
+func (x *EditMessageRequest) GetUser() *v1.User {
+	if x != nil {
+		return x.User
+	}
+	return nil
+}
+
+func (x *EditMessageRequest) GetModerator() bool {
+	if x != nil {
+		return x.Moderator
+	}
+	return false
+}
+
+type DeleteMessageRequest struct {
+	state  protoimpl.MessageState `protogen:"open.v1"`
+	RoomId string                 `protobuf:"bytes,1,opt,name=room_id,json=roomId,proto3" json:"room_id,omitempty"`
+	// As in PublishRequest; messages, edits and deletions share their ids.
+	Id string `protobuf:"bytes,2,opt,name=id,proto3" json:"id,omitempty"`
+	// The seq of the message.
+	Target uint64 `protobuf:"varint,3,opt,name=target,proto3" json:"target,omitempty"`
+	// Who deletes: the author of the message, unless `moderator` is set.
+	User *v1.User `protobuf:"bytes,4,opt,name=user,proto3" json:"user,omitempty"`
+	// The caller has made sure that the user may delete what others have said.
+	Moderator     bool `protobuf:"varint,5,opt,name=moderator,proto3" json:"moderator,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *DeleteMessageRequest) Reset() {
+	*x = DeleteMessageRequest{}
+	mi := &file_history_v1_history_proto_msgTypes[4]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *DeleteMessageRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*DeleteMessageRequest) ProtoMessage() {}
+
+func (x *DeleteMessageRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_history_v1_history_proto_msgTypes[4]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use DeleteMessageRequest.ProtoReflect.Descriptor instead.
+func (*DeleteMessageRequest) Descriptor() ([]byte, []int) {
+	return file_history_v1_history_proto_rawDescGZIP(), []int{4}
+}
+
+func (x *DeleteMessageRequest) GetRoomId() string {
+	if x != nil {
+		return x.RoomId
+	}
+	return ""
+}
+
+func (x *DeleteMessageRequest) GetId() string {
+	if x != nil {
+		return x.Id
+	}
+	return ""
+}
+
+func (x *DeleteMessageRequest) GetTarget() uint64 {
+	if x != nil {
+		return x.Target
+	}
+	return 0
+}
+
+func (x *DeleteMessageRequest) GetUser() *v1.User {
+	if x != nil {
+		return x.User
+	}
+	return nil
+}
+
+func (x *DeleteMessageRequest) GetModerator() bool {
+	if x != nil {
+		return x.Moderator
+	}
+	return false
+}
+
+type AmendResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The place of the edit or deletion itself.
+	Seq uint64 `protobuf:"varint,1,opt,name=seq,proto3" json:"seq,omitempty"`
+	// Not there when duplicate.
+	Timestamp *timestamppb.Timestamp `protobuf:"bytes,2,opt,name=timestamp,proto3" json:"timestamp,omitempty"`
+	// The log had it already, at `seq`.
+	Duplicate     bool `protobuf:"varint,3,opt,name=duplicate,proto3" json:"duplicate,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *AmendResponse) Reset() {
+	*x = AmendResponse{}
+	mi := &file_history_v1_history_proto_msgTypes[5]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *AmendResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*AmendResponse) ProtoMessage() {}
+
+func (x *AmendResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_history_v1_history_proto_msgTypes[5]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use AmendResponse.ProtoReflect.Descriptor instead.
+func (*AmendResponse) Descriptor() ([]byte, []int) {
+	return file_history_v1_history_proto_rawDescGZIP(), []int{5}
+}
+
+func (x *AmendResponse) GetSeq() uint64 {
+	if x != nil {
+		return x.Seq
+	}
+	return 0
+}
+
+func (x *AmendResponse) GetTimestamp() *timestamppb.Timestamp {
+	if x != nil {
+		return x.Timestamp
+	}
+	return nil
+}
+
+func (x *AmendResponse) GetDuplicate() bool {
+	if x != nil {
+		return x.Duplicate
+	}
+	return false
+}
+
 type ListMessagesRequest struct {
 	state  protoimpl.MessageState `protogen:"open.v1"`
 	RoomId string                 `protobuf:"bytes,1,opt,name=room_id,json=roomId,proto3" json:"room_id,omitempty"`
@@ -367,7 +599,7 @@ type ListMessagesRequest struct {
 
 func (x *ListMessagesRequest) Reset() {
 	*x = ListMessagesRequest{}
-	mi := &file_history_v1_history_proto_msgTypes[3]
+	mi := &file_history_v1_history_proto_msgTypes[6]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -379,7 +611,7 @@ func (x *ListMessagesRequest) String() string {
 func (*ListMessagesRequest) ProtoMessage() {}
 
 func (x *ListMessagesRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_history_v1_history_proto_msgTypes[3]
+	mi := &file_history_v1_history_proto_msgTypes[6]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -392,7 +624,7 @@ func (x *ListMessagesRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListMessagesRequest.ProtoReflect.Descriptor instead.
 func (*ListMessagesRequest) Descriptor() ([]byte, []int) {
-	return file_history_v1_history_proto_rawDescGZIP(), []int{3}
+	return file_history_v1_history_proto_rawDescGZIP(), []int{6}
 }
 
 func (x *ListMessagesRequest) GetRoomId() string {
@@ -435,7 +667,7 @@ type ListMessagesResponse struct {
 
 func (x *ListMessagesResponse) Reset() {
 	*x = ListMessagesResponse{}
-	mi := &file_history_v1_history_proto_msgTypes[4]
+	mi := &file_history_v1_history_proto_msgTypes[7]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -447,7 +679,7 @@ func (x *ListMessagesResponse) String() string {
 func (*ListMessagesResponse) ProtoMessage() {}
 
 func (x *ListMessagesResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_history_v1_history_proto_msgTypes[4]
+	mi := &file_history_v1_history_proto_msgTypes[7]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -460,7 +692,7 @@ func (x *ListMessagesResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListMessagesResponse.ProtoReflect.Descriptor instead.
 func (*ListMessagesResponse) Descriptor() ([]byte, []int) {
-	return file_history_v1_history_proto_rawDescGZIP(), []int{4}
+	return file_history_v1_history_proto_rawDescGZIP(), []int{7}
 }
 
 func (x *ListMessagesResponse) GetMessages() []*Message {
@@ -492,7 +724,7 @@ type ReplayRequest struct {
 
 func (x *ReplayRequest) Reset() {
 	*x = ReplayRequest{}
-	mi := &file_history_v1_history_proto_msgTypes[5]
+	mi := &file_history_v1_history_proto_msgTypes[8]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -504,7 +736,7 @@ func (x *ReplayRequest) String() string {
 func (*ReplayRequest) ProtoMessage() {}
 
 func (x *ReplayRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_history_v1_history_proto_msgTypes[5]
+	mi := &file_history_v1_history_proto_msgTypes[8]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -517,7 +749,7 @@ func (x *ReplayRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ReplayRequest.ProtoReflect.Descriptor instead.
 func (*ReplayRequest) Descriptor() ([]byte, []int) {
-	return file_history_v1_history_proto_rawDescGZIP(), []int{5}
+	return file_history_v1_history_proto_rawDescGZIP(), []int{8}
 }
 
 func (x *ReplayRequest) GetRoomId() string {
@@ -586,7 +818,7 @@ type EraseRequest struct {
 
 func (x *EraseRequest) Reset() {
 	*x = EraseRequest{}
-	mi := &file_history_v1_history_proto_msgTypes[6]
+	mi := &file_history_v1_history_proto_msgTypes[9]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -598,7 +830,7 @@ func (x *EraseRequest) String() string {
 func (*EraseRequest) ProtoMessage() {}
 
 func (x *EraseRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_history_v1_history_proto_msgTypes[6]
+	mi := &file_history_v1_history_proto_msgTypes[9]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -611,7 +843,7 @@ func (x *EraseRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use EraseRequest.ProtoReflect.Descriptor instead.
 func (*EraseRequest) Descriptor() ([]byte, []int) {
-	return file_history_v1_history_proto_rawDescGZIP(), []int{6}
+	return file_history_v1_history_proto_rawDescGZIP(), []int{9}
 }
 
 func (x *EraseRequest) GetRoomId() string {
@@ -631,7 +863,7 @@ type EraseResponse struct {
 
 func (x *EraseResponse) Reset() {
 	*x = EraseResponse{}
-	mi := &file_history_v1_history_proto_msgTypes[7]
+	mi := &file_history_v1_history_proto_msgTypes[10]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -643,7 +875,7 @@ func (x *EraseResponse) String() string {
 func (*EraseResponse) ProtoMessage() {}
 
 func (x *EraseResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_history_v1_history_proto_msgTypes[7]
+	mi := &file_history_v1_history_proto_msgTypes[10]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -656,7 +888,7 @@ func (x *EraseResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use EraseResponse.ProtoReflect.Descriptor instead.
 func (*EraseResponse) Descriptor() ([]byte, []int) {
-	return file_history_v1_history_proto_rawDescGZIP(), []int{7}
+	return file_history_v1_history_proto_rawDescGZIP(), []int{10}
 }
 
 func (x *EraseResponse) GetErased() uint64 {
@@ -703,6 +935,23 @@ const file_history_v1_history_proto_rawDesc = "" +
 	"\x0fPublishResponse\x12\x10\n" +
 	"\x03seq\x18\x01 \x01(\x04R\x03seq\x128\n" +
 	"\ttimestamp\x18\x02 \x01(\v2\x1a.google.protobuf.TimestampR\ttimestamp\x12\x1c\n" +
+	"\tduplicate\x18\x03 \x01(\bR\tduplicate\"\xb7\x01\n" +
+	"\x12EditMessageRequest\x12\x17\n" +
+	"\aroom_id\x18\x01 \x01(\tR\x06roomId\x12\x0e\n" +
+	"\x02id\x18\x02 \x01(\tR\x02id\x12\x16\n" +
+	"\x06target\x18\x03 \x01(\x04R\x06target\x12\x18\n" +
+	"\acontent\x18\x04 \x01(\tR\acontent\x12(\n" +
+	"\x04user\x18\x05 \x01(\v2\x14.parley.wire.v1.UserR\x04user\x12\x1c\n" +
+	"\tmoderator\x18\x06 \x01(\bR\tmoderator\"\x9f\x01\n" +
+	"\x14DeleteMessageRequest\x12\x17\n" +
+	"\aroom_id\x18\x01 \x01(\tR\x06roomId\x12\x0e\n" +
+	"\x02id\x18\x02 \x01(\tR\x02id\x12\x16\n" +
+	"\x06target\x18\x03 \x01(\x04R\x06target\x12(\n" +
+	"\x04user\x18\x04 \x01(\v2\x14.parley.wire.v1.UserR\x04user\x12\x1c\n" +
+	"\tmoderator\x18\x05 \x01(\bR\tmoderator\"y\n" +
+	"\rAmendResponse\x12\x10\n" +
+	"\x03seq\x18\x01 \x01(\x04R\x03seq\x128\n" +
+	"\ttimestamp\x18\x02 \x01(\v2\x1a.google.protobuf.TimestampR\ttimestamp\x12\x1c\n" +
 	"\tduplicate\x18\x03 \x01(\bR\tduplicate\"\x81\x01\n" +
 	"\x13ListMessagesRequest\x12\x17\n" +
 	"\aroom_id\x18\x01 \x01(\tR\x06roomId\x12\x14\n" +
@@ -722,11 +971,13 @@ const file_history_v1_history_proto_rawDesc = "" +
 	"\fEraseRequest\x12\x17\n" +
 	"\aroom_id\x18\x01 \x01(\tR\x06roomId\"'\n" +
 	"\rEraseResponse\x12\x16\n" +
-	"\x06erased\x18\x01 \x01(\x04R\x06erased2\xd2\x02\n" +
+	"\x06erased\x18\x01 \x01(\x04R\x06erased2\x86\x04\n" +
 	"\aHistory\x12P\n" +
 	"\aPublish\x12!.parley.history.v1.PublishRequest\x1a\".parley.history.v1.PublishResponse\x12_\n" +
 	"\fListMessages\x12&.parley.history.v1.ListMessagesRequest\x1a'.parley.history.v1.ListMessagesResponse\x12H\n" +
-	"\x06Replay\x12 .parley.history.v1.ReplayRequest\x1a\x1a.parley.history.v1.Message0\x01\x12J\n" +
+	"\x06Replay\x12 .parley.history.v1.ReplayRequest\x1a\x1a.parley.history.v1.Message0\x01\x12V\n" +
+	"\vEditMessage\x12%.parley.history.v1.EditMessageRequest\x1a .parley.history.v1.AmendResponse\x12Z\n" +
+	"\rDeleteMessage\x12'.parley.history.v1.DeleteMessageRequest\x1a .parley.history.v1.AmendResponse\x12J\n" +
 	"\x05Erase\x12\x1f.parley.history.v1.EraseRequest\x1a .parley.history.v1.EraseResponseB8Z6github.com/parley-im/parley/proto/history/v1;historyv1b\x06proto3"
 
 var (
@@ -742,42 +993,52 @@ func file_history_v1_history_proto_rawDescGZIP() []byte {
 }
 
 var file_history_v1_history_proto_enumTypes = make([]protoimpl.EnumInfo, 1)
-var file_history_v1_history_proto_msgTypes = make([]protoimpl.MessageInfo, 8)
+var file_history_v1_history_proto_msgTypes = make([]protoimpl.MessageInfo, 11)
 var file_history_v1_history_proto_goTypes = []any{
 	(Message_Kind)(0),             // 0: parley.history.v1.Message.Kind
 	(*Message)(nil),               // 1: parley.history.v1.Message
 	(*PublishRequest)(nil),        // 2: parley.history.v1.PublishRequest
 	(*PublishResponse)(nil),       // 3: parley.history.v1.PublishResponse
-	(*ListMessagesRequest)(nil),   // 4: parley.history.v1.ListMessagesRequest
-	(*ListMessagesResponse)(nil),  // 5: parley.history.v1.ListMessagesResponse
-	(*ReplayRequest)(nil),         // 6: parley.history.v1.ReplayRequest
-	(*EraseRequest)(nil),          // 7: parley.history.v1.EraseRequest
-	(*EraseResponse)(nil),         // 8: parley.history.v1.EraseResponse
-	(*v1.User)(nil),               // 9: parley.wire.v1.User
-	(*timestamppb.Timestamp)(nil), // 10: google.protobuf.Timestamp
+	(*EditMessageRequest)(nil),    // 4: parley.history.v1.EditMessageRequest
+	(*DeleteMessageRequest)(nil),  // 5: parley.history.v1.DeleteMessageRequest
+	(*AmendResponse)(nil),         // 6: parley.history.v1.AmendResponse
+	(*ListMessagesRequest)(nil),   // 7: parley.history.v1.ListMessagesRequest
+	(*ListMessagesResponse)(nil),  // 8: parley.history.v1.ListMessagesResponse
+	(*ReplayRequest)(nil),         // 9: parley.history.v1.ReplayRequest
+	(*EraseRequest)(nil),          // 10: parley.history.v1.EraseRequest
+	(*EraseResponse)(nil),         // 11: parley.history.v1.EraseResponse
+	(*v1.User)(nil),               // 12: parley.wire.v1.User
+	(*timestamppb.Timestamp)(nil), // 13: google.protobuf.Timestamp
 }
 var file_history_v1_history_proto_depIdxs = []int32{
 	0,  // 0: parley.history.v1.Message.kind:type_name -> parley.history.v1.Message.Kind
-	9,  // 1: parley.history.v1.Message.user:type_name -> parley.wire.v1.User
-	10, // 2: parley.history.v1.Message.timestamp:type_name -> google.protobuf.Timestamp
-	9,  // 3: parley.history.v1.PublishRequest.user:type_name -> parley.wire.v1.User
+	12, // 1: parley.history.v1.Message.user:type_name -> parley.wire.v1.User
+	13, // 2: parley.history.v1.Message.timestamp:type_name -> google.protobuf.Timestamp
+	12, // 3: parley.history.v1.PublishRequest.user:type_name -> parley.wire.v1.User
 	0,  // 4: parley.history.v1.PublishRequest.kind:type_name -> parley.history.v1.Message.Kind
-	10, // 5: parley.history.v1.PublishResponse.timestamp:type_name -> google.protobuf.Timestamp
-	1,  // 6: parley.history.v1.ListMessagesResponse.messages:type_name -> parley.history.v1.Message
-	10, // 7: parley.history.v1.ReplayRequest.since:type_name -> google.protobuf.Timestamp
-	2,  // 8: parley.history.v1.History.Publish:input_type -> parley.history.v1.PublishRequest
-	4,  // 9: parley.history.v1.History.ListMessages:input_type -> parley.history.v1.ListMessagesRequest
-	6,  // 10: parley.history.v1.History.Replay:input_type -> parley.history.v1.ReplayRequest
-	7,  // 11: parley.history.v1.History.Erase:input_type -> parley.history.v1.EraseRequest
-	3,  // 12: parley.history.v1.History.Publish:output_type -> parley.history.v1.PublishResponse
-	5,  // 13: parley.history.v1.History.ListMessages:output_type -> parley.history.v1.ListMessagesResponse
-	1,  // 14: parley.history.v1.History.Replay:output_type -> parley.history.v1.Message
-	8,  // 15: parley.history.v1.History.Erase:output_type -> parley.history.v1.EraseResponse
-	12, // [12:16] is the sub-list for method output_type
-	8,  // [8:12] is the sub-list for method input_type
-	8,  // [8:8] is the sub-list for extension type_name
-	8,  // [8:8] is the sub-list for extension extendee
-	0,  // [0:8] is the sub-list for field type_name
+	13, // 5: parley.history.v1.PublishResponse.timestamp:type_name -> google.protobuf.Timestamp
+	12, // 6: parley.history.v1.EditMessageRequest.user:type_name -> parley.wire.v1.User
+	12, // 7: parley.history.v1.DeleteMessageRequest.user:type_name -> parley.wire.v1.User
+	13, // 8: parley.history.v1.AmendResponse.timestamp:type_name -> google.protobuf.Timestamp
+	1,  // 9: parley.history.v1.ListMessagesResponse.messages:type_name -> parley.history.v1.Message
+	13, // 10: parley.history.v1.ReplayRequest.since:type_name -> google.protobuf.Timestamp
+	2,  // 11: parley.history.v1.History.Publish:input_type -> parley.history.v1.PublishRequest
+	7,  // 12: parley.history.v1.History.ListMessages:input_type -> parley.history.v1.ListMessagesRequest
+	9,  // 13: parley.history.v1.History.Replay:input_type -> parley.history.v1.ReplayRequest
+	4,  // 14: parley.history.v1.History.EditMessage:input_type -> parley.history.v1.EditMessageRequest
+	5,  // 15: parley.history.v1.History.DeleteMessage:input_type -> parley.history.v1.DeleteMessageRequest
+	10, // 16: parley.history.v1.History.Erase:input_type -> parley.history.v1.EraseRequest
+	3,  // 17: parley.history.v1.History.Publish:output_type -> parley.history.v1.PublishResponse
+	8,  // 18: parley.history.v1.History.ListMessages:output_type -> parley.history.v1.ListMessagesResponse
+	1,  // 19: parley.history.v1.History.Replay:output_type -> parley.history.v1.Message
+	6,  // 20: parley.history.v1.History.EditMessage:output_type -> parley.history.v1.AmendResponse
+	6,  // 21: parley.history.v1.History.DeleteMessage:output_type -> parley.history.v1.AmendResponse
+	11, // 22: parley.history.v1.History.Erase:output_type -> parley.history.v1.EraseResponse
+	17, // [17:23] is the sub-list for method output_type
+	11, // [11:17] is the sub-list for method input_type
+	11, // [11:11] is the sub-list for extension type_name
+	11, // [11:11] is the sub-list for extension extendee
+	0,  // [0:11] is the sub-list for field type_name
 }
 
 func init() { file_history_v1_history_proto_init() }
@@ -787,8 +1048,8 @@ func file_history_v1_history_proto_init() {
 	}
 	file_history_v1_history_proto_msgTypes[0].OneofWrappers = []any{}
 	file_history_v1_history_proto_msgTypes[1].OneofWrappers = []any{}
-	file_history_v1_history_proto_msgTypes[3].OneofWrappers = []any{}
-	file_history_v1_history_proto_msgTypes[5].OneofWrappers = []any{
+	file_history_v1_history_proto_msgTypes[6].OneofWrappers = []any{}
+	file_history_v1_history_proto_msgTypes[8].OneofWrappers = []any{
 		(*ReplayRequest_After)(nil),
 		(*ReplayRequest_Since)(nil),
 	}
@@ -798,7 +1059,7 @@ func file_history_v1_history_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_history_v1_history_proto_rawDesc), len(file_history_v1_history_proto_rawDesc)),
 			NumEnums:      1,
-			NumMessages:   8,
+			NumMessages:   11,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

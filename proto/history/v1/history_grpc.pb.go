@@ -25,10 +25,12 @@ import (
 const _ = grpc.SupportPackageIsVersion9
 
 const (
-	History_Publish_FullMethodName      = "/parley.history.v1.History/Publish"
-	History_ListMessages_FullMethodName = "/parley.history.v1.History/ListMessages"
-	History_Replay_FullMethodName       = "/parley.history.v1.History/Replay"
-	History_Erase_FullMethodName        = "/parley.history.v1.History/Erase"
+	History_Publish_FullMethodName       = "/parley.history.v1.History/Publish"
+	History_ListMessages_FullMethodName  = "/parley.history.v1.History/ListMessages"
+	History_Replay_FullMethodName        = "/parley.history.v1.History/Replay"
+	History_EditMessage_FullMethodName   = "/parley.history.v1.History/EditMessage"
+	History_DeleteMessage_FullMethodName = "/parley.history.v1.History/DeleteMessage"
+	History_Erase_FullMethodName         = "/parley.history.v1.History/Erase"
 )
 
 // HistoryClient is the client API for History service.
@@ -51,6 +53,16 @@ type HistoryClient interface {
 	// without an end.
 	// Errors: invalid-argument, unavailable.
 	Replay(ctx context.Context, in *ReplayRequest, opts ...grpc.CallOption) (grpc.ServerStreamingClient[Message], error)
+	// EditMessage stores an entry that replaces the content of an earlier
+	// message; data stays as it was. Readers fold it.
+	// Errors: invalid-argument, too-large, not-found, forbidden, unavailable.
+	EditMessage(ctx context.Context, in *EditMessageRequest, opts ...grpc.CallOption) (*AmendResponse, error)
+	// DeleteMessage stores an entry that says that an earlier message is gone,
+	// and erases that message, with all edits of it, from the log. When it is
+	// answered the message cannot be read any more. Repeated under the same id
+	// it finishes what a failure has interrupted.
+	// Errors: invalid-argument, not-found, forbidden, unavailable.
+	DeleteMessage(ctx context.Context, in *DeleteMessageRequest, opts ...grpc.CallOption) (*AmendResponse, error)
 	// Erase takes a room's whole log away. The registry calls it when a room is
 	// deleted or expires.
 	// Errors: invalid-argument, unavailable.
@@ -104,6 +116,26 @@ func (c *historyClient) Replay(ctx context.Context, in *ReplayRequest, opts ...g
 // This type alias is provided for backwards compatibility with existing code that references the prior non-generic stream type by name.
 type History_ReplayClient = grpc.ServerStreamingClient[Message]
 
+func (c *historyClient) EditMessage(ctx context.Context, in *EditMessageRequest, opts ...grpc.CallOption) (*AmendResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(AmendResponse)
+	err := c.cc.Invoke(ctx, History_EditMessage_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *historyClient) DeleteMessage(ctx context.Context, in *DeleteMessageRequest, opts ...grpc.CallOption) (*AmendResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(AmendResponse)
+	err := c.cc.Invoke(ctx, History_DeleteMessage_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
 func (c *historyClient) Erase(ctx context.Context, in *EraseRequest, opts ...grpc.CallOption) (*EraseResponse, error) {
 	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
 	out := new(EraseResponse)
@@ -134,6 +166,16 @@ type HistoryServer interface {
 	// without an end.
 	// Errors: invalid-argument, unavailable.
 	Replay(*ReplayRequest, grpc.ServerStreamingServer[Message]) error
+	// EditMessage stores an entry that replaces the content of an earlier
+	// message; data stays as it was. Readers fold it.
+	// Errors: invalid-argument, too-large, not-found, forbidden, unavailable.
+	EditMessage(context.Context, *EditMessageRequest) (*AmendResponse, error)
+	// DeleteMessage stores an entry that says that an earlier message is gone,
+	// and erases that message, with all edits of it, from the log. When it is
+	// answered the message cannot be read any more. Repeated under the same id
+	// it finishes what a failure has interrupted.
+	// Errors: invalid-argument, not-found, forbidden, unavailable.
+	DeleteMessage(context.Context, *DeleteMessageRequest) (*AmendResponse, error)
 	// Erase takes a room's whole log away. The registry calls it when a room is
 	// deleted or expires.
 	// Errors: invalid-argument, unavailable.
@@ -156,6 +198,12 @@ func (UnimplementedHistoryServer) ListMessages(context.Context, *ListMessagesReq
 }
 func (UnimplementedHistoryServer) Replay(*ReplayRequest, grpc.ServerStreamingServer[Message]) error {
 	return status.Error(codes.Unimplemented, "method Replay not implemented")
+}
+func (UnimplementedHistoryServer) EditMessage(context.Context, *EditMessageRequest) (*AmendResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method EditMessage not implemented")
+}
+func (UnimplementedHistoryServer) DeleteMessage(context.Context, *DeleteMessageRequest) (*AmendResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method DeleteMessage not implemented")
 }
 func (UnimplementedHistoryServer) Erase(context.Context, *EraseRequest) (*EraseResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method Erase not implemented")
@@ -228,6 +276,42 @@ func _History_Replay_Handler(srv interface{}, stream grpc.ServerStream) error {
 // This type alias is provided for backwards compatibility with existing code that references the prior non-generic stream type by name.
 type History_ReplayServer = grpc.ServerStreamingServer[Message]
 
+func _History_EditMessage_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(EditMessageRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(HistoryServer).EditMessage(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: History_EditMessage_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(HistoryServer).EditMessage(ctx, req.(*EditMessageRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _History_DeleteMessage_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(DeleteMessageRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(HistoryServer).DeleteMessage(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: History_DeleteMessage_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(HistoryServer).DeleteMessage(ctx, req.(*DeleteMessageRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
 func _History_Erase_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
 	in := new(EraseRequest)
 	if err := dec(in); err != nil {
@@ -260,6 +344,14 @@ var History_ServiceDesc = grpc.ServiceDesc{
 		{
 			MethodName: "ListMessages",
 			Handler:    _History_ListMessages_Handler,
+		},
+		{
+			MethodName: "EditMessage",
+			Handler:    _History_EditMessage_Handler,
+		},
+		{
+			MethodName: "DeleteMessage",
+			Handler:    _History_DeleteMessage_Handler,
 		},
 		{
 			MethodName: "Erase",

@@ -1331,6 +1331,166 @@ func (x *GetMembersResponse) GetMembers() []*Member {
 	return nil
 }
 
+type MarkReadRequest struct {
+	state  protoimpl.MessageState `protogen:"open.v1"`
+	RoomId string                 `protobuf:"bytes,1,opt,name=room_id,json=roomId,proto3" json:"room_id,omitempty"`
+	// Who has read; needed.
+	Actor *Actor `protobuf:"bytes,2,opt,name=actor,proto3" json:"actor,omitempty"`
+	// The newest seq that was read, 1 to 2^53. The registry does not know what
+	// the room's log holds.
+	Seq           uint64 `protobuf:"varint,3,opt,name=seq,proto3" json:"seq,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *MarkReadRequest) Reset() {
+	*x = MarkReadRequest{}
+	mi := &file_registry_v1_registry_proto_msgTypes[19]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *MarkReadRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*MarkReadRequest) ProtoMessage() {}
+
+func (x *MarkReadRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_registry_v1_registry_proto_msgTypes[19]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use MarkReadRequest.ProtoReflect.Descriptor instead.
+func (*MarkReadRequest) Descriptor() ([]byte, []int) {
+	return file_registry_v1_registry_proto_rawDescGZIP(), []int{19}
+}
+
+func (x *MarkReadRequest) GetRoomId() string {
+	if x != nil {
+		return x.RoomId
+	}
+	return ""
+}
+
+func (x *MarkReadRequest) GetActor() *Actor {
+	if x != nil {
+		return x.Actor
+	}
+	return nil
+}
+
+func (x *MarkReadRequest) GetSeq() uint64 {
+	if x != nil {
+		return x.Seq
+	}
+	return 0
+}
+
+type GetReadMarkRequest struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	RoomId        string                 `protobuf:"bytes,1,opt,name=room_id,json=roomId,proto3" json:"room_id,omitempty"`
+	UserId        string                 `protobuf:"bytes,2,opt,name=user_id,json=userId,proto3" json:"user_id,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *GetReadMarkRequest) Reset() {
+	*x = GetReadMarkRequest{}
+	mi := &file_registry_v1_registry_proto_msgTypes[20]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *GetReadMarkRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*GetReadMarkRequest) ProtoMessage() {}
+
+func (x *GetReadMarkRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_registry_v1_registry_proto_msgTypes[20]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use GetReadMarkRequest.ProtoReflect.Descriptor instead.
+func (*GetReadMarkRequest) Descriptor() ([]byte, []int) {
+	return file_registry_v1_registry_proto_rawDescGZIP(), []int{20}
+}
+
+func (x *GetReadMarkRequest) GetRoomId() string {
+	if x != nil {
+		return x.RoomId
+	}
+	return ""
+}
+
+func (x *GetReadMarkRequest) GetUserId() string {
+	if x != nil {
+		return x.UserId
+	}
+	return ""
+}
+
+type ReadMark struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Not there where the user has marked nothing.
+	Seq           *uint64 `protobuf:"varint,1,opt,name=seq,proto3,oneof" json:"seq,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ReadMark) Reset() {
+	*x = ReadMark{}
+	mi := &file_registry_v1_registry_proto_msgTypes[21]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ReadMark) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ReadMark) ProtoMessage() {}
+
+func (x *ReadMark) ProtoReflect() protoreflect.Message {
+	mi := &file_registry_v1_registry_proto_msgTypes[21]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ReadMark.ProtoReflect.Descriptor instead.
+func (*ReadMark) Descriptor() ([]byte, []int) {
+	return file_registry_v1_registry_proto_rawDescGZIP(), []int{21}
+}
+
+func (x *ReadMark) GetSeq() uint64 {
+	if x != nil && x.Seq != nil {
+		return *x.Seq
+	}
+	return 0
+}
+
 var File_registry_v1_registry_proto protoreflect.FileDescriptor
 
 const file_registry_v1_registry_proto_rawDesc = "" +
@@ -1434,7 +1594,17 @@ const file_registry_v1_registry_proto_rawDesc = "" +
 	"\aroom_id\x18\x01 \x01(\tR\x06roomId\x12\x19\n" +
 	"\buser_ids\x18\x02 \x03(\tR\auserIds\"J\n" +
 	"\x12GetMembersResponse\x124\n" +
-	"\amembers\x18\x01 \x03(\v2\x1a.parley.registry.v1.MemberR\amembers*W\n" +
+	"\amembers\x18\x01 \x03(\v2\x1a.parley.registry.v1.MemberR\amembers\"m\n" +
+	"\x0fMarkReadRequest\x12\x17\n" +
+	"\aroom_id\x18\x01 \x01(\tR\x06roomId\x12/\n" +
+	"\x05actor\x18\x02 \x01(\v2\x19.parley.registry.v1.ActorR\x05actor\x12\x10\n" +
+	"\x03seq\x18\x03 \x01(\x04R\x03seq\"F\n" +
+	"\x12GetReadMarkRequest\x12\x17\n" +
+	"\aroom_id\x18\x01 \x01(\tR\x06roomId\x12\x17\n" +
+	"\auser_id\x18\x02 \x01(\tR\x06userId\")\n" +
+	"\bReadMark\x12\x15\n" +
+	"\x03seq\x18\x01 \x01(\x04H\x00R\x03seq\x88\x01\x01B\x06\n" +
+	"\x04_seq*W\n" +
 	"\n" +
 	"Visibility\x12\x1a\n" +
 	"\x16VISIBILITY_UNSPECIFIED\x10\x00\x12\x15\n" +
@@ -1445,7 +1615,7 @@ const file_registry_v1_registry_proto_rawDesc = "" +
 	"\vROLE_MEMBER\x10\x01\x12\x12\n" +
 	"\x0eROLE_MODERATOR\x10\x02\x12\x0e\n" +
 	"\n" +
-	"ROLE_OWNER\x10\x032\xe5\x06\n" +
+	"ROLE_OWNER\x10\x032\x89\b\n" +
 	"\bRegistry\x12M\n" +
 	"\n" +
 	"CreateRoom\x12%.parley.registry.v1.CreateRoomRequest\x1a\x18.parley.registry.v1.Room\x12G\n" +
@@ -1460,7 +1630,9 @@ const file_registry_v1_registry_proto_rawDesc = "" +
 	"\fRemoveMember\x12'.parley.registry.v1.RemoveMemberRequest\x1a(.parley.registry.v1.RemoveMemberResponse\x12^\n" +
 	"\vListMembers\x12&.parley.registry.v1.ListMembersRequest\x1a'.parley.registry.v1.ListMembersResponse\x12[\n" +
 	"\n" +
-	"GetMembers\x12%.parley.registry.v1.GetMembersRequest\x1a&.parley.registry.v1.GetMembersResponseB:Z8github.com/parley-im/parley/proto/registry/v1;registryv1b\x06proto3"
+	"GetMembers\x12%.parley.registry.v1.GetMembersRequest\x1a&.parley.registry.v1.GetMembersResponse\x12M\n" +
+	"\bMarkRead\x12#.parley.registry.v1.MarkReadRequest\x1a\x1c.parley.registry.v1.ReadMark\x12S\n" +
+	"\vGetReadMark\x12&.parley.registry.v1.GetReadMarkRequest\x1a\x1c.parley.registry.v1.ReadMarkB:Z8github.com/parley-im/parley/proto/registry/v1;registryv1b\x06proto3"
 
 var (
 	file_registry_v1_registry_proto_rawDescOnce sync.Once
@@ -1475,7 +1647,7 @@ func file_registry_v1_registry_proto_rawDescGZIP() []byte {
 }
 
 var file_registry_v1_registry_proto_enumTypes = make([]protoimpl.EnumInfo, 2)
-var file_registry_v1_registry_proto_msgTypes = make([]protoimpl.MessageInfo, 19)
+var file_registry_v1_registry_proto_msgTypes = make([]protoimpl.MessageInfo, 22)
 var file_registry_v1_registry_proto_goTypes = []any{
 	(Visibility)(0),               // 0: parley.registry.v1.Visibility
 	(Role)(0),                     // 1: parley.registry.v1.Role
@@ -1498,17 +1670,20 @@ var file_registry_v1_registry_proto_goTypes = []any{
 	(*ListMembersResponse)(nil),   // 18: parley.registry.v1.ListMembersResponse
 	(*GetMembersRequest)(nil),     // 19: parley.registry.v1.GetMembersRequest
 	(*GetMembersResponse)(nil),    // 20: parley.registry.v1.GetMembersResponse
-	(*v1.User)(nil),               // 21: parley.wire.v1.User
-	(*timestamppb.Timestamp)(nil), // 22: google.protobuf.Timestamp
+	(*MarkReadRequest)(nil),       // 21: parley.registry.v1.MarkReadRequest
+	(*GetReadMarkRequest)(nil),    // 22: parley.registry.v1.GetReadMarkRequest
+	(*ReadMark)(nil),              // 23: parley.registry.v1.ReadMark
+	(*v1.User)(nil),               // 24: parley.wire.v1.User
+	(*timestamppb.Timestamp)(nil), // 25: google.protobuf.Timestamp
 }
 var file_registry_v1_registry_proto_depIdxs = []int32{
 	0,  // 0: parley.registry.v1.Room.visibility:type_name -> parley.registry.v1.Visibility
-	21, // 1: parley.registry.v1.Room.owner:type_name -> parley.wire.v1.User
-	22, // 2: parley.registry.v1.Room.created_at:type_name -> google.protobuf.Timestamp
-	22, // 3: parley.registry.v1.Room.hidden_at:type_name -> google.protobuf.Timestamp
-	21, // 4: parley.registry.v1.Member.user:type_name -> parley.wire.v1.User
+	24, // 1: parley.registry.v1.Room.owner:type_name -> parley.wire.v1.User
+	25, // 2: parley.registry.v1.Room.created_at:type_name -> google.protobuf.Timestamp
+	25, // 3: parley.registry.v1.Room.hidden_at:type_name -> google.protobuf.Timestamp
+	24, // 4: parley.registry.v1.Member.user:type_name -> parley.wire.v1.User
 	1,  // 5: parley.registry.v1.Member.role:type_name -> parley.registry.v1.Role
-	21, // 6: parley.registry.v1.Actor.user:type_name -> parley.wire.v1.User
+	24, // 6: parley.registry.v1.Actor.user:type_name -> parley.wire.v1.User
 	0,  // 7: parley.registry.v1.CreateRoomRequest.visibility:type_name -> parley.registry.v1.Visibility
 	4,  // 8: parley.registry.v1.CreateRoomRequest.actor:type_name -> parley.registry.v1.Actor
 	4,  // 9: parley.registry.v1.GetRoomRequest.actor:type_name -> parley.registry.v1.Actor
@@ -1520,37 +1695,42 @@ var file_registry_v1_registry_proto_depIdxs = []int32{
 	4,  // 15: parley.registry.v1.AdmitRequest.actor:type_name -> parley.registry.v1.Actor
 	2,  // 16: parley.registry.v1.AdmitResponse.room:type_name -> parley.registry.v1.Room
 	1,  // 17: parley.registry.v1.AdmitResponse.role:type_name -> parley.registry.v1.Role
-	21, // 18: parley.registry.v1.SetMemberRequest.user:type_name -> parley.wire.v1.User
+	24, // 18: parley.registry.v1.SetMemberRequest.user:type_name -> parley.wire.v1.User
 	1,  // 19: parley.registry.v1.SetMemberRequest.role:type_name -> parley.registry.v1.Role
 	4,  // 20: parley.registry.v1.SetMemberRequest.actor:type_name -> parley.registry.v1.Actor
 	4,  // 21: parley.registry.v1.RemoveMemberRequest.actor:type_name -> parley.registry.v1.Actor
 	3,  // 22: parley.registry.v1.ListMembersResponse.members:type_name -> parley.registry.v1.Member
 	3,  // 23: parley.registry.v1.GetMembersResponse.members:type_name -> parley.registry.v1.Member
-	5,  // 24: parley.registry.v1.Registry.CreateRoom:input_type -> parley.registry.v1.CreateRoomRequest
-	6,  // 25: parley.registry.v1.Registry.GetRoom:input_type -> parley.registry.v1.GetRoomRequest
-	7,  // 26: parley.registry.v1.Registry.ListRooms:input_type -> parley.registry.v1.ListRoomsRequest
-	9,  // 27: parley.registry.v1.Registry.UpdateRoom:input_type -> parley.registry.v1.UpdateRoomRequest
-	10, // 28: parley.registry.v1.Registry.DeleteRoom:input_type -> parley.registry.v1.DeleteRoomRequest
-	12, // 29: parley.registry.v1.Registry.Admit:input_type -> parley.registry.v1.AdmitRequest
-	14, // 30: parley.registry.v1.Registry.SetMember:input_type -> parley.registry.v1.SetMemberRequest
-	15, // 31: parley.registry.v1.Registry.RemoveMember:input_type -> parley.registry.v1.RemoveMemberRequest
-	17, // 32: parley.registry.v1.Registry.ListMembers:input_type -> parley.registry.v1.ListMembersRequest
-	19, // 33: parley.registry.v1.Registry.GetMembers:input_type -> parley.registry.v1.GetMembersRequest
-	2,  // 34: parley.registry.v1.Registry.CreateRoom:output_type -> parley.registry.v1.Room
-	2,  // 35: parley.registry.v1.Registry.GetRoom:output_type -> parley.registry.v1.Room
-	8,  // 36: parley.registry.v1.Registry.ListRooms:output_type -> parley.registry.v1.ListRoomsResponse
-	2,  // 37: parley.registry.v1.Registry.UpdateRoom:output_type -> parley.registry.v1.Room
-	11, // 38: parley.registry.v1.Registry.DeleteRoom:output_type -> parley.registry.v1.DeleteRoomResponse
-	13, // 39: parley.registry.v1.Registry.Admit:output_type -> parley.registry.v1.AdmitResponse
-	3,  // 40: parley.registry.v1.Registry.SetMember:output_type -> parley.registry.v1.Member
-	16, // 41: parley.registry.v1.Registry.RemoveMember:output_type -> parley.registry.v1.RemoveMemberResponse
-	18, // 42: parley.registry.v1.Registry.ListMembers:output_type -> parley.registry.v1.ListMembersResponse
-	20, // 43: parley.registry.v1.Registry.GetMembers:output_type -> parley.registry.v1.GetMembersResponse
-	34, // [34:44] is the sub-list for method output_type
-	24, // [24:34] is the sub-list for method input_type
-	24, // [24:24] is the sub-list for extension type_name
-	24, // [24:24] is the sub-list for extension extendee
-	0,  // [0:24] is the sub-list for field type_name
+	4,  // 24: parley.registry.v1.MarkReadRequest.actor:type_name -> parley.registry.v1.Actor
+	5,  // 25: parley.registry.v1.Registry.CreateRoom:input_type -> parley.registry.v1.CreateRoomRequest
+	6,  // 26: parley.registry.v1.Registry.GetRoom:input_type -> parley.registry.v1.GetRoomRequest
+	7,  // 27: parley.registry.v1.Registry.ListRooms:input_type -> parley.registry.v1.ListRoomsRequest
+	9,  // 28: parley.registry.v1.Registry.UpdateRoom:input_type -> parley.registry.v1.UpdateRoomRequest
+	10, // 29: parley.registry.v1.Registry.DeleteRoom:input_type -> parley.registry.v1.DeleteRoomRequest
+	12, // 30: parley.registry.v1.Registry.Admit:input_type -> parley.registry.v1.AdmitRequest
+	14, // 31: parley.registry.v1.Registry.SetMember:input_type -> parley.registry.v1.SetMemberRequest
+	15, // 32: parley.registry.v1.Registry.RemoveMember:input_type -> parley.registry.v1.RemoveMemberRequest
+	17, // 33: parley.registry.v1.Registry.ListMembers:input_type -> parley.registry.v1.ListMembersRequest
+	19, // 34: parley.registry.v1.Registry.GetMembers:input_type -> parley.registry.v1.GetMembersRequest
+	21, // 35: parley.registry.v1.Registry.MarkRead:input_type -> parley.registry.v1.MarkReadRequest
+	22, // 36: parley.registry.v1.Registry.GetReadMark:input_type -> parley.registry.v1.GetReadMarkRequest
+	2,  // 37: parley.registry.v1.Registry.CreateRoom:output_type -> parley.registry.v1.Room
+	2,  // 38: parley.registry.v1.Registry.GetRoom:output_type -> parley.registry.v1.Room
+	8,  // 39: parley.registry.v1.Registry.ListRooms:output_type -> parley.registry.v1.ListRoomsResponse
+	2,  // 40: parley.registry.v1.Registry.UpdateRoom:output_type -> parley.registry.v1.Room
+	11, // 41: parley.registry.v1.Registry.DeleteRoom:output_type -> parley.registry.v1.DeleteRoomResponse
+	13, // 42: parley.registry.v1.Registry.Admit:output_type -> parley.registry.v1.AdmitResponse
+	3,  // 43: parley.registry.v1.Registry.SetMember:output_type -> parley.registry.v1.Member
+	16, // 44: parley.registry.v1.Registry.RemoveMember:output_type -> parley.registry.v1.RemoveMemberResponse
+	18, // 45: parley.registry.v1.Registry.ListMembers:output_type -> parley.registry.v1.ListMembersResponse
+	20, // 46: parley.registry.v1.Registry.GetMembers:output_type -> parley.registry.v1.GetMembersResponse
+	23, // 47: parley.registry.v1.Registry.MarkRead:output_type -> parley.registry.v1.ReadMark
+	23, // 48: parley.registry.v1.Registry.GetReadMark:output_type -> parley.registry.v1.ReadMark
+	37, // [37:49] is the sub-list for method output_type
+	25, // [25:37] is the sub-list for method input_type
+	25, // [25:25] is the sub-list for extension type_name
+	25, // [25:25] is the sub-list for extension extendee
+	0,  // [0:25] is the sub-list for field type_name
 }
 
 func init() { file_registry_v1_registry_proto_init() }
@@ -1559,13 +1739,14 @@ func file_registry_v1_registry_proto_init() {
 		return
 	}
 	file_registry_v1_registry_proto_msgTypes[7].OneofWrappers = []any{}
+	file_registry_v1_registry_proto_msgTypes[21].OneofWrappers = []any{}
 	type x struct{}
 	out := protoimpl.TypeBuilder{
 		File: protoimpl.DescBuilder{
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_registry_v1_registry_proto_rawDesc), len(file_registry_v1_registry_proto_rawDesc)),
 			NumEnums:      2,
-			NumMessages:   19,
+			NumMessages:   22,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

@@ -36,6 +36,8 @@ const (
 	Registry_RemoveMember_FullMethodName = "/parley.registry.v1.Registry/RemoveMember"
 	Registry_ListMembers_FullMethodName  = "/parley.registry.v1.Registry/ListMembers"
 	Registry_GetMembers_FullMethodName   = "/parley.registry.v1.Registry/GetMembers"
+	Registry_MarkRead_FullMethodName     = "/parley.registry.v1.Registry/MarkRead"
+	Registry_GetReadMark_FullMethodName  = "/parley.registry.v1.Registry/GetReadMark"
 )
 
 // RegistryClient is the client API for Registry service.
@@ -89,6 +91,13 @@ type RegistryClient interface {
 	// are left out. At most 1000 users.
 	// Errors: invalid-argument, not-found.
 	GetMembers(ctx context.Context, in *GetMembersRequest, opts ...grpc.CallOption) (*GetMembersResponse, error)
+	// MarkRead keeps how far a user has read in a room. A mark only ever moves
+	// forward, and ends with the life of the room.
+	// Errors: invalid-argument, not-found.
+	MarkRead(ctx context.Context, in *MarkReadRequest, opts ...grpc.CallOption) (*ReadMark, error)
+	// GetReadMark tells how far a user has read in a room.
+	// Errors: invalid-argument, not-found.
+	GetReadMark(ctx context.Context, in *GetReadMarkRequest, opts ...grpc.CallOption) (*ReadMark, error)
 }
 
 type registryClient struct {
@@ -199,6 +208,26 @@ func (c *registryClient) GetMembers(ctx context.Context, in *GetMembersRequest, 
 	return out, nil
 }
 
+func (c *registryClient) MarkRead(ctx context.Context, in *MarkReadRequest, opts ...grpc.CallOption) (*ReadMark, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(ReadMark)
+	err := c.cc.Invoke(ctx, Registry_MarkRead_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *registryClient) GetReadMark(ctx context.Context, in *GetReadMarkRequest, opts ...grpc.CallOption) (*ReadMark, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(ReadMark)
+	err := c.cc.Invoke(ctx, Registry_GetReadMark_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
 // RegistryServer is the server API for Registry service.
 // All implementations must embed UnimplementedRegistryServer
 // for forward compatibility.
@@ -250,6 +279,13 @@ type RegistryServer interface {
 	// are left out. At most 1000 users.
 	// Errors: invalid-argument, not-found.
 	GetMembers(context.Context, *GetMembersRequest) (*GetMembersResponse, error)
+	// MarkRead keeps how far a user has read in a room. A mark only ever moves
+	// forward, and ends with the life of the room.
+	// Errors: invalid-argument, not-found.
+	MarkRead(context.Context, *MarkReadRequest) (*ReadMark, error)
+	// GetReadMark tells how far a user has read in a room.
+	// Errors: invalid-argument, not-found.
+	GetReadMark(context.Context, *GetReadMarkRequest) (*ReadMark, error)
 	mustEmbedUnimplementedRegistryServer()
 }
 
@@ -289,6 +325,12 @@ func (UnimplementedRegistryServer) ListMembers(context.Context, *ListMembersRequ
 }
 func (UnimplementedRegistryServer) GetMembers(context.Context, *GetMembersRequest) (*GetMembersResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method GetMembers not implemented")
+}
+func (UnimplementedRegistryServer) MarkRead(context.Context, *MarkReadRequest) (*ReadMark, error) {
+	return nil, status.Error(codes.Unimplemented, "method MarkRead not implemented")
+}
+func (UnimplementedRegistryServer) GetReadMark(context.Context, *GetReadMarkRequest) (*ReadMark, error) {
+	return nil, status.Error(codes.Unimplemented, "method GetReadMark not implemented")
 }
 func (UnimplementedRegistryServer) mustEmbedUnimplementedRegistryServer() {}
 func (UnimplementedRegistryServer) testEmbeddedByValue()                  {}
@@ -491,6 +533,42 @@ func _Registry_GetMembers_Handler(srv interface{}, ctx context.Context, dec func
 	return interceptor(ctx, in, info, handler)
 }
 
+func _Registry_MarkRead_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(MarkReadRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(RegistryServer).MarkRead(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: Registry_MarkRead_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(RegistryServer).MarkRead(ctx, req.(*MarkReadRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _Registry_GetReadMark_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(GetReadMarkRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(RegistryServer).GetReadMark(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: Registry_GetReadMark_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(RegistryServer).GetReadMark(ctx, req.(*GetReadMarkRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
 // Registry_ServiceDesc is the grpc.ServiceDesc for Registry service.
 // It's only intended for direct use with grpc.RegisterService,
 // and not to be introspected or modified (even as a copy)
@@ -537,6 +615,14 @@ var Registry_ServiceDesc = grpc.ServiceDesc{
 		{
 			MethodName: "GetMembers",
 			Handler:    _Registry_GetMembers_Handler,
+		},
+		{
+			MethodName: "MarkRead",
+			Handler:    _Registry_MarkRead_Handler,
+		},
+		{
+			MethodName: "GetReadMark",
+			Handler:    _Registry_GetReadMark_Handler,
 		},
 	},
 	Streams:  []grpc.StreamDesc{},

@@ -2097,7 +2097,8 @@ type EditMessage struct {
 	RoomId string                 `protobuf:"bytes,1,opt,name=room_id,json=roomId,proto3" json:"room_id,omitempty"`
 	// The seq of the message.
 	Target int64 `protobuf:"varint,2,opt,name=target,proto3" json:"target,omitempty"`
-	// The new content, at most 16 KiB of UTF-8.
+	// The new content, at most 16 KiB of UTF-8; empty only where the message has
+	// data, which an edit leaves as it is.
 	Content       *string `protobuf:"bytes,3,opt,name=content,proto3,oneof" json:"content,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -3331,8 +3332,9 @@ type RoomJoined struct {
 	// The oldest seq the log still holds; only where recovered is false though
 	// `after` was given.
 	OldestSeq *int64 `protobuf:"varint,6,opt,name=oldest_seq,json=oldestSeq,proto3,oneof" json:"oldest_seq,omitempty"`
-	// How far this user has read, and how much there is to read.
-	ReadSeq       *int64 `protobuf:"varint,7,opt,name=read_seq,json=readSeq,proto3,oneof" json:"read_seq,omitempty"`
+	// How far this user has read; not there without a mark.
+	ReadSeq *int64 `protobuf:"varint,7,opt,name=read_seq,json=readSeq,proto3,oneof" json:"read_seq,omitempty"`
+	// How many entries of the log come after that, edits and deletions included.
 	Unread        *int64 `protobuf:"varint,8,opt,name=unread,proto3,oneof" json:"unread,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -3472,15 +3474,19 @@ func (x *RoomLeft) GetRoomId() string {
 type Ack struct {
 	state  protoimpl.MessageState `protogen:"open.v1"`
 	RoomId string                 `protobuf:"bytes,1,opt,name=room_id,json=roomId,proto3" json:"room_id,omitempty"`
-	// The place of the message in the room's log.
+	// The place of the message in the room's log; with mark-read how far the user
+	// has read by now.
 	Seq *int64 `protobuf:"varint,2,opt,name=seq,proto3,oneof" json:"seq,omitempty"`
 	// The time stored with the message; may be missing when duplicate.
 	Timestamp *timestamppb.Timestamp `protobuf:"bytes,3,opt,name=timestamp,proto3,oneof" json:"timestamp,omitempty"`
 	// Whether the log had the message already; seq is then that of the first.
 	Duplicate bool `protobuf:"varint,4,opt,name=duplicate,proto3" json:"duplicate,omitempty"`
-	// "memory", "file" or "replicated"; "+synced" behind it where each message
-	// is on disk before it is acknowledged.
-	Durability    *string `protobuf:"bytes,5,opt,name=durability,proto3,oneof" json:"durability,omitempty"`
+	// What keeps a stored message: "memory" of one process, a "file" on one
+	// machine, or "replicated" on several. Not there where nothing was stored in
+	// the log, or while a gateway does not know yet.
+	Durability *string `protobuf:"bytes,5,opt,name=durability,proto3,oneof" json:"durability,omitempty"`
+	// True where each message is forced to disk before it is acknowledged.
+	Synced        *bool `protobuf:"varint,6,opt,name=synced,proto3,oneof" json:"synced,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -3548,6 +3554,13 @@ func (x *Ack) GetDurability() string {
 		return *x.Durability
 	}
 	return ""
+}
+
+func (x *Ack) GetSynced() bool {
+	if x != nil && x.Synced != nil {
+		return *x.Synced
+	}
+	return false
 }
 
 // Message is a stored message of a room.
@@ -5743,7 +5756,7 @@ const file_wire_v1_frames_proto_rawDesc = "" +
 	"\t_read_seqB\t\n" +
 	"\a_unread\"#\n" +
 	"\bRoomLeft\x12\x17\n" +
-	"\aroom_id\x18\x01 \x01(\tR\x06roomId\"\xdc\x01\n" +
+	"\aroom_id\x18\x01 \x01(\tR\x06roomId\"\x84\x02\n" +
 	"\x03Ack\x12\x17\n" +
 	"\aroom_id\x18\x01 \x01(\tR\x06roomId\x12\x15\n" +
 	"\x03seq\x18\x02 \x01(\x03H\x00R\x03seq\x88\x01\x01\x12=\n" +
@@ -5751,11 +5764,13 @@ const file_wire_v1_frames_proto_rawDesc = "" +
 	"\tduplicate\x18\x04 \x01(\bR\tduplicate\x12#\n" +
 	"\n" +
 	"durability\x18\x05 \x01(\tH\x02R\n" +
-	"durability\x88\x01\x01B\x06\n" +
+	"durability\x88\x01\x01\x12\x1b\n" +
+	"\x06synced\x18\x06 \x01(\bH\x03R\x06synced\x88\x01\x01B\x06\n" +
 	"\x04_seqB\f\n" +
 	"\n" +
 	"_timestampB\r\n" +
-	"\v_durability\"\x8d\x02\n" +
+	"\v_durabilityB\t\n" +
+	"\a_synced\"\x8d\x02\n" +
 	"\aMessage\x12\x17\n" +
 	"\aroom_id\x18\x01 \x01(\tR\x06roomId\x12\x10\n" +
 	"\x03seq\x18\x02 \x01(\x03R\x03seq\x12\x17\n" +

@@ -21,6 +21,7 @@ type command struct {
 
 var commands = []command{
 	{"serve", "Run everything in one process, with NATS inside.", serve},
+	{"check", "Check that a deployment loses, repeats and reorders nothing.", checkDelivery},
 	{"version", "Tell which version this is.", version},
 }
 
@@ -29,6 +30,9 @@ func main() {
 		if len(args) == 0 || args[0] == "help" || args[0] == "-h" || args[0] == "--help" {
 			usage()
 			return nil
+		}
+		if args[0] == "--version" {
+			args[0] = "version"
 		}
 		for _, c := range commands {
 			if c.name == args[0] {

@@ -5,13 +5,15 @@ import assert from "node:assert/strict";
 import { test } from "node:test";
 import { Chat } from "../assets/js/chat.js";
 import { ApiError, SignedOut } from "../assets/js/session.js";
+import { fakeClock } from "./clock.js";
+import "./platform.js";
 
 const me = { id: "u1", username: "ann", roles: [] };
 const time = "2026-01-02T03:04:05.000Z";
 
 /** @param {import("node:test").TestContext} t */
 function setup(t, { rooms = [], token = async () => "token-1" } = {}) {
-  t.mock.timers.enable({ apis: ["setTimeout", "setInterval", "Date"], now: 1_000_000 });
+  const tick = fakeClock(t, 1_000_000);
   const sockets = [];
   class Socket {
     readyState = 0;
@@ -70,7 +72,7 @@ function setup(t, { rooms = [], token = async () => "token-1" } = {}) {
   chat.addEventListener("notice", ({ detail }) => notices.push(detail.text));
   chat.start(me, rooms);
   t.after(() => chat.stop());
-  return { chat, sockets, tokens, ends, notices, tick: (ms) => t.mock.timers.tick(ms) };
+  return { chat, sockets, tokens, ends, notices, tick };
 }
 
 const turn = () => new Promise((resolve) => setImmediate(resolve));

@@ -2,6 +2,7 @@ import assert from "node:assert/strict";
 import { test } from "node:test";
 import { ConnectionLost, RequestError } from "../assets/js/connection.js";
 import { Outbox } from "../assets/js/outbox.js";
+import "./platform.js";
 
 /** An outbox whose sends are answered by hand. */
 function setup({ gate = () => "go" } = {}) {

@@ -14,9 +14,13 @@ type natsSettings struct {
 	password config.Secret
 }
 
-func (n *natsSettings) register(s *config.Set) {
+func (n *natsSettings) register(s *config.Set) { n.settings(s) }
+
+// settings registers them and gives the address's, which a program without a
+// NATS server of its own requires.
+func (n *natsSettings) settings(s *config.Set) (url *config.Setting) {
 	s.Section("NATS")
-	s.String(&n.URL, "nats-url", "addresses of the NATS cluster, separated by commas, like nats://127.0.0.1:4222")
+	url = s.String(&n.URL, "nats-url", "addresses of the NATS cluster, separated by commas, like nats://127.0.0.1:4222")
 	s.String(&n.User, "nats-user", "user to sign in to NATS with")
 	s.Secret(&n.password, "nats-password", "its password")
 	s.String(&n.CredentialsFile, "nats-credentials", "file with a JWT and an nkey, in place of user and password")
@@ -26,6 +30,7 @@ func (n *natsSettings) register(s *config.Set) {
 	s.String(&n.TLSKeyFile, "nats-key", "file with its key")
 	n.Replicas = 1
 	s.Int(&n.Replicas, "replicas", "how many NATS nodes keep each record and message, 1 to 5; 3 in a cluster")
+	s.Bool(&n.Synced, "nats-synced", "declare that the NATS servers force every write to disk before they acknowledge it (sync_interval: always); acks say so")
 	s.Int(&n.Shards, "shards", "streams the log is spread over; 0 is what the deployment has, and 16 for a new one")
 	s.Validate(func() error {
 		if n.Replicas < 1 || n.Replicas > 5 {
@@ -36,13 +41,7 @@ func (n *natsSettings) register(s *config.Set) {
 		}
 		return nil
 	})
-}
-
-func (n *natsSettings) required() error {
-	if n.URL == "" {
-		return errors.New("nats-url is missing: set --nats-url or PARLEY_NATS_URL to the address of a NATS server with JetStream, like nats://127.0.0.1:4222")
-	}
-	return nil
+	return url
 }
 
 func (n *natsSettings) options(name string, env *Env) bus.Options {

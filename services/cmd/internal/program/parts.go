@@ -4,8 +4,11 @@ import (
 	"context"
 	"fmt"
 	"net"
+	"path"
+	"strings"
 
 	"google.golang.org/grpc"
+	"google.golang.org/grpc/connectivity"
 
 	"github.com/parley-im/parley/pkg/rpc"
 	authv1 "github.com/parley-im/parley/proto/auth/v1"
@@ -131,6 +134,17 @@ type Dialer struct {
 	conns     []*grpc.ClientConn
 }
 
+// reached says which of the services cannot be called yet. That they are ready
+// is not enough for it: a connection hears of that a moment later.
+func (d *Dialer) reached(context.Context) error {
+	for _, conn := range d.conns {
+		if state := conn.GetState(); state != connectivity.Ready {
+			return fmt.Errorf("%s: the connection is %s", path.Base(conn.Target()), strings.ToLower(state.String()))
+		}
+	}
+	return nil
+}
+
 // Dialer makes a Dialer of addresses.
 func (env *Env) Dialer() *Dialer { return &Dialer{env: env} }
 
@@ -141,6 +155,7 @@ var readMethods = []string{
 	registryv1.Registry_GetRoom_FullMethodName, registryv1.Registry_ListRooms_FullMethodName,
 	registryv1.Registry_Admit_FullMethodName, registryv1.Registry_ListMembers_FullMethodName,
 	registryv1.Registry_GetMembers_FullMethodName,
+	registryv1.Registry_MarkRead_FullMethodName, registryv1.Registry_GetReadMark_FullMethodName,
 	historyv1.History_ListMessages_FullMethodName, historyv1.History_Erase_FullMethodName,
 	presencev1.Presence_ListOnline_FullMethodName, presencev1.Presence_CountRooms_FullMethodName,
 	presencev1.Presence_ListRoomMembers_FullMethodName,
@@ -183,7 +198,8 @@ func (e eraser) Erase(ctx context.Context, room string) error {
 type roomCounts struct{ client presencev1.PresenceClient }
 
 func (r roomCounts) WatchRooms(ctx context.Context, changed func(registry.RoomCount)) error {
-	stream, err := r.client.Watch(ctx, &presencev1.WatchRequest{Rooms: true})
+	// Presence may start later, and is waited for.
+	stream, err := r.client.Watch(ctx, &presencev1.WatchRequest{Rooms: true}, grpc.WaitForReady(true))
 	if err != nil {
 		return err
 	}

@@ -56,7 +56,7 @@ type Env struct {
 // load reads the settings and makes what every program has; a nil Env without
 // an error has nothing left to do.
 func (p *Program) load(args []string) (*Env, error) {
-	p.Set.AlsoKnown(allNames()...)
+	p.Set.AlsoKnown(Names()...)
 	action, err := p.Set.Load(args, os.Environ(), os.Stdout)
 	if err != nil || action == config.Stop {
 		return nil, err
@@ -86,12 +86,9 @@ type Part struct {
 // Run runs a program of one service: the admin port from the beginning, the
 // connection to NATS as soon as it can be had, then what build makes of it.
 func (p *Program) Run(ctx context.Context, args []string, build func(*Env) (*Part, error)) error {
-	p.nats.register(p.Set)
+	p.nats.settings(p.Set).Required()
 	env, err := p.load(args)
 	if env == nil {
-		return err
-	}
-	if err := p.nats.required(); err != nil {
 		return err
 	}
 	var part atomic.Pointer[Part]

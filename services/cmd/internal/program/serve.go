@@ -7,6 +7,7 @@ import (
 	"net"
 	"os"
 	"path/filepath"
+	"slices"
 	"sync/atomic"
 	"time"
 
@@ -95,6 +96,7 @@ func (p *Program) Serve(ctx context.Context, args []string) error {
 		// Stops last: everything else needs it.
 		defer server.Shutdown()
 		options.InProcess, options.NewShards = server, 1
+		options.Synced = v.sync < 0
 	}
 	if env.Bus, err = bus.Connect(ctx, options); err != nil {
 		return err
@@ -129,7 +131,8 @@ func (p *Program) Serve(ctx context.Context, args []string) error {
 
 	parts := run.Parts{Grace: p.grace, Logger: env.Logger}
 	parts.Add("admin", env.Admin.Run)
-	for _, part := range append(services, gateway) {
+	all := append(slices.Clip(services), gateway, &Part{Name: "grpc", Ready: dial.reached})
+	for _, part := range all {
 		if err := env.Admin.AddCheck(obs.Check{Name: part.Name, Check: part.Ready}); err != nil {
 			return err
 		}
@@ -140,7 +143,7 @@ func (p *Program) Serve(ctx context.Context, args []string) error {
 	parts.Add("grpc", func(ctx context.Context) error { return server.Run(ctx, listeners...) })
 	parts.Add("gateway", gateway.Run)
 	parts.Add("greeting", func(ctx context.Context) error {
-		env.greet(ctx, append(services, gateway), v, started)
+		env.greet(ctx, all, v, started)
 		<-ctx.Done()
 		env.Admin.SetDraining()
 		return nil

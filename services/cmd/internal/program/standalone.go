@@ -85,9 +85,9 @@ func (g *GatewaySettings) registerStandalone(s *config.Set) {
 	}
 }
 
-// allNames are the settings of all programs, which may share an environment
+// Names are the settings of all programs, which may share an environment
 // and a file.
-func allNames() []string {
+func Names() []string {
 	names := []string{"log-level", "log-format", "admin-addr", "pprof", "grace"}
 	for _, register := range []func(*config.Set){
 		new(natsSettings).register,

@@ -5,6 +5,7 @@ package client
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"net/http"
@@ -18,6 +19,7 @@ import (
 	"github.com/coder/websocket"
 
 	"github.com/parley-im/parley/pkg/frame"
+	"github.com/parley-im/parley/pkg/ids"
 	wirev1 "github.com/parley-im/parley/proto/wire/v1"
 )
 
@@ -29,12 +31,19 @@ type Client struct {
 	t        testing.TB
 	ws       *websocket.Conn
 	encoding frame.Encoding
+	ids      string // what its requests' ids begin with: others of the user have others
 	nextID   atomic.Int64
 
 	mu      sync.Mutex
-	frames  []*wirev1.ServerFrame // received and not yet taken
-	arrived chan struct{}         // closed and renewed with each frame
-	err     error                 // why reading ended
+	frames  []received    // and not yet taken
+	arrived chan struct{} // closed and renewed with each frame
+	err     error         // why reading ended
+}
+
+// received is a frame and the message that it came in.
+type received struct {
+	*wirev1.ServerFrame
+	raw []byte
 }
 
 // Options of a connection; the zero value is JSON without anything.
@@ -70,7 +79,7 @@ func TryDial(t testing.TB, base string, o Options) (*Client, error) {
 		return nil, err
 	}
 	ws.SetReadLimit(64 << 20)
-	c := &Client{t: t, ws: ws, encoding: o.Encoding, arrived: make(chan struct{})}
+	c := &Client{t: t, ws: ws, encoding: o.Encoding, ids: ids.New("")[:6] + "-", arrived: make(chan struct{})}
 	done := make(chan struct{})
 	go func() {
 		defer close(done)
@@ -94,7 +103,7 @@ func (c *Client) read() {
 		if err != nil {
 			c.err = err
 		} else {
-			c.frames = append(c.frames, f)
+			c.frames = append(c.frames, received{f, b})
 		}
 		close(c.arrived)
 		c.arrived = make(chan struct{})
@@ -108,6 +117,14 @@ func (c *Client) read() {
 // Send sends a request as it is.
 func (c *Client) Send(f *wirev1.ClientFrame) {
 	c.t.Helper()
+	if err := c.TrySend(f); err != nil {
+		c.t.Fatalf("sending: %v", err)
+	}
+}
+
+// TrySend is Send for who expects that the connection may have ended.
+func (c *Client) TrySend(f *wirev1.ClientFrame) error {
+	c.t.Helper()
 	b, err := frame.AppendClient(nil, c.encoding, f)
 	if err != nil {
 		c.t.Fatalf("encoding a request: %v", err)
@@ -116,17 +133,21 @@ func (c *Client) Send(f *wirev1.ClientFrame) {
 	if c.encoding == frame.Proto {
 		kind = websocket.MessageBinary
 	}
-	c.SendRaw(kind, b)
+	return c.write(kind, b)
 }
 
 // SendRaw sends a message as it is.
 func (c *Client) SendRaw(kind websocket.MessageType, b []byte) {
 	c.t.Helper()
-	ctx, cancel := context.WithTimeout(context.Background(), Patience)
-	defer cancel()
-	if err := c.ws.Write(ctx, kind, b); err != nil {
+	if err := c.write(kind, b); err != nil {
 		c.t.Fatalf("sending: %v", err)
 	}
+}
+
+func (c *Client) write(kind websocket.MessageType, b []byte) error {
+	ctx, cancel := context.WithTimeout(context.Background(), Patience)
+	defer cancel()
+	return c.ws.Write(ctx, kind, b)
 }
 
 // SendText sends a text message as it is.
@@ -139,18 +160,30 @@ func (c *Client) SendText(s string) {
 // answers it.
 func (c *Client) Ask(f *wirev1.ClientFrame) *wirev1.ServerFrame {
 	c.t.Helper()
-	id := "t" + strconv.FormatInt(c.nextID.Add(1), 10)
+	id := c.id()
 	f.Id = &id
 	c.Send(f)
 	return c.Reply(id)
 }
 
+// AskText sends a JSON object as it is, but for an id of its own, and gives
+// the first frame that answers it.
+func (c *Client) AskText(object string) *wirev1.ServerFrame {
+	c.t.Helper()
+	id := c.id()
+	c.SendText(`{"id":"` + id + `",` + strings.TrimSpace(object)[1:])
+	return c.Reply(id)
+}
+
+func (c *Client) id() string { return c.ids + strconv.FormatInt(c.nextID.Add(1), 10) }
+
 // Reply waits for the frame that answers a request: one of this id that is not
-// a room's message, which may carry the same.
+// stored in a room, which may carry the same.
 func (c *Client) Reply(id string) *wirev1.ServerFrame {
 	c.t.Helper()
 	return c.Wait("the reply to "+id, func(f *wirev1.ServerFrame) bool {
-		return f.GetId() == id && f.GetChatMessage() == nil && f.GetRoomMessage() == nil && f.GetChat() == nil
+		return f.GetId() == id && f.GetChatMessage() == nil && f.GetRoomMessage() == nil && f.GetChat() == nil &&
+			f.GetMessageEdited() == nil && f.GetMessageDeleted() == nil
 	})
 }
 
@@ -163,11 +196,27 @@ func (c *Client) Want(event string) *wirev1.ServerFrame {
 // Wait waits for the first frame that match likes, and takes it.
 func (c *Client) Wait(what string, match func(*wirev1.ServerFrame) bool) *wirev1.ServerFrame {
 	c.t.Helper()
+	return c.take(what, match).ServerFrame
+}
+
+// WantJSON is Want for what stands on the wire, in the JSON subprotocol.
+func (c *Client) WantJSON(event string) map[string]any {
+	c.t.Helper()
+	raw := c.take(event, func(f *wirev1.ServerFrame) bool { return frame.EventType(f) == event }).raw
+	var object map[string]any
+	if err := json.Unmarshal(raw, &object); err != nil {
+		c.t.Fatalf("%s is not a JSON object: %v", raw, err)
+	}
+	return object
+}
+
+func (c *Client) take(what string, match func(*wirev1.ServerFrame) bool) received {
+	c.t.Helper()
 	timeout := time.After(Patience)
 	for {
 		c.mu.Lock()
 		for i, f := range c.frames {
-			if match(f) {
+			if match(f.ServerFrame) {
 				c.frames = append(c.frames[:i:i], c.frames[i+1:]...)
 				c.mu.Unlock()
 				return f
@@ -192,8 +241,8 @@ func (c *Client) Untaken(event string) []*wirev1.ServerFrame {
 	defer c.mu.Unlock()
 	var list []*wirev1.ServerFrame
 	for _, f := range c.frames {
-		if frame.EventType(f) == event {
-			list = append(list, f)
+		if frame.EventType(f.ServerFrame) == event {
+			list = append(list, f.ServerFrame)
 		}
 	}
 	return list
@@ -242,13 +291,19 @@ func (c *Client) Cut() { _ = c.ws.CloseNow() }
 // Subprotocol is what was negotiated.
 func (c *Client) Subprotocol() string { return c.ws.Subprotocol() }
 
+// describe shows what has come and was not taken, as much as a page bears.
 func (c *Client) describe() string {
 	c.mu.Lock()
 	defer c.mu.Unlock()
+	const most = 10
 	var b strings.Builder
-	for _, f := range c.frames {
-		text, err := frame.AppendServer(nil, frame.JSON, f)
-		fmt.Fprintf(&b, "\n  %s %v", text, errors.Join(err))
+	for i, f := range c.frames {
+		if i == most {
+			fmt.Fprintf(&b, "\n  and %d more", len(c.frames)-most)
+			break
+		}
+		text, err := frame.AppendServer(nil, frame.JSON, f.ServerFrame)
+		fmt.Fprintf(&b, "\n  %.200s %v", text, errors.Join(err))
 	}
 	return b.String()
 }

@@ -1,6 +1,8 @@
 package client
 
 import (
+	"fmt"
+
 	"github.com/parley-im/parley/pkg/frame"
 	wirev1 "github.com/parley-im/parley/proto/wire/v1"
 )
@@ -49,7 +51,7 @@ func (c *Client) Say(room, content string) *wirev1.Ack {
 // Hear waits for a chat-message of this content in a room.
 func (c *Client) Hear(room, content string) *wirev1.Message {
 	c.t.Helper()
-	f := c.Wait("chat-message "+content, func(f *wirev1.ServerFrame) bool {
+	f := c.Wait(fmt.Sprintf("chat-message %.40s", content), func(f *wirev1.ServerFrame) bool {
 		m := f.GetChatMessage()
 		return m != nil && m.RoomId == room && m.GetContent() == content
 	})

@@ -64,6 +64,10 @@ type Stack struct {
 	Gateways []*gateway.Gateway
 	stops    []context.CancelFunc
 	dones    []chan struct{}
+
+	options Options
+	pipe    *rpc.InProcess
+	log     *slog.Logger
 }
 
 // Logger writes what the services say when PARLEY_TEST_LOG is set to a level.
@@ -85,34 +89,14 @@ func Start(t testing.TB, o Options) *Stack {
 		o.Shards = 4
 	}
 	log := Logger()
-	s := new(Stack)
+	s := &Stack{options: o, log: log, pipe: rpc.Pipe()}
 	var err error
 	if s.NATS, err = embedded.Start(embedded.Options{Dir: t.TempDir()}); err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(s.NATS.Shutdown)
-	connect := func(name string) *bus.Bus {
-		b, err := bus.Connect(context.Background(), bus.Options{InProcess: s.NATS, Name: name, Shards: o.Shards, Logger: log})
-		if err != nil {
-			t.Fatal(err)
-		}
-		t.Cleanup(b.Close)
-		return b
-	}
-	s.Bus = connect("services")
-	var conns []*grpc.ClientConn
-	dial := func(name string, pipe *rpc.InProcess) *grpc.ClientConn {
-		conn, err := rpc.Dial(name, "", rpc.ClientOptions{InProcess: pipe, Logger: log})
-		if err != nil {
-			t.Fatal(err)
-		}
-		t.Cleanup(func() { conn.Close() })
-		conns = append(conns, conn)
-		return conn
-	}
-
-	pipe := rpc.Pipe()
-	conn := dial("services", pipe)
+	s.Bus = s.connect(t, "services")
+	conn := s.dial(t)
 	s.Auth, s.Registry = authv1.NewAuthClient(conn), registryv1.NewRegistryClient(conn)
 	s.History, s.Presence = historyv1.NewHistoryClient(conn), presencev1.NewPresenceClient(conn)
 
@@ -121,7 +105,7 @@ func Start(t testing.TB, o Options) *Stack {
 	fatal(t, err)
 	historyService, err := history.New(history.Options{Bus: s.Bus, Logger: log, Log: o.Log})
 	fatal(t, err)
-	presenceService, err := presence.New(presence.Options{Bus: connect("presence"), Logger: log, StartWait: 50 * time.Millisecond})
+	presenceService, err := presence.New(presence.Options{Bus: s.connect(t, "presence"), Logger: log, StartWait: 50 * time.Millisecond})
 	fatal(t, err)
 	registryOptions := registry.Options{Bus: s.Bus, Logger: log, Eraser: eraser{s.History}, Presence: counts{s.Presence}}
 	if o.Registry != nil {
@@ -149,29 +133,10 @@ func Start(t testing.TB, o Options) *Stack {
 		}
 		return nil
 	})
-	s.run(t, func(ctx context.Context) error { return server.Run(ctx, pipe) })
+	s.run(t, func(ctx context.Context) error { return server.Run(ctx, s.pipe) })
 
 	for range o.Gateways {
-		listener, err := net.Listen("tcp", "127.0.0.1:0")
-		fatal(t, err)
-		conn := dial("services", pipe)
-		options := gateway.Options{
-			Bus:  connect("gateway"),
-			Auth: authv1.NewAuthClient(conn), Registry: registryv1.NewRegistryClient(conn),
-			History: historyv1.NewHistoryClient(conn), Presence: presencev1.NewPresenceClient(conn),
-			Listener: listener, Web: web.Handler(), Logger: log,
-			DrainTimeout: 10 * time.Second,
-		}
-		if o.Gateway != nil {
-			o.Gateway(&options)
-		}
-		g, err := gateway.New(options)
-		fatal(t, err)
-		s.Gateways = append(s.Gateways, g)
-		s.URLs = append(s.URLs, "http://"+listener.Addr().String())
-		ready = append(ready, g.Ready)
-		stop, done := s.run(t, g.Run)
-		s.stops, s.dones = append(s.stops, stop), append(s.dones, done)
+		s.add(t, nil)
 	}
 	Eventually(t, "the deployment is ready", func() error {
 		for _, r := range ready {
@@ -179,14 +144,73 @@ func Start(t testing.TB, o Options) *Stack {
 				return err
 			}
 		}
-		for _, conn := range conns {
-			if state := conn.GetState(); state != connectivity.Ready {
-				return fmt.Errorf("a gRPC connection is %s", state)
-			}
-		}
-		return nil
+		return reached(conn)
 	})
+	for _, g := range s.Gateways {
+		Eventually(t, "a gateway is ready", func() error { return g.Ready(context.Background()) })
+	}
 	return s
+}
+
+// AddGateway starts one more gateway, whose options change may change further,
+// waits until it is ready and gives its number.
+func (s *Stack) AddGateway(t testing.TB, change func(*gateway.Options)) int {
+	t.Helper()
+	g := s.add(t, change)
+	Eventually(t, "a gateway is ready", func() error { return g.Ready(context.Background()) })
+	return len(s.Gateways) - 1
+}
+
+func (s *Stack) add(t testing.TB, change func(*gateway.Options)) *gateway.Gateway {
+	t.Helper()
+	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	fatal(t, err)
+	conn := s.dial(t)
+	options := gateway.Options{
+		Bus:  s.connect(t, "gateway"),
+		Auth: authv1.NewAuthClient(conn), Registry: registryv1.NewRegistryClient(conn),
+		History: historyv1.NewHistoryClient(conn), Presence: presencev1.NewPresenceClient(conn),
+		Listener: listener, Web: web.Handler(), Logger: s.log,
+		DrainTimeout: 10 * time.Second,
+	}
+	for _, change := range []func(*gateway.Options){s.options.Gateway, change} {
+		if change != nil {
+			change(&options)
+		}
+	}
+	g, err := gateway.New(options)
+	fatal(t, err)
+	s.Gateways = append(s.Gateways, g)
+	s.URLs = append(s.URLs, "http://"+listener.Addr().String())
+	stop, done := s.run(t, g.Run)
+	s.stops, s.dones = append(s.stops, stop), append(s.dones, done)
+	Eventually(t, "the services are in reach", func() error { return reached(conn) })
+	return g
+}
+
+func reached(conn *grpc.ClientConn) error {
+	if state := conn.GetState(); state != connectivity.Ready {
+		return fmt.Errorf("a gRPC connection is %s", state)
+	}
+	return nil
+}
+
+// connect gives a part its own connection to NATS.
+func (s *Stack) connect(t testing.TB, name string) *bus.Bus {
+	t.Helper()
+	b, err := bus.Connect(context.Background(), bus.Options{InProcess: s.NATS, Name: name, Shards: s.options.Shards, Logger: s.log})
+	fatal(t, err)
+	t.Cleanup(b.Close)
+	return b
+}
+
+// dial gives a part its own connection to the services.
+func (s *Stack) dial(t testing.TB) *grpc.ClientConn {
+	t.Helper()
+	conn, err := rpc.Dial("services", "", rpc.ClientOptions{InProcess: s.pipe, Logger: s.log})
+	fatal(t, err)
+	t.Cleanup(func() { conn.Close() })
+	return conn
 }
 
 // run runs a part until the test ends or stop is called.

@@ -3,10 +3,10 @@
 // from a bounded queue. It knows RFC 6455 and 7692 and nothing of what the
 // messages say; package session gives them their meaning.
 //
-// Reading, the opening and the closing handshake and the answers to control
-// frames are coder/websocket's. Writing data is ours, because every member of
-// a room gets the same bytes: server frames carry no mask (RFC 6455, 5.1), so a
-// message is framed once and those bytes are written to everybody. That works
-// beside the library because all that it writes goes through our net.Conn
-// (wire.go), one whole control frame in each Write.
+// Reading, the opening handshake and knowing what control frames ask for are
+// coder/websocket's. Writing is ours, because every member of a room gets the
+// same bytes: server frames carry no mask (RFC 6455, 5.1), so a message is
+// framed once and those bytes are written to everybody. All that the library
+// would write goes through our net.Conn (wire.go) to the same writing goroutine
+// (outgoing.go, write.go).
 package conn

@@ -21,7 +21,8 @@ type Options struct {
 	AllowedOrigins []string
 	// MaxMessage is the largest message a peer may send, bytes; default 64 KiB.
 	MaxMessage int64
-	// QueueBytes bounds what waits to be written to one peer; default 1 MiB.
+	// QueueBytes bounds what waits to be written to one peer; default 1 MiB. A
+	// single message may be larger.
 	QueueBytes int
 	// Heartbeat is how often each peer is pinged; default 25 s. A peer that
 	// leaves two unanswered is dropped.
@@ -45,7 +46,8 @@ func (o *Options) complete() {
 // Listener makes connections of upgrade requests and looks after them: one
 // goroutine pings all of them, spread evenly over the heartbeat.
 type Listener struct {
-	opts Options
+	opts         Options
+	closeTimeout time.Duration
 
 	queuedBytes, dropped, overflows atomic.Int64
 
@@ -54,17 +56,22 @@ type Listener struct {
 	next  int
 	count int
 
-	busy atomic.Int64 // goroutines that write or close
+	busy atomic.Int64 // goroutines that write, and connections that close
 }
 
 // wheelSlots is into how many groups the connections are spread; a heartbeat
 // goes by with each group pinged once.
 const wheelSlots = 50
 
+// closeTimeout bounds how long a closing connection may take to bring out what
+// is queued and its close frame, and then how long the peer may take to answer
+// that.
+const closeTimeout = 5 * time.Second
+
 // NewListener makes a Listener. Run must be running for heartbeats.
 func NewListener(opts Options) *Listener {
 	opts.complete()
-	l := &Listener{opts: opts}
+	l := &Listener{opts: opts, closeTimeout: closeTimeout}
 	for i := range l.slots {
 		l.slots[i] = make(map[*Conn]struct{})
 	}
@@ -74,7 +81,7 @@ func NewListener(opts Options) *Listener {
 // Accept answers an upgrade request. When it fails it has written the refusal:
 // 403 for a foreign origin, 400, 405 or 426 for what is no upgrade.
 func (l *Listener) Accept(w http.ResponseWriter, r *http.Request) (*Conn, error) {
-	c := &Conn{listener: l, remote: r.RemoteAddr, agent: r.UserAgent()}
+	c := &Conn{listener: l, remote: r.RemoteAddr}
 	if host, _, err := net.SplitHostPort(r.RemoteAddr); err == nil {
 		c.remote = host
 	}
@@ -130,20 +137,11 @@ func (l *Listener) Run(ctx context.Context) error {
 		}
 		l.mu.Unlock()
 		for _, c := range due {
-			c.ping()
+			c.beat()
 		}
 		clear(due)
 		due = due[:0]
 	}
-}
-
-// start runs f in a goroutine that Wait waits for.
-func (l *Listener) start(f func()) {
-	l.busy.Add(1)
-	go func() {
-		defer l.busy.Add(-1)
-		f()
-	}()
 }
 
 // Wait returns when no connection is being written to or closed any more, or

@@ -6,19 +6,17 @@ import (
 	"io"
 	"net"
 	"net/http"
-	"sync"
 )
 
-// wire is the net.Conn that coder/websocket believes to be the socket. It lets
-// the library's control frames and our prepared frames alternate without ever
-// mixing: both are written whole under one lock. Nothing of ours follows a
-// close frame (RFC 6455, section 5.5.1).
+// wire is the net.Conn that coder/websocket believes to be the socket. What the
+// library writes, control frames all, it hands to the connection's one writing
+// goroutine, so that frames never mix and reading never waits for the peer to
+// take a pong.
 type wire struct {
-	net.Conn
-	early io.Reader // what the client sent right behind its request
-
-	mu     sync.Mutex
-	closed bool // a close frame was written
+	net.Conn           // the socket
+	conn     *Conn     // whose wire it is
+	early    io.Reader // what the client sent right behind its request
+	failed   bool      // reading came to an end; only the reading goroutine has it
 }
 
 // Read implements net.Conn.
@@ -29,37 +27,30 @@ func (w *wire) Read(p []byte) (int, error) {
 		}
 		w.early = nil
 	}
-	return w.Conn.Read(p)
+	n, err := w.Conn.Read(p)
+	if n > 0 {
+		return n, nil // an error that came with bytes comes again
+	}
+	w.failed = err != nil
+	return 0, err
 }
 
-// Write implements net.Conn for the library, whose buffer is large enough for
-// every control frame: p is one whole frame.
+// Write implements net.Conn for the library, whose buffer holds every control
+// frame: p is one, whole.
 func (w *wire) Write(p []byte) (int, error) {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	if len(p) > 0 && p[0]&0x0f == opClose {
-		w.closed = true
+	if p[0]&0x0f == opClose {
+		return len(p), w.conn.answerClose(p)
 	}
-	return w.Conn.Write(p)
-}
-
-// writeFrames writes whole frames of ours.
-func (w *wire) writeFrames(p []byte) error {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	if w.closed {
-		return net.ErrClosed
-	}
-	_, err := w.Conn.Write(p)
-	return err
+	w.conn.answerPing(p)
+	return len(p), nil
 }
 
 // Sizes of the buffers that the library reads and writes through, bytes. A
-// control frame has at most 131; messages larger than the reading buffer are
-// read past it.
+// control frame that a server sends has at most 127; messages larger than the
+// reading buffer are read past it.
 const (
 	readBuffer  = 1024
-	writeBuffer = 256
+	writeBuffer = 128
 )
 
 // hijacker is the ResponseWriter that the library upgrades: it hands out a

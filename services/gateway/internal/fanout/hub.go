@@ -1,6 +1,7 @@
 package fanout
 
 import (
+	"cmp"
 	"context"
 	"log/slog"
 	"runtime"
@@ -19,10 +20,30 @@ import (
 // Source is the log as rooms read it; *bus.Bus is one.
 type Source interface {
 	Tail(ctx context.Context, room string) (uint64, error)
+	// Tails may be answered by a replica that lags: a tail may be older than
+	// what is known, and says nothing then.
+	Tails(ctx context.Context, rooms []string) (map[string]uint64, error)
 	First(ctx context.Context, room string) (uint64, error)
 	ReadAfter(ctx context.Context, room string, after uint64, limit int, reach uint64) (bus.Page, error)
 	ReadNewest(ctx context.Context, room string, before uint64, limit int, reach uint64) (bus.Page, error)
+	CountAfter(ctx context.Context, room string, seq uint64) (uint64, error)
+	LogLimits(ctx context.Context) (bus.LogConfig, error)
 }
+
+// feed is what the rooms hear by; *bus.Feed is one.
+type feed interface {
+	Subscribe(room string) (subscription, error)
+	Do(ctx context.Context, room string, task func()) error
+	On(ctx context.Context, worker int, task func()) error
+	Worker(room string) int
+	Close()
+}
+
+type subscription interface{ Stop() }
+
+type busFeed struct{ *bus.Feed }
+
+func (f busFeed) Subscribe(room string) (subscription, error) { return f.Feed.Subscribe(room) }
 
 // Options of a Hub.
 type Options struct {
@@ -31,17 +52,37 @@ type Options struct {
 	Meter  metric.Meter
 	// Workers share the rooms among them; default twice the processors.
 	Workers int
+	// CompareEvery is how often all rooms are compared with the log, for what
+	// was lost without a trace; default 10 s.
+	CompareEvery time.Duration
+}
+
+func (o *Options) complete() {
+	if o.Logger == nil {
+		o.Logger = slog.New(slog.DiscardHandler)
+	}
+	if o.Meter == nil {
+		o.Meter = noop.Meter{}
+	}
+	if o.Workers == 0 {
+		o.Workers = 2 * runtime.GOMAXPROCS(0)
+	}
+	if o.CompareEvery == 0 {
+		o.CompareEvery = 10 * time.Second
+	}
 }
 
 // Hub is all rooms of one gateway.
 type Hub struct {
 	log    *slog.Logger
-	bus    *bus.Bus
 	source Source
-	feed   *bus.Feed
+	feed   feed
 	shards []map[string]*room // by worker, each touched by its worker alone
 
-	limit atomic.Pointer[bus.LogConfig]
+	limits limits
+
+	compareEvery time.Duration
+	reconnected  chan struct{}
 
 	// reads bounds how many goroutines read the log at once.
 	reads  chan struct{}
@@ -54,71 +95,54 @@ type Hub struct {
 	rooms, holes, filled, repeats, deliveries atomic.Int64
 }
 
-// maxReads bounds the readings of the log that go on at once.
-const maxReads = 64
-
 // New makes a Hub; Close ends it.
 func New(o Options) (*Hub, error) {
-	if o.Logger == nil {
-		o.Logger = slog.New(slog.DiscardHandler)
+	h, err := newHub(o, o.Bus, func(workers int, handle func(int, []bus.Delivery)) feed {
+		return busFeed{o.Bus.NewFeed(workers, handle)}
+	})
+	if err != nil {
+		return nil, err
 	}
-	if o.Meter == nil {
-		o.Meter = noop.Meter{}
-	}
-	if o.Workers == 0 {
-		o.Workers = 2 * runtime.GOMAXPROCS(0)
-	}
+	// What was said while the connection was cut is in the log and nowhere
+	// else.
+	o.Bus.OnReconnect(h.compareSoon)
+	return h, nil
+}
+
+func newHub(o Options, source Source, open func(workers int, handle func(int, []bus.Delivery)) feed) (*Hub, error) {
+	o.complete()
 	h := &Hub{
-		log:    o.Logger,
-		bus:    o.Bus,
-		source: o.Bus,
-		reads:  make(chan struct{}, maxReads),
-		shards: make([]map[string]*room, o.Workers),
+		log:          o.Logger,
+		source:       source,
+		reads:        make(chan struct{}, maxReads),
+		shards:       make([]map[string]*room, o.Workers),
+		compareEvery: o.CompareEvery,
+		reconnected:  make(chan struct{}, 1),
 	}
 	for i := range h.shards {
 		h.shards[i] = make(map[string]*room)
 	}
-	h.limit.Store(&bus.LogConfig{Retention: 1000})
+	h.limits.source, h.limits.turn = source, make(chan struct{}, 1)
 	h.ctx, h.cancel = context.WithCancel(context.Background())
 	if err := h.observe(o.Meter); err != nil {
 		h.cancel()
 		return nil, err
 	}
-	h.feed = o.Bus.NewFeed(o.Workers, h.handle)
-	// What was said while the connection was cut is in the log and nowhere
-	// else.
-	o.Bus.OnReconnect(func() {
-		if h.ctx.Err() == nil {
-			h.wg.Go(h.compareAll)
-		}
-	})
-	h.wg.Go(h.watchLimits)
+	h.feed = open(o.Workers, h.handle)
+	h.wg.Go(h.compareForEver)
+	h.wg.Go(func() { h.limits.watch(h.ctx) })
 	return h, nil
 }
 
-// Close ends all rooms and waits for what the hub has started.
+// Close ends all rooms and waits for what the hub has started. Joins that are
+// not settled fail.
 func (h *Hub) Close() {
 	h.cancel()
+	h.feed.Close() // no worker begins anything more
 	h.wg.Wait()
-	h.feed.Close()
-}
-
-func (h *Hub) limits() bus.LogConfig { return *h.limit.Load() }
-
-// keep is how many entries a room may hold in memory.
-func (h *Hub) keep() int { return int(min(h.limits().Retention, recentEntries)) }
-
-// watchLimits keeps up with what the log's streams are set to.
-func (h *Hub) watchLimits() {
-	for pause := 100 * time.Millisecond; ; pause = min(2*pause, 30*time.Second) {
-		if limits, err := h.bus.LogLimits(h.ctx); err == nil {
-			h.limit.Store(&limits)
-			pause = 30 * time.Second
-		}
-		select {
-		case <-h.ctx.Done():
-			return
-		case <-time.After(pause):
+	for _, rooms := range h.shards {
+		for _, r := range rooms {
+			r.sub.Stop()
 		}
 	}
 }
@@ -152,7 +176,7 @@ func (h *Hub) room(id string) (*room, error) {
 	if r := rooms[id]; r != nil {
 		return r, nil
 	}
-	r := &room{hub: h, id: id}
+	r := &room{hub: h, id: id, joining: make(map[*join]struct{})}
 	var err error
 	// Subscribe first, read second: what is stored in between comes live.
 	if r.sub, err = h.feed.Subscribe(id); err != nil {
@@ -185,14 +209,14 @@ func (h *Hub) Pin(ctx context.Context, id string) error {
 // for a room that was deleted meanwhile, and those of ctx.
 func (h *Hub) Join(ctx context.Context, request Request) (Place, error) {
 	j := &join{Request: request, done: make(chan joinResult, 1)}
-	j.stale = request.ClientEpoch != nil && *request.ClientEpoch != request.Epoch
+	j.lost = request.ClientEpoch != nil && *request.ClientEpoch != request.Epoch
 	err := h.feed.Do(ctx, request.Room, func() {
 		r, err := h.room(request.Room)
 		if err != nil {
 			j.finish(Place{}, err)
 			return
 		}
-		r.join(j)
+		r.enter(j)
 	})
 	if err != nil {
 		return Place{}, errs.Missing("the room", err)
@@ -201,18 +225,26 @@ func (h *Hub) Join(ctx context.Context, request Request) (Place, error) {
 	case result := <-j.done:
 		return result.place, result.err
 	case <-ctx.Done():
-		if j.abandon() {
-			return Place{}, errs.Missing("the log", ctx.Err())
-		}
+	case <-h.ctx.Done():
+	}
+	if !j.abandon() {
 		result := <-j.done
 		return result.place, result.err
 	}
+	// The room may have been opened for this one alone.
+	_ = h.feed.Do(h.ctx, request.Room, func() { // fails only when the hub ends
+		if r := h.shards[h.feed.Worker(request.Room)][request.Room]; r != nil {
+			r.drop(j)
+		}
+	})
+	return Place{}, errs.Missing("the log", cmp.Or(ctx.Err(), h.ctx.Err()))
 }
 
-// Leave ends a membership; nothing is delivered through it once it returns.
+// Leave ends a membership, also when ctx has ended. Nothing is delivered
+// through it once Leave returns, unless ctx has ended before.
 func (h *Hub) Leave(ctx context.Context, m *Membership) {
 	done := make(chan struct{})
-	err := h.feed.Do(ctx, m.room, func() {
+	err := h.feed.Do(h.ctx, m.room, func() {
 		defer close(done)
 		if r := h.shards[h.feed.Worker(m.room)][m.room]; r != nil {
 			r.leave(m)
@@ -228,92 +260,9 @@ func (h *Hub) Leave(ctx context.Context, m *Membership) {
 	}
 }
 
-// read runs f, which reads the log, beside the worker until it succeeds, and
-// then what it returns on the worker.
-func (h *Hub) read(r *room, f func(context.Context) (func(), error)) {
-	h.wg.Go(func() {
-		for pause := 100 * time.Millisecond; ; pause = min(2*pause, 2*time.Second) {
-			install, err := h.once(f)
-			if err == nil {
-				h.install(r, install)
-				return
-			}
-			if h.ctx.Err() != nil {
-				return
-			}
-			h.log.Warn("reading the log", "room", r.id, "error", err)
-			select {
-			case <-h.ctx.Done():
-				return
-			case <-time.After(pause):
-			}
-			if !h.alive(r) {
-				return
-			}
-		}
-	})
-}
-
-// readJoin is read for one joiner: it tries once and tells the joiner when
-// that fails.
-func (h *Hub) readJoin(r *room, j *join, f func(context.Context) (func(), error)) {
-	h.wg.Go(func() {
-		install, err := h.once(f)
-		if err != nil {
-			j.finish(Place{}, err)
-			return
-		}
-		h.install(r, install)
-	})
-}
-
-func (h *Hub) once(f func(context.Context) (func(), error)) (func(), error) {
-	select {
-	case h.reads <- struct{}{}:
-	case <-h.ctx.Done():
-		return nil, h.ctx.Err()
-	}
-	defer func() { <-h.reads }()
-	ctx, cancel := context.WithTimeout(h.ctx, 5*time.Second)
-	defer cancel()
-	return f(ctx)
-}
-
-// install runs a task of a room on its worker, unless the room has ended.
-func (h *Hub) install(r *room, task func()) {
-	_ = h.feed.Do(h.ctx, r.id, func() { // fails only when the hub ends
-		if !r.gone {
-			task()
-		}
-	})
-}
-
-// alive asks the worker whether a room still goes on.
-func (h *Hub) alive(r *room) bool {
-	answer := make(chan bool, 1)
-	if err := h.feed.Do(h.ctx, r.id, func() { answer <- !r.gone }); err != nil {
-		return false
-	}
-	select {
-	case alive := <-answer:
-		return alive
-	case <-h.ctx.Done():
-		return false
-	}
-}
-
-// compareAll has every room compare itself with the log's tail.
-func (h *Hub) compareAll() {
-	_ = h.feed.DoAll(h.ctx, func(worker int) { // fails only when the hub ends
-		for _, r := range h.shards[worker] {
-			r.compare()
-		}
-	})
-}
-
 func (h *Hub) delivered(members int, sentMs int64) {
 	h.deliveries.Add(int64(members))
-	h.latency.Record(h.ctx, float64(max(time.Now().UnixMilli()-sentMs, 0))/1000)
+	h.latency.Record(context.Background(), float64(max(time.Now().UnixMilli()-sentMs, 0))/1000)
 }
 
 // Rooms is how many rooms are open.

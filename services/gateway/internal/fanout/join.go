@@ -3,10 +3,10 @@ package fanout
 import (
 	"context"
 	"sync/atomic"
+	"time"
 
 	"github.com/parley-im/parley/pkg/bus"
 	"github.com/parley-im/parley/pkg/errs"
-	wirev1 "github.com/parley-im/parley/proto/wire/v1"
 )
 
 // Request asks for a place in a room.
@@ -27,16 +27,22 @@ type Request struct {
 	// After is the last seq the client has seen.
 	After *uint64
 	// History is how many of the newest messages are sent where After is not
-	// given or cannot be continued.
+	// given or cannot be continued, at most bus.MaxPage.
 	History int
 	// MemberCount is put into the reply.
 	MemberCount int64
+	// ReadSeq is how far the user has read, nil where nobody knows.
+	ReadSeq *uint64
 }
 
 // join is a Request on its way.
 type join struct {
 	Request
-	stale bool // After belongs to another life of the room
+	lost  bool // After cannot be continued
+	tries int  // of reading the log for it
+
+	counted bool   // what is unread, or that could not be
+	unread  *int64 // as the log has counted it; nil where memory can
 
 	state atomic.Int32 // joinPending, then one of the others
 	done  chan joinResult
@@ -61,30 +67,31 @@ type Place struct {
 
 const (
 	joinPending = iota
-	joinFinished
+	joinClaimed
 	joinAbandoned
 )
 
-// finish answers the caller; false when it does not wait any more.
-func (j *join) finish(place Place, err error) bool {
-	if !j.state.CompareAndSwap(joinPending, joinFinished) {
-		return false
+// claim says that the join is being answered; false when the caller does not
+// wait any more.
+func (j *join) claim() bool { return j.state.CompareAndSwap(joinPending, joinClaimed) }
+
+// finish answers the caller, where it still waits.
+func (j *join) finish(place Place, err error) {
+	if j.claim() {
+		j.done <- joinResult{place, err}
 	}
-	j.done <- joinResult{place, err}
-	return true
 }
 
 // abandon says that the caller does not wait any more; false when the answer
-// is there already.
-func (j *join) abandon() bool   { return j.state.CompareAndSwap(joinPending, joinAbandoned) }
-func (j *join) abandoned() bool { return j.state.Load() == joinAbandoned }
+// is on its way.
+func (j *join) abandon() bool { return j.state.CompareAndSwap(joinPending, joinAbandoned) }
 
-// history says what a joiner is told about the entries it is sent.
+// history is what a joiner is told of the past.
 type history struct {
-	// recovered: they are all that came after Request.After.
+	entries []bus.Stored
+	// recovered: they are all that came after Request.After, and are sent in
+	// pages.
 	recovered bool
-	// after: they follow Request.After, and are sent in pages.
-	after bool
 	// more: the log has older ones.
 	more bool
 	// oldest is the oldest seq that the log holds, where After could not be
@@ -92,122 +99,121 @@ type history struct {
 	oldest uint64
 }
 
-// historyPage is the most messages in one message-history of a recovery
-// (PROTOCOL.md, section 5).
-const historyPage = 200
-
-// frames makes what a joiner is sent before anything live.
-func (j *join) frames(room string, last uint64, entries []bus.Stored, h history) []*Outgoing {
-	joined := &wirev1.RoomJoined{
-		RoomId:      room,
-		MemberCount: j.MemberCount,
-		Seq:         int64(last),
-		Epoch:       j.Epoch,
-		Recovered:   h.recovered,
-	}
-	if j.After != nil && !h.recovered {
-		oldest := int64(h.oldest)
-		joined.OldestSeq = &oldest
-	}
-	var out []*Outgoing
-	if !j.NoReply {
-		out = append(out, NewOutgoing(&wirev1.ServerFrame{
-			Id: j.ReplyID, Event: &wirev1.ServerFrame_RoomJoined{RoomJoined: joined},
-		}))
-	}
-	page := len(entries)
-	if h.after {
-		page = historyPage
-	}
-	for first := true; first || len(entries) > 0; first = false {
-		n := min(page, len(entries))
-		messages := make([]*wirev1.ServerFrame, n)
-		for i, s := range entries[:n] {
-			messages[i] = Event(s)
+// enter takes up a join.
+func (r *room) enter(j *join) {
+	switch {
+	case j.Epoch == "" || j.Epoch == r.epoch:
+	case r.epoch == "":
+		r.epoch = j.Epoch
+	case olderLife(j.Epoch, r.epoch):
+		j.finish(Place{}, errRoomGone)
+		return
+	default:
+		// The room was deleted and made anew, and the word of it was lost. Its
+		// members are told now, and what is known of its log is void.
+		r.end()
+		next, err := r.hub.room(r.id)
+		if err != nil {
+			j.finish(Place{}, err)
+			return
 		}
-		entries = entries[n:]
-		more := h.more
-		if h.after {
-			more = len(entries) > 0
-		}
-		out = append(out, NewOutgoing(&wirev1.ServerFrame{
-			Id: j.ReplyID,
-			Event: &wirev1.ServerFrame_MessageHistory{MessageHistory: &wirev1.MessageHistory{
-				RoomId: room, Messages: messages, HasMore: more,
-			}},
-		}))
+		next.epoch = j.Epoch
+		next.enter(j)
+		return
 	}
-	return out
+	r.joining[j] = struct{}{}
+	r.join(j)
 }
 
-// recover reads the log for a joiner whose place lies before what is in memory.
-func (r *room) recover(j *join) {
-	after, limits := *j.After, r.hub.limits()
+// join settles what a new member is told of the past and takes it in, in one
+// step where memory has it all, or after reading the log.
+func (r *room) join(j *join) {
+	if !r.loaded {
+		r.waiting = append(r.waiting, j)
+		return
+	}
+	r.recent.expire(time.Now(), r.hub.limits.maxAge())
+	switch {
+	case !r.countUnread(j):
+	case j.Silent:
+		r.admit(j, history{})
+	case j.After == nil || j.lost:
+		r.joinNewest(j)
+	case *j.After > r.last:
+		r.joinAhead(j)
+	default:
+		if entries, ok := r.recent.since(*j.After); ok {
+			r.admit(j, history{entries: entries, recovered: true})
+			return
+		}
+		r.recover(j)
+	}
+}
+
+func (r *room) joinNewest(j *join) {
+	entries, more, ok := r.recent.newest(j.History)
+	if !ok || j.After != nil && r.recent.more { // the oldest has to be looked up
+		r.readNewest(j)
+		return
+	}
+	h := history{entries: entries, more: more}
+	if j.After != nil && len(r.recent.entries) > 0 {
+		h.oldest = r.recent.entries[0].Seq
+	}
+	r.admit(j, h)
+}
+
+// joinAhead is for a joiner that has seen more than this room: the gateway it
+// comes from was faster, or the log has lost what it saw.
+func (r *room) joinAhead(j *join) {
 	r.hub.readJoin(r, j, func(ctx context.Context) (func(), error) {
-		first, err := r.hub.source.First(ctx, r.id)
+		tail, err := r.hub.source.Tail(ctx, r.id)
 		if err != nil {
 			return nil, err
 		}
-		var entries []bus.Stored
-		for pos := after; ; {
-			page, err := r.hub.source.ReadAfter(ctx, r.id, pos, bus.MaxPage, 0)
-			if err != nil {
-				return nil, err
+		return func() {
+			j.lost = *j.After > max(tail, r.last)
+			r.catchUp(tail)
+			if r.reading && !j.lost {
+				r.waiting = append(r.waiting, j)
+				return
 			}
-			entries = append(entries, page.Entries...)
-			if n := len(page.Entries); n > 0 {
-				pos = page.Entries[n-1].Seq
-			}
-			if !page.More || len(entries) >= maxRecovery {
-				break
-			}
-		}
-		// The log drops from its front. So nothing after `after` is gone when
-		// something at or before it is still there, or when less than the
-		// retention follows and nothing is dropped for its age.
-		whole := len(entries) < maxRecovery &&
-			(first != 0 && first <= after ||
-				int64(len(entries)) < limits.Retention && limits.MaxAge == 0)
-		if whole {
-			pos := after
-			if n := len(entries); n > 0 {
-				pos = entries[n-1].Seq
-			}
-			return func() { r.settle(j, entries, pos, history{recovered: true, after: true}) }, nil
-		}
-		return func() { r.readNewest(j) }, nil
+			r.join(j)
+		}, nil
 	})
 }
 
-// maxRecovery bounds how many messages a joiner is brought up with; beyond it
-// the newest are more useful than a stream of old ones.
-const maxRecovery = 10_000
+// admit answers a join and makes its session a member, in one step.
+func (r *room) admit(j *join, h history) {
+	delete(r.joining, j)
+	if !j.claim() {
+		r.closeIfEmpty()
+		return
+	}
+	if !j.Silent {
+		h.entries, _ = bus.WithoutDeleted(h.entries)
+		j.unread = r.unreadNow(j)
+		// An entry that is not delivered yet, because a hole before it is
+		// being filled, comes live.
+		for len(h.entries) > 0 && h.entries[len(h.entries)-1].Seq > r.last {
+			h.entries = h.entries[:len(h.entries)-1]
+		}
+		for _, out := range j.frames(r.id, r.last, h) {
+			j.Member.Deliver(out)
+		}
+	}
+	m := &Membership{room: r.id, member: j.Member, index: len(r.members)}
+	r.members = append(r.members, m)
+	j.done <- joinResult{place: Place{Membership: m, Seq: r.last, Recovered: h.recovered, Oldest: h.oldest}}
+}
 
-// readNewest reads the log for a joiner that wants more of the newest messages
-// than memory has, or whose place cannot be continued.
-func (r *room) readNewest(j *join) {
-	last := r.last
-	r.hub.readJoin(r, j, func(ctx context.Context) (func(), error) {
-		var h history
-		var err error
-		if j.After != nil {
-			if h.oldest, err = r.hub.source.First(ctx, r.id); err != nil {
-				return nil, err
-			}
-		}
-		var page bus.Page
-		if j.History > 0 {
-			if page, err = r.hub.source.ReadNewest(ctx, r.id, 0, j.History, last); err != nil {
-				return nil, err
-			}
-		}
-		pos := last
-		if n := len(page.Entries); n > 0 {
-			pos = page.Entries[n-1].Seq
-		}
-		h.more = page.More
-		return func() { r.settle(j, page.Entries, pos, h) }, nil
-	})
+// olderLife says whether one epoch of a room is of an earlier life than
+// another: their last part counts up (bus.Epoch), in base 36.
+func olderLife(a, b string) bool {
+	if len(a) != len(b) {
+		return len(a) < len(b)
+	}
+	return a < b
 }
 
 var errRoomGone = errs.New(errs.NotFound, "the room has been deleted")

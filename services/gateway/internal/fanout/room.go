@@ -1,9 +1,7 @@
 package fanout
 
 import (
-	"context"
 	"slices"
-	"time"
 
 	"github.com/parley-im/parley/pkg/bus"
 	busv1 "github.com/parley-im/parley/proto/bus/v1"
@@ -31,35 +29,49 @@ type Membership struct {
 type room struct {
 	hub *Hub
 	id  string
-	sub *bus.RoomSubscription
+	sub subscription
+	// epoch is the life of the room that its members are in; "" where no
+	// joiner told.
+	epoch string
 
 	// pinned rooms stay when nobody is in them.
 	pinned  bool
 	members []*Membership
+	// joining are those whose join is not settled; the room stays for them.
+	joining map[*join]struct{}
 
 	// last is the seq that was delivered last, or was the log's newest when the
 	// room was loaded: no entry up to it is still to come.
-	last   uint64
+	last uint64
+	// told is the newest entry that was shown to anybody. It may be smaller
+	// than last, where that was erased or is no entry of ours.
+	told   uint64
 	recent recent
 
-	// loaded: last and recent are known. Until then, joins wait.
-	loaded  bool
-	waiting []*join
-
+	// loaded: last and recent are known.
+	loaded bool
 	// reading: the log is being read to load the room or to fill a hole, up to
 	// reach at least. Until then, what comes is held.
-	reading bool
-	reach   uint64
-	held    []bus.Stored
-	// again: compare with the log's tail when the reading is over.
-	again bool
+	reading   bool
+	reach     uint64
+	held      []bus.Stored
+	heldBytes int
+	// waiting are joins that wait until the reading is over.
+	waiting []*join
+
+	// comparing: the log's tail is being read. again: once more after that,
+	// for something was lost meanwhile.
+	comparing, again bool
 
 	gone bool
 }
 
-// maxHeld bounds what a room holds back while the log is being read. What is
-// dropped beyond it is read from the log as well.
-const maxHeld = 4096
+// These bound what a room holds back while the log is being read. What is
+// dropped beyond is read from the log as well.
+const (
+	maxHeld      = 1024
+	maxHeldBytes = 1 << 20
+)
 
 // stored takes in an entry that came out of the log live.
 func (r *room) stored(s bus.Stored) {
@@ -68,19 +80,25 @@ func (r *room) stored(s bus.Stored) {
 		// A new leader repeats what the old one had sent.
 		r.hub.repeats.Add(1)
 	case r.reading:
-		if len(r.held) < maxHeld {
-			r.held = append(r.held, s)
-		} else {
-			r.reach = max(r.reach, s.Seq)
-		}
+		r.hold(s)
 	case s.Prev > r.last:
 		r.hub.holes.Add(1)
 		r.hub.log.Info("hole in a room, reading the log", "room", r.id, "last", r.last, "prev", s.Prev)
-		r.held = append(r.held, s)
+		r.hold(s)
 		r.read(s.Prev)
 	default:
 		r.deliver(s, s.Prev)
 	}
+}
+
+func (r *room) hold(s bus.Stored) {
+	size := entrySize(s)
+	if len(r.held) == maxHeld || r.heldBytes+size > maxHeldBytes {
+		r.reach = max(r.reach, s.Seq)
+		return
+	}
+	r.held = append(r.held, s)
+	r.heldBytes += size
 }
 
 // deliver hands the next entry to every member.
@@ -89,7 +107,13 @@ func (r *room) deliver(s bus.Stored, prev uint64) {
 	if s.Entry == nil {
 		return // not ours; it only has a place
 	}
-	r.recent.add(s, r.hub.keep())
+	// A predecessor that no member was shown would look like a hole to them.
+	prev = min(prev, r.told)
+	r.told = s.Seq
+	r.recent.add(s, r.hub.limits.keep())
+	if len(r.members) == 0 {
+		return
+	}
 	out := NewOutgoing(liveEvent(s, prev))
 	for _, m := range r.members {
 		m.member.Deliver(out)
@@ -100,7 +124,10 @@ func (r *room) deliver(s bus.Stored, prev uint64) {
 // live takes in something that is not stored.
 func (r *room) live(event *busv1.LiveEvent) {
 	if gone := event.GetGone(); gone != nil {
-		r.end()
+		// A late word of an earlier life is not about this one.
+		if gone.Epoch == "" || r.epoch == "" || gone.Epoch == r.epoch {
+			r.end()
+		}
 		return
 	}
 	for _, a := range liveFrames(r.id, event) {
@@ -120,6 +147,7 @@ func (r *room) end() {
 		m.member.RoomGone(r.id, out)
 	}
 	r.members = nil
+	r.refuseAll(errRoomGone)
 	if r.pinned {
 		r.recent = recent{floor: r.last}
 		return
@@ -131,10 +159,28 @@ func (r *room) close() {
 	r.gone = true
 	r.sub.Stop()
 	r.hub.forget(r)
-	for _, j := range r.waiting {
-		j.finish(Place{}, errRoomGone)
+}
+
+// refuse ends a join that comes to nothing.
+func (r *room) refuse(j *join, err error) {
+	delete(r.joining, j)
+	j.finish(Place{}, err)
+	r.closeIfEmpty()
+}
+
+func (r *room) refuseAll(err error) {
+	for j := range r.joining {
+		j.finish(Place{}, err)
 	}
+	clear(r.joining)
 	r.waiting = nil
+}
+
+// drop forgets a joiner that does not wait any more.
+func (r *room) drop(j *join) {
+	delete(r.joining, j)
+	r.waiting = slices.DeleteFunc(r.waiting, func(w *join) bool { return w == j })
+	r.closeIfEmpty()
 }
 
 // leave takes a member out.
@@ -152,196 +198,7 @@ func (r *room) leave(m *Membership) {
 }
 
 func (r *room) closeIfEmpty() {
-	if len(r.members) == 0 && len(r.waiting) == 0 && !r.pinned && !r.gone {
+	if len(r.members) == 0 && len(r.joining) == 0 && !r.pinned && !r.gone {
 		r.close()
-	}
-}
-
-// load finds out where the log stands. Live entries are held meanwhile; the
-// subscription was made before, so nothing is stored unseen in between.
-func (r *room) load() {
-	r.reading = true
-	r.hub.read(r, func(ctx context.Context) (func(), error) {
-		tail, err := r.hub.source.Tail(ctx, r.id)
-		if err != nil {
-			return nil, err
-		}
-		var page bus.Page
-		if tail > 0 {
-			if page, err = r.hub.source.ReadNewest(ctx, r.id, 0, recentEntries, tail); err != nil {
-				return nil, err
-			}
-		}
-		return func() {
-			r.recent.reset(page.Entries, page.More, r.hub.keep())
-			r.last = tail
-			if n := len(page.Entries); n > 0 {
-				r.last = max(r.last, page.Entries[n-1].Seq)
-			}
-			r.loaded = true
-			r.resume()
-			waiting := r.waiting
-			r.waiting = nil
-			for _, j := range waiting {
-				r.join(j)
-			}
-			r.closeIfEmpty()
-		}, nil
-	})
-}
-
-// read brings in from the log what lies between the last delivered entry and
-// reach.
-func (r *room) read(reach uint64) {
-	r.reading = true
-	r.reach = max(r.reach, reach)
-	last, reach := r.last, r.reach
-	r.hub.read(r, func(ctx context.Context) (func(), error) {
-		page, err := r.hub.source.ReadAfter(ctx, r.id, last, bus.MaxPage, reach)
-		if err != nil {
-			return nil, err
-		}
-		return func() {
-			for _, s := range page.Entries {
-				if s.Seq > r.last {
-					r.hub.filled.Add(1)
-					r.deliver(s, r.last)
-				}
-			}
-			switch {
-			case page.More:
-				r.read(r.reach)
-			case r.reach > reach: // more had to be dropped meanwhile
-				r.read(r.reach)
-			default:
-				// What was known of and is not there has been erased since.
-				r.last = max(r.last, reach)
-				r.resume()
-			}
-		}, nil
-	})
-}
-
-// resume goes on with what was held while the log was read.
-func (r *room) resume() {
-	r.reading = false
-	r.reach = 0
-	held := r.held
-	r.held = nil
-	for _, s := range held {
-		r.stored(s)
-	}
-	if r.again && !r.reading {
-		r.again = false
-		r.compare()
-	}
-}
-
-// compare reads the log's tail and fills what is missing up to it; for when
-// something may have been lost without a trace.
-func (r *room) compare() {
-	if r.reading {
-		// The reading may have passed the place already.
-		r.again = true
-		return
-	}
-	r.hub.read(r, func(ctx context.Context) (func(), error) {
-		tail, err := r.hub.source.Tail(ctx, r.id)
-		if err != nil {
-			return nil, err
-		}
-		return func() {
-			if tail > r.last && !r.reading {
-				r.read(tail)
-			}
-		}, nil
-	})
-}
-
-// join settles what a new member is told of the past and takes it in, in one
-// step where memory has it all, or after reading the log.
-func (r *room) join(j *join) {
-	if !r.loaded {
-		r.waiting = append(slices.DeleteFunc(r.waiting, (*join).abandoned), j)
-		return
-	}
-	r.recent.expire(time.Now(), r.hub.limits().MaxAge)
-	switch {
-	case j.Silent:
-		r.admit(j, nil, history{})
-	case j.After != nil && !j.stale && *j.After <= r.last:
-		if entries, ok := r.recent.since(*j.After); ok {
-			r.admit(j, entries, history{recovered: true, after: true})
-			return
-		}
-		r.recover(j)
-	default:
-		if entries, more, ok := r.recent.newest(j.History); ok {
-			h := history{more: more}
-			if j.After != nil {
-				h.oldest = r.oldestKnown()
-				if r.recent.floor > 0 {
-					r.readNewest(j) // the oldest has to be looked up
-					return
-				}
-			}
-			r.admit(j, entries, h)
-			return
-		}
-		r.readNewest(j)
-	}
-}
-
-func (r *room) oldestKnown() uint64 {
-	if len(r.recent.entries) == 0 {
-		return 0
-	}
-	return r.recent.entries[0].Seq
-}
-
-// settle ends a join for which the log was read up to pos: what came since is
-// in memory, or is read too.
-func (r *room) settle(j *join, entries []bus.Stored, pos uint64, h history) {
-	rest, ok := r.recent.since(pos)
-	if !ok {
-		r.hub.readJoin(r, j, func(ctx context.Context) (func(), error) {
-			page, err := r.hub.source.ReadAfter(ctx, r.id, pos, bus.MaxPage, 0)
-			if err != nil {
-				return nil, err
-			}
-			return func() {
-				if n := len(page.Entries); n > 0 {
-					entries, pos = append(entries, page.Entries...), page.Entries[n-1].Seq
-				} else {
-					pos = max(pos, r.last)
-				}
-				r.settle(j, entries, pos, h)
-			}, nil
-		})
-		return
-	}
-	r.admit(j, append(entries, rest...), h)
-}
-
-// admit answers a join and makes its session a member, in one step.
-func (r *room) admit(j *join, entries []bus.Stored, h history) {
-	if j.abandoned() {
-		r.closeIfEmpty()
-		return
-	}
-	if !j.Silent {
-		// An entry that is not delivered yet, because a hole before it is
-		// being filled, comes live.
-		for len(entries) > 0 && entries[len(entries)-1].Seq > r.last {
-			entries = entries[:len(entries)-1]
-		}
-		for _, out := range j.frames(r.id, r.last, entries, h) {
-			j.Member.Deliver(out)
-		}
-	}
-	m := &Membership{room: r.id, member: j.Member, index: len(r.members)}
-	r.members = append(r.members, m)
-	if !j.finish(Place{Membership: m, Seq: r.last, Recovered: h.recovered, Oldest: h.oldest}, nil) {
-		r.leave(m)
 	}
 }

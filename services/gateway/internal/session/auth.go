@@ -47,7 +47,7 @@ func (s *Session) authenticate(ctx context.Context, id *string, token string) {
 		return
 	}
 	if first {
-		s.log.Info("signed in", "user", identity.User.Id, "session", session, "remote", s.conn.RemoteAddr())
+		s.log.Info("signed in", "user", identity.User.Id, "session", session, "remote", s.conn.RemoteAddr(), "agent", s.conn.UserAgent())
 	}
 	s.reply(id, &wirev1.ServerFrame{Event: &wirev1.ServerFrame_AuthSuccess{AuthSuccess: &wirev1.AuthSuccess{
 		User:        identity.account(),
@@ -60,7 +60,7 @@ func (s *Session) authenticate(ctx context.Context, id *string, token string) {
 // refuse answers a token that is not good and ends the connection.
 func (s *Session) refuse(id *string, err error) {
 	e := errs.From(err)
-	s.log.Info("refused", "remote", s.conn.RemoteAddr(), "error", err)
+	s.log.Info("refused", "remote", s.conn.RemoteAddr(), "agent", s.conn.UserAgent(), "error", err)
 	s.hub.countFailure(e.Code)
 	s.reply(id, &wirev1.ServerFrame{Event: &wirev1.ServerFrame_AuthFailed{AuthFailed: &wirev1.AuthFailed{
 		Code: string(e.Code), Message: e.Message,

@@ -27,6 +27,7 @@ type Log interface {
 	PublishAsync(room, id string, entry *busv1.LogEntry, done func(bus.Ack, error))
 	PublishLive(room string, event *busv1.LiveEvent) error
 	PublishAll(*busv1.Broadcast) error
+	Durability() bus.Durability
 }
 
 // Options is all that sessions need. Every field is needed unless it says what
@@ -102,6 +103,7 @@ func (h *Hub) Serve(c *conn.Conn, token string) {
 		h.mu.Unlock()
 		h.opts.Listener.Forget(c)
 		c.Close(conn.GoingAway, "the gateway is shutting down")
+		c.Wait()
 		return
 	}
 	h.wg.Add(1) // under the lock: never beside the Wait of Drain

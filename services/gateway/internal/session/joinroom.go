@@ -2,6 +2,7 @@ package session
 
 import (
 	"context"
+	"sync"
 
 	"github.com/parley-im/parley/pkg/ids"
 	presencev1 "github.com/parley-im/parley/proto/presence/v1"
@@ -63,7 +64,10 @@ func (s *Session) join(ctx context.Context, request fanout.Request) error {
 	} else if room != ids.Lobby {
 		s.hub.opts.Announcer.Joined(s.SessionID(), room)
 	}
+	var reading sync.WaitGroup
+	reading.Go(func() { request.ReadSeq = s.readMark(ctx, room) })
 	request.MemberCount = s.hub.countRoom(ctx, room)
+	reading.Wait()
 	place, err := s.hub.opts.Rooms.Join(ctx, request)
 	if err != nil {
 		s.forget(room)

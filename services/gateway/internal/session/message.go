@@ -79,13 +79,26 @@ func (s *Session) publish(id *string, room string, entry *busv1.LogEntry) error 
 		if id == nil {
 			return
 		}
-		answer := &wirev1.Ack{RoomId: room, Seq: proto.Int64(int64(ack.Seq)), Duplicate: ack.Duplicate}
+		answer := s.hub.ack(room, ack.Seq, ack.Duplicate)
 		if !ack.Duplicate {
 			answer.Timestamp = timestamppb.New(time.UnixMilli(entry.TimeMs))
 		}
 		s.reply(id, &wirev1.ServerFrame{Event: &wirev1.ServerFrame_Ack{Ack: answer}})
 	})
 	return nil
+}
+
+// ack says that something is stored, and how safely.
+func (h *Hub) ack(room string, seq uint64, duplicate bool) *wirev1.Ack {
+	ack := &wirev1.Ack{RoomId: room, Seq: proto.Int64(int64(seq)), Duplicate: duplicate}
+	durability := h.opts.Log.Durability()
+	if durability.Kept != "" {
+		ack.Durability = &durability.Kept
+	}
+	if durability.Synced {
+		ack.Synced = &durability.Synced
+	}
+	return ack
 }
 
 // deliverReply sends a reply behind what is collected of its room.

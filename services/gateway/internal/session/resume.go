@@ -105,7 +105,7 @@ func (s *Session) resume(ctx context.Context, id *string, r *Resumption, positio
 	if _, err := s.adopt(ctx, &r.Identity, r.Session, admitted); err != nil {
 		return err
 	}
-	s.log.Info("resumed", "user", r.Identity.User.Id, "session", r.Session, "remote", s.conn.RemoteAddr(), "rooms", len(admitted))
+	s.log.Info("resumed", "user", r.Identity.User.Id, "session", r.Session, "remote", s.conn.RemoteAddr(), "agent", s.conn.UserAgent(), "rooms", len(admitted))
 
 	s.gate.shut()
 	defer s.gate.open(s.pass)

@@ -143,7 +143,7 @@ func (s *Session) end() {
 	if identity != nil {
 		user = identity.User.Id
 	}
-	s.log.Info("closed", "user", user, "code", int(code), "reason", reason,
+	s.log.Info("closed", "user", user, "remote", s.conn.RemoteAddr(), "agent", s.conn.UserAgent(), "code", int(code), "reason", reason,
 		"duration", time.Since(s.opened).Round(time.Millisecond), "bytes_in", in, "bytes_out", out)
 	s.hub.closed(s, code)
 }
@@ -238,7 +238,8 @@ func (s *Session) fail(id *string, err error) {
 	case errs.Unavailable:
 		s.log.Warn("a request failed", "error", err)
 	default:
-		s.log.Debug("refused", "error", err)
+		// Not the error, which may quote what the client said.
+		s.log.Debug("refused", "code", string(e.Code), "field", e.Field)
 	}
 	s.hub.countFailure(e.Code)
 	answer := &wirev1.Error{Code: string(e.Code), Message: e.Message}

@@ -17,7 +17,8 @@ const JOINING_AT_ONCE = 8;
  *   state                      `state` or the connection changed
  *   rooms                      the set of open rooms, or what a list shows of them
  *   room {roomId}              messages, notices or outbox of a room
- *   people {roomId}            members, member count, statuses or who is typing
+ *   people {roomId, roster}    members, member count, statuses or who is typing;
+ *                              roster: somebody came or went
  *   notice {text, kind}        to be shown once: kind "error", "admin" or "info"
  *   stopped {reason, signIn}   there will be no further attempt
  */

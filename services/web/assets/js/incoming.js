@@ -33,7 +33,7 @@ export function incoming(frame, room, to) {
       if (!room) return;
       room.roster(frame);
       to.tell("room", { roomId: room.id });
-      to.tell("people", { roomId: room.id });
+      to.tell("people", { roomId: room.id, roster: true });
       return;
     case "room-stats":
       if (room) room.memberCount = frame.memberCount;

@@ -47,20 +47,29 @@ export function logView(chat, active) {
     older.disabled = room.loadingOlder;
     older.textContent = room.loadingOlder ? "Loading…" : "Load older messages";
     if (atEnd) scroller.scrollTop = scroller.scrollHeight;
-    else if (anchor?.element.isConnected) scroller.scrollTop += anchor.element.getBoundingClientRect().top - anchor.top;
+    else if (anchor) putBack(anchor);
     toNewest.hidden = atEnd || (toNewest.hidden && last === newest);
     newest = last;
     if (!atEnd) fillTop();
   });
 
-  /** The first message in sight and where it is, to be put there again. */
+  /**
+   * The first message in sight and where it ends, to be put there again. Its
+   * end, because its heading may go when older messages come in above it; and
+   * its seq, because it is another element then.
+   */
   function firstInSight() {
     const { top } = scroller.getBoundingClientRect();
     for (const element of list.children) {
-      const box = element.getBoundingClientRect();
-      if (box.bottom > top && element.classList.contains("message")) return { element, top: box.top };
+      const { bottom } = element.getBoundingClientRect();
+      if (bottom > top && element.dataset.seq) return { seq: element.dataset.seq, bottom };
     }
     return null;
+  }
+
+  function putBack({ seq, bottom }) {
+    const element = list.querySelector(`[data-seq="${seq}"]`);
+    if (element) scroller.scrollTop += element.getBoundingClientRect().bottom - bottom;
   }
 
   function itemsOf(room) {

@@ -5,6 +5,10 @@ import { showNotice } from "./notices.js";
 
 const REFRESH_MS = 15_000;
 
+/** After somebody came or went, the list is read anew within this, not at once
+ *  by all members, and once for all who come meanwhile. */
+const SOON_MS = 2000;
+
 /**
  * @param {import("../chat.js").Chat} chat
  * @param {() => string} active id of the room that is shown
@@ -60,7 +64,15 @@ export function peopleView(chat, active) {
   byId("more-members").addEventListener("click", () => {
     chat.loadMembers(active(), { more: true }).catch((error) => showNotice(error.message));
   });
-  chat.addEventListener("people", draw);
+  let soon;
+  chat.addEventListener("people", ({ detail }) => {
+    draw();
+    if (!detail.roster || soon || document.hidden || paged) return;
+    soon = setTimeout(() => {
+      soon = undefined;
+      load();
+    }, (0.25 + 0.75 * Math.random()) * SOON_MS);
+  });
   chat.addEventListener("state", () => {
     if (chat.state === "online") load();
     else draw();

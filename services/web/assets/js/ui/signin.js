@@ -24,7 +24,7 @@ export function signInView(session, signedIn) {
       password.value = "";
       signedIn();
     } catch (problem) {
-      error.textContent = problem.message;
+      error.textContent = sentence(problem.message);
       password.focus();
     } finally {
       for (const button of buttons) button.disabled = false;
@@ -48,4 +48,10 @@ export function signInView(session, signedIn) {
       view.hidden = true;
     },
   };
+}
+
+/** The server's words begin small and end without a full stop, as a log has them. */
+function sentence(text) {
+  const end = /[.!?]$/.test(text) ? "" : ".";
+  return text.charAt(0).toUpperCase() + text.slice(1) + end;
 }

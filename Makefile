@@ -1,0 +1,55 @@
+# Everything that is done with this repository, by name; `make` lists it. What
+# takes more than a line is in scripts/.
+
+.DEFAULT_GOAL := help
+.PHONY: help run test e2e bench fuzz lint gen build clean
+
+ARGS ?=
+BENCH ?= .
+FUZZTIME ?= 60s
+
+# Go writes the commit into programs, and fails where git refuses to tell it:
+# in a clone that belongs to somebody else, as in many containers.
+ifneq ($(shell git rev-parse --git-dir >/dev/null 2>&1 && echo yes),yes)
+export GOFLAGS := $(GOFLAGS) -buildvcs=false
+endif
+
+help: ## list these targets
+	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  make %-7s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+run: ## build Parley and start all of it on http://localhost:8080, data in ./data (ARGS="--help" for flags)
+	go build -o bin/ ./services/cmd/parley
+	bin/parley serve $(ARGS)
+
+test: ## everything that proves the project, as CI does it; installs what it needs on Debian
+	@scripts/test
+
+e2e: ## the whole product through real sockets, processes and a browser (PARLEY_URL=http://… tries that deployment)
+	@scripts/e2e
+
+bench: ## Go benchmarks with their memory (BENCH=regexp)
+	@scripts/bench -benchmem -bench '$(BENCH)'
+
+fuzz: ## every fuzz target for FUZZTIME=60s
+	@scripts/fuzz $(FUZZTIME)
+
+lint: ## format, vet, staticcheck, contracts, and the walls between packages
+	@scripts/lint
+	go test -count=1 ./services/structure
+
+gen: ## write the Go code of proto/ anew
+	@scripts/gen
+
+build: ## all programs into ./bin
+	go build -o bin/ ./services/cmd/...
+
+clean: ## remove what was built (not ./data)
+	rm -rf bin .tools test-artifacts
+
+# PARLEY_SOAK_SEED=… repeats a run's choices; services/e2e/faults tells the rest.
+.PHONY: soak
+SOAK ?= 15m
+RATE ?= 1500
+
+soak: ## break a deployment of real processes for SOAK=15m under RATE=1500 messages a second, and check delivery
+	cd services && PARLEY_SOAK_TIME=$(SOAK) PARLEY_SOAK_RATE=$(RATE) go test -count=1 -v -timeout 24h -run '^TestFaults$$' ./e2e/faults

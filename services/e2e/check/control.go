@@ -1,0 +1,56 @@
+package check
+
+import (
+	"sync"
+	"time"
+)
+
+// Control is what who breaks things during a run has of it.
+type Control struct{ run *run }
+
+// Fault notes that something is being broken from now until the returned
+// function is called. Faults that overlap are told of as the first of them.
+func (c *Control) Fault(kind string) (mended func()) {
+	w := &Window{Kind: kind, Begin: c.run.now()}
+	c.run.mu.Lock()
+	c.run.windows = append(c.run.windows, w)
+	c.run.mu.Unlock()
+	return sync.OnceFunc(func() {
+		end := c.run.now()
+		c.run.mu.Lock()
+		defer c.run.mu.Unlock()
+		w.End = end
+	})
+}
+
+// Cut ends the connections of n clients, chosen at random, without goodbye.
+func (c *Control) Cut(n int) {
+	clients := c.run.clients
+	c.run.mu.Lock()
+	order := c.run.rand.Perm(len(clients))
+	c.run.mu.Unlock()
+	for _, i := range order[:min(n, len(order))] {
+		clients[i].cut()
+	}
+}
+
+func (c *client) cut() {
+	c.mu.Lock()
+	l := c.link
+	c.mu.Unlock()
+	if l != nil {
+		l.cut()
+	}
+}
+
+// Whole says whether all clients are connected and in all their rooms.
+func (c *Control) Whole() bool { return c.run.whole() }
+
+// Acked is how many messages have been acknowledged so far.
+func (c *Control) Acked() int64 { return c.run.acked.Load() }
+
+// Rooms are the run's rooms, for who wants to join them.
+func (c *Control) Rooms() []string { return c.run.roomNames() }
+
+// Elapsed is how long the run has taken so far.
+func (c *Control) Elapsed() time.Duration { return c.run.now() }

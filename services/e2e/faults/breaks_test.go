@@ -1,0 +1,104 @@
+package faults
+
+import (
+	"context"
+	"math/rand/v2"
+	"syscall"
+	"time"
+
+	"github.com/parley-im/parley/services/e2e/check"
+	"github.com/parley-im/parley/services/e2e/internal/process"
+)
+
+// breaker breaks one thing of a cluster after another.
+type breaker struct {
+	*cluster
+	control *check.Control
+	rand    *rand.Rand
+	ctx     context.Context // of the run
+}
+
+// fault breaks something, and mends it or begins to.
+type fault struct {
+	name string
+	do   func(*breaker)
+}
+
+var faults = []fault{
+	{"gateway killed", func(b *breaker) { b.kill(b.gateways[b.rand.IntN(gateways)]) }},
+	{"gateways restarted in turn", (*breaker).roll},
+	{"gateway paused", func(b *breaker) { b.pause(b.gateways[b.rand.IntN(gateways)], b.seconds(2, 6)) }},
+	{"history killed", func(b *breaker) { b.kill(b.services[process.History]) }},
+	{"registry killed", func(b *breaker) { b.kill(b.services[process.Registry]) }},
+	{"auth killed", func(b *breaker) { b.kill(b.services[process.Auth]) }},
+	{"presence killed", func(b *breaker) { b.kill(b.services[process.Presence]) }},
+	{"nats node killed", func(b *breaker) { b.kill(b.nats[b.rand.IntN(nodes)]) }},
+	{"nats leader killed", func(b *breaker) { b.kill(b.nats[b.leader()]) }},
+	{"nats node paused", func(b *breaker) { b.pause(b.nats[b.rand.IntN(nodes)], b.seconds(2, 8)) }},
+	{"nats leader paused", func(b *breaker) { b.pause(b.nats[b.leader()], b.seconds(2, 8)) }},
+	{"gateway cut off from nats", func(b *breaker) { b.wired((*wire).Cut, b.seconds(0, 4)) }},
+	{"gateway stalled towards nats", func(b *breaker) { b.wired((*wire).Stall, b.seconds(1, 8)) }},
+	{"client stops reading", (*breaker).stopReading},
+	{"clients cut", func(b *breaker) { b.control.Cut(1 + b.rand.IntN(12)) }},
+}
+
+// run does one fault and waits until everything is well again.
+func (b *breaker) run(f fault) {
+	b.t.Helper()
+	mended := b.control.Fault(f.name)
+	f.do(b)
+	b.mended()
+	process.Eventually(b.t, 30*time.Second, "all clients are back after "+f.name, func() error {
+		if !b.control.Whole() {
+			return errNotBack
+		}
+		return nil
+	})
+	mended()
+}
+
+func (b *breaker) seconds(least, most float64) time.Duration {
+	return time.Duration((least + (most-least)*b.rand.Float64()) * float64(time.Second))
+}
+
+// wait passes time while something is broken, which is what the fault is.
+func (b *breaker) wait(d time.Duration) {
+	select {
+	case <-b.ctx.Done():
+	case <-time.After(d):
+	}
+}
+
+// kill ends a process as a crash does, and starts it again a while later.
+func (b *breaker) kill(p *process.Process) {
+	p.Kill()
+	b.wait(b.seconds(0, 2))
+	p.Restart()
+}
+
+// roll restarts all gateways as a deploy does.
+func (b *breaker) roll() {
+	for _, g := range b.gateways {
+		if status := g.Stop(); status != 0 {
+			b.t.Errorf("a gateway ended with status %d", status)
+		}
+		g.Restart()
+		g.WaitReady()
+	}
+}
+
+// pause stops a process without ending it.
+func (b *breaker) pause(p *process.Process, d time.Duration) {
+	p.Signal(syscall.SIGSTOP)
+	defer p.Signal(syscall.SIGCONT)
+	b.wait(d)
+}
+
+// wired does something to the wires between the first gateway and NATS.
+func (b *breaker) wired(do func(*wire), d time.Duration) {
+	for _, w := range b.wires {
+		do(w)
+		defer w.Mend()
+	}
+	b.wait(d)
+}

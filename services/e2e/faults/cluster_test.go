@@ -1,0 +1,168 @@
+package faults
+
+import (
+	"encoding/json"
+	"fmt"
+	"net"
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/parley-im/parley/services/e2e/internal/process"
+)
+
+const (
+	nodes    = 3
+	gateways = 3
+	shards   = 4
+	// retention is more than any room gets, so that the whole log is checked.
+	retention = 500_000
+	secret    = "a secret that only these tests have"
+)
+
+// cluster is the deployment under test.
+type cluster struct {
+	t        testing.TB
+	nats     [nodes]*process.Process
+	services map[string]*process.Process
+	gateways [gateways]*process.Process
+	urls     []string
+	// wires lie between the first gateway and each NATS node.
+	wires [nodes]*wire
+}
+
+// deploy starts everything and waits until it is ready.
+func deploy(t testing.TB) *cluster {
+	c := &cluster{t: t, services: make(map[string]*process.Process)}
+	direct, wired := c.startNATS()
+	env := []string{
+		"PARLEY_REPLICAS=" + strconv.Itoa(nodes), "PARLEY_SHARDS=" + strconv.Itoa(shards),
+		"PARLEY_RETENTION=" + strconv.Itoa(retention),
+		"PARLEY_JWT_SECRET=" + secret, "PARLEY_RATE_LIMIT=0", "PARLEY_LOG_FORMAT=text",
+	}
+	for _, s := range process.Services {
+		env = append(env, "PARLEY_"+strings.ToUpper(s)+"_ADDR="+process.Addr(t))
+	}
+	start := func(program string, more ...string) *process.Process {
+		admin := process.Addr(t)
+		return process.Start(t, process.Spec{
+			Program: program, Admin: "http://" + admin,
+			Env: append(append([]string{"PARLEY_ADMIN_ADDR=" + admin}, env...), more...),
+		})
+	}
+	for _, s := range process.Services {
+		c.services[s] = start(s, "PARLEY_NATS_URL="+direct)
+	}
+	for i := range c.gateways {
+		addr, url := process.Addr(t), direct
+		if i == 0 {
+			url = wired
+		}
+		c.gateways[i] = start(process.Gateway, "PARLEY_NATS_URL="+url, "PARLEY_HTTP_ADDR="+addr)
+		c.urls = append(c.urls, "http://"+addr)
+	}
+	for _, p := range c.all() {
+		p.WaitReady()
+	}
+	return c
+}
+
+// startNATS starts the nodes and gives their addresses as a client's setting:
+// directly, and over the wires.
+func (c *cluster) startNATS() (direct, wired string) {
+	var clients, routes, urls, wires []string
+	for range nodes {
+		clients = append(clients, process.Addr(c.t))
+		routes = append(routes, "nats://"+process.Addr(c.t))
+	}
+	dir := c.t.TempDir()
+	for i := range nodes {
+		host, port, _ := net.SplitHostPort(clients[i]) // Addr's are well-formed
+		monitor := process.Addr(c.t)
+		_, monitorPort, _ := net.SplitHostPort(monitor)
+		name := fmt.Sprintf("n%d", i)
+		c.nats[i] = process.Start(c.t, process.Spec{
+			Program: process.NATS,
+			Args: []string{"--server_name", name, "--addr", host, "--port", port, "--http_port", monitorPort,
+				"--jetstream", "--store_dir", filepath.Join(dir, name),
+				"--cluster_name", "parley", "--cluster", routes[i], "--routes", strings.Join(routes, ","),
+				// Or clients would find the other nodes past the wires.
+				"--no_advertise=true"},
+			Admin: "http://" + monitor, ReadyPath: "/healthz",
+		})
+		c.wires[i] = lay(c.t, clients[i])
+		urls = append(urls, "nats://"+clients[i])
+		wires = append(wires, "nats://"+c.wires[i].addr())
+	}
+	for _, n := range c.nats {
+		n.WaitReady()
+	}
+	return strings.Join(urls, ","), strings.Join(wires, ",")
+}
+
+func (c *cluster) all() []*process.Process {
+	list := c.nats[:]
+	for _, s := range process.Services {
+		list = append(list[:len(list):len(list)], c.services[s])
+	}
+	return append(list, c.gateways[:]...)
+}
+
+// keepLogs writes what the processes have said.
+func (c *cluster) keepLogs(dir string) {
+	for i, p := range c.all() {
+		name := fmt.Sprintf("%02d-%s.log", i, p.Program)
+		if err := os.WriteFile(filepath.Join(dir, name), []byte(p.Stderr()), 0o644); err != nil {
+			c.t.Error(err)
+		}
+	}
+}
+
+// mended waits until everything is ready again: only one thing fails at a
+// time.
+func (c *cluster) mended() {
+	for _, p := range c.all() {
+		p.WaitReady()
+	}
+}
+
+// leader gives the NATS node that leads most of the log's streams.
+func (c *cluster) leader() int {
+	var led [nodes]int
+	for i, n := range c.nats {
+		var view struct {
+			Accounts []struct {
+				Streams []struct {
+					Name    string `json:"name"`
+					Cluster struct {
+						Leader string `json:"leader"`
+					} `json:"cluster"`
+				} `json:"stream_detail"`
+			} `json:"account_details"`
+		}
+		process.Eventually(c.t, 10*time.Second, "a NATS node tells its streams", func() error {
+			_, body, err := process.Get(n.Admin + "/jsz?streams=true")
+			if err == nil {
+				err = json.Unmarshal([]byte(body), &view)
+			}
+			return err
+		})
+		for _, a := range view.Accounts {
+			for _, s := range a.Streams {
+				if strings.HasPrefix(s.Name, "PARLEY_LOG_") && s.Cluster.Leader == fmt.Sprintf("n%d", i) {
+					led[i]++
+				}
+			}
+		}
+	}
+	best := 0
+	for i := range led {
+		if led[i] > led[best] {
+			best = i
+		}
+	}
+	return best
+}

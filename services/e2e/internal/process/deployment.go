@@ -1,0 +1,118 @@
+package process
+
+import (
+	"net"
+	"testing"
+)
+
+// Services are the programs that serve gRPC.
+var Services = []string{Auth, Registry, History, Presence}
+
+// Deployment is a NATS server, the four services and some gateways, a process
+// each.
+type Deployment struct {
+	NATS     *Process
+	Services map[string]*Process // by program
+	Gateways []*Process
+	// URLs are where the gateways serve clients.
+	URLs []string
+	// Addrs are where the services serve gRPC, by program.
+	Addrs map[string]string
+
+	t    testing.TB
+	nats string
+	dir  string
+}
+
+// Plan chooses the addresses of a deployment and starts nothing yet, so that a
+// test can, in any order.
+func Plan(t testing.TB, gateways int) *Deployment {
+	t.Helper()
+	d := &Deployment{
+		Services: make(map[string]*Process), Gateways: make([]*Process, gateways), Addrs: make(map[string]string),
+		t: t, nats: Addr(t), dir: t.TempDir(),
+	}
+	for _, s := range Services {
+		d.Addrs[s] = Addr(t)
+	}
+	for range gateways {
+		d.URLs = append(d.URLs, "http://"+Addr(t))
+	}
+	return d
+}
+
+// Deploy starts a whole deployment and waits until all of it is ready.
+func Deploy(t testing.TB, gateways int) *Deployment {
+	t.Helper()
+	d := Plan(t, gateways)
+	d.StartNATS()
+	for _, s := range Services {
+		d.StartService(s)
+	}
+	for i := range d.Gateways {
+		d.StartGateway(i)
+	}
+	d.WaitReady()
+	return d
+}
+
+// StartNATS starts the NATS server.
+func (d *Deployment) StartNATS() {
+	d.t.Helper()
+	host, port, _ := net.SplitHostPort(d.nats) // Addr's are well-formed
+	monitor := Addr(d.t)
+	_, monitorPort, _ := net.SplitHostPort(monitor)
+	d.NATS = Start(d.t, Spec{
+		Program: NATS,
+		Args:    []string{"--addr", host, "--port", port, "--http_port", monitorPort, "--jetstream", "--store_dir", d.dir},
+		Admin:   "http://" + monitor, ReadyPath: "/healthz",
+	})
+}
+
+// StartService starts one of Services.
+func (d *Deployment) StartService(program string) {
+	d.t.Helper()
+	d.Services[program] = Start(d.t, d.spec(program))
+}
+
+// StartGateway starts a gateway.
+func (d *Deployment) StartGateway(i int) {
+	d.t.Helper()
+	d.Gateways[i] = Start(d.t, d.spec(Gateway, "PARLEY_HTTP_ADDR="+d.URLs[i][len("http://"):]))
+}
+
+// spec gives a program its environment, most of which is the same for all.
+func (d *Deployment) spec(program string, env ...string) Spec {
+	admin := Addr(d.t)
+	env = append(env, "PARLEY_ADMIN_ADDR="+admin, "PARLEY_NATS_URL=nats://"+d.nats,
+		"PARLEY_AUTH_ADDR="+d.Addrs[Auth], "PARLEY_REGISTRY_ADDR="+d.Addrs[Registry],
+		"PARLEY_HISTORY_ADDR="+d.Addrs[History], "PARLEY_PRESENCE_ADDR="+d.Addrs[Presence])
+	return Spec{Program: program, Env: env, Admin: "http://" + admin}
+}
+
+// All gives the processes that were started.
+func (d *Deployment) All() []*Process {
+	var all []*Process
+	if d.NATS != nil {
+		all = append(all, d.NATS)
+	}
+	for _, s := range Services {
+		if p := d.Services[s]; p != nil {
+			all = append(all, p)
+		}
+	}
+	for _, g := range d.Gateways {
+		if g != nil {
+			all = append(all, g)
+		}
+	}
+	return all
+}
+
+// WaitReady waits until every process that was started is ready.
+func (d *Deployment) WaitReady() {
+	d.t.Helper()
+	for _, p := range d.All() {
+		p.WaitReady()
+	}
+}

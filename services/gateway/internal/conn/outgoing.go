@@ -1,0 +1,257 @@
+package conn
+
+import (
+	"sync"
+	"time"
+	"unicode/utf8"
+)
+
+// outgoing is what waits to be written to a peer, and how the writing ends.
+//
+// Only one goroutine writes, started when there is something and gone when
+// there is nothing. It writes whole frames: control frames first, then the
+// queue, the close frame last and nothing behind it (RFC 6455, section 5.5.1).
+// When a write fails, half a frame may be out, and nothing is written any more.
+type outgoing struct {
+	mu         sync.Mutex
+	queue      []queued
+	ephemerals int    // how many in the queue may be dropped
+	size       int    // bytes of the queue and of what is being written
+	pongs      []byte // answers to pings, framed
+	ping       bool   // one is due
+	unheard    int    // pings since the peer last answered one
+	final      []byte // the close frame, once it is due
+
+	writing bool // a goroutine is at it
+	closing bool // nothing is queued any more
+	written bool // the close frame is, or nothing ever will be any more
+	broken  bool // writing failed
+	over    bool // the socket is closed
+
+	whenWritten chan struct{} // closed with written; nil while nobody waits
+	limit       *time.Timer   // on closing; nil before
+
+	code   Code // how it ended, from our side; 0 while it has not
+	reason string
+}
+
+type queued struct {
+	message   *Prepared
+	ephemeral bool
+}
+
+// Send queues a message. An ephemeral one is dropped when the queue is about to
+// overflow; when there is nothing more to drop, the connection is closed as a
+// slow consumer. A message larger than the whole queue is taken while nothing
+// else waits. Send never waits for the peer; after Close it does nothing.
+func (c *Conn) Send(message *Prepared, ephemeral bool) {
+	size := len(message.frame(c.deflate))
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.closing {
+		return
+	}
+	limit := c.listener.opts.QueueBytes
+	if c.size+size > limit && c.ephemerals > 0 {
+		c.dropEphemeral()
+	}
+	if c.size+size > limit && c.size > 0 {
+		if ephemeral {
+			c.listener.dropped.Add(1)
+			return
+		}
+		c.listener.overflows.Add(1)
+		c.close(SlowConsumer, "the outgoing queue is full")
+		return
+	}
+	c.queue = append(c.queue, queued{message, ephemeral})
+	if ephemeral {
+		c.ephemerals++
+	}
+	c.account(size)
+	c.startWriting()
+}
+
+// account adds to the bytes that wait; c.mu is held.
+func (c *Conn) account(size int) {
+	c.size += size
+	c.listener.queuedBytes.Add(int64(size))
+}
+
+// dropEphemeral takes what may be dropped out of the queue; c.mu is held.
+func (c *Conn) dropEphemeral() {
+	kept := c.queue[:0]
+	for _, q := range c.queue {
+		if q.ephemeral {
+			c.account(-len(q.message.frame(c.deflate)))
+			c.listener.dropped.Add(1)
+			continue
+		}
+		kept = append(kept, q)
+	}
+	clear(c.queue[len(kept):])
+	c.queue, c.ephemerals = kept, 0
+}
+
+// stop drops the queue and takes nothing more; c.mu is held.
+func (c *Conn) stop() {
+	c.closing = true
+	for _, q := range c.queue {
+		c.account(-len(q.message.frame(c.deflate)))
+	}
+	c.queue, c.ephemerals = nil, 0
+}
+
+// Close ends the connection with a code: what is queued goes out first, unless
+// the peer does not take it, which is why it ends; then the close frame, all
+// that within 5 seconds; then the peer has 5 more to answer. It returns at once, and may be called while another goroutine
+// reads, or by the function that Read calls. Only the first call counts.
+//
+// A code that must not be sent becomes InternalError; a reason longer than 123
+// bytes is cut.
+func (c *Conn) Close(code Code, reason string) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.close(code, reason)
+}
+
+// close is Close; c.mu is held.
+func (c *Conn) close(code Code, reason string) {
+	if !code.sendable() {
+		code = InternalError
+	}
+	reason = fitReason(reason)
+	if c.code == 0 {
+		c.code, c.reason = code, reason
+	}
+	if c.closing {
+		return
+	}
+	if code == SlowConsumer || code == NoPong {
+		c.stop()
+	}
+	c.shut(closeFrame(code, reason))
+}
+
+// shut lets nothing follow but the close frame; c.mu is held.
+func (c *Conn) shut(frame []byte) {
+	c.closing = true
+	c.final = frame
+	c.listener.busy.Add(1) // until end
+	c.limit = time.AfterFunc(c.listener.closeTimeout, c.abort)
+	c.startWriting()
+}
+
+// answerClose writes a close frame of the library's, which answers the peer's
+// or says what the peer did wrong, unless we have begun to close ourselves. It
+// returns when a close frame is written: the library closes the socket next.
+func (c *Conn) answerClose(frame []byte) error {
+	if len(frame) > 4 && !utf8.Valid(frame[4:]) {
+		// The library echoes the peer's reason without a look at it.
+		frame = closeFrame(InvalidUTF8, "close reason is not UTF-8")
+	}
+	c.mu.Lock()
+	if !c.closing {
+		c.shut(append([]byte(nil), frame...))
+	}
+	c.mu.Unlock()
+	if !c.waitWritten() {
+		return errNotWritten
+	}
+	return nil
+}
+
+// maxPongs bounds the pongs that wait to be written, bytes. A peer that pings
+// faster than it reads gets the latest (RFC 6455, section 5.5.3).
+const maxPongs = 2 << 10
+
+// answerPing writes a pong of the library's, soon.
+func (c *Conn) answerPing(pong []byte) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.written {
+		return
+	}
+	if len(c.pongs)+len(pong) > maxPongs {
+		c.pongs = c.pongs[:0]
+	}
+	c.pongs = append(c.pongs, pong...)
+	c.startWriting()
+}
+
+// beat asks the peer for a sign of life, or gives it up when it has not
+// answered the last two. A ping has no place in the queue, so a full queue is
+// never its fault; one that a stuck peer keeps from being written counts as
+// unanswered.
+func (c *Conn) beat() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.closing {
+		return
+	}
+	if c.unheard >= 2 {
+		c.close(NoPong, "no pong within two heartbeats")
+		return
+	}
+	c.unheard++
+	c.ping = true
+	c.startWriting()
+}
+
+// heard notes a pong. It is no answer while the ping has not been written: a
+// peer that sends pongs but reads nothing is not alive.
+func (c *Conn) heard() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if !c.ping {
+		c.unheard = 0
+	}
+}
+
+// note keeps how the connection ended, if nothing is kept yet.
+func (c *Conn) note(code Code, reason string) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.code == 0 {
+		c.code, c.reason = code, reason
+	}
+}
+
+// Ended tells with which code and reason the connection has ended; 0 while it
+// has not.
+func (c *Conn) Ended() (Code, string) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.code, c.reason
+}
+
+// Drop ends the connection without a word, as when the peer has died.
+func (c *Conn) Drop() {
+	c.note(Abnormal, "dropped")
+	c.abort()
+}
+
+// abort ends the connection and has the kernel forget what it still holds for
+// a peer that does not take it.
+func (c *Conn) abort() {
+	if socket, ok := c.wire.Conn.(interface{ SetLinger(int) error }); ok {
+		_ = socket.SetLinger(0) // it may be closed already
+	}
+	c.end()
+}
+
+// end closes the socket, which ends reading and writing. It may be called more
+// than once, but not from within the library.
+func (c *Conn) end() {
+	c.mu.Lock()
+	c.endWriting(true)
+	if !c.over && c.limit != nil {
+		c.limit.Stop()
+		defer c.listener.busy.Add(-1)
+	}
+	c.over = true
+	c.mu.Unlock()
+	_ = c.wire.Conn.Close() // it may be closed already
+	// The library keeps its connection from being collected until told so.
+	_ = c.ws.CloseNow()
+}

@@ -1,0 +1,190 @@
+package fanout
+
+import (
+	"context"
+	"log/slog"
+	"math"
+	"sync/atomic"
+	"time"
+
+	"github.com/parley-im/parley/pkg/bus"
+	busv1 "github.com/parley-im/parley/proto/bus/v1"
+)
+
+const (
+	// maxReads bounds the readings of the log that go on at once.
+	maxReads = 64
+	// readTimeout bounds one try.
+	readTimeout = 5 * time.Second
+)
+
+// read runs f, which reads the log, beside the worker until it succeeds, and
+// then what it returns on the worker.
+func (h *Hub) read(r *room, f func(context.Context) (func(), error)) {
+	h.wg.Go(func() {
+		for pause := 100 * time.Millisecond; ; pause = min(2*pause, 2*time.Second) {
+			install, err := h.once(f)
+			if err == nil {
+				h.install(r, install)
+				return
+			}
+			if h.ctx.Err() != nil {
+				return
+			}
+			level := slog.LevelInfo
+			if pause >= 400*time.Millisecond { // neither a start nor the election of a leader
+				level = slog.LevelWarn
+			}
+			h.log.Log(h.ctx, level, "reading the log", "room", r.id, "error", err)
+			select {
+			case <-h.ctx.Done():
+				return
+			case <-time.After(pause):
+			}
+			if !h.alive(r) {
+				return
+			}
+		}
+	})
+}
+
+// readJoin is read for one joiner: it tries once and tells the joiner when
+// that fails.
+func (h *Hub) readJoin(r *room, j *join, f func(context.Context) (func(), error)) {
+	h.wg.Go(func() {
+		next, err := h.once(f)
+		h.install(r, func() {
+			switch _, there := r.joining[j]; {
+			case !there: // it does not wait any more
+			case err != nil:
+				r.refuse(j, err)
+			default:
+				next()
+			}
+		})
+	})
+}
+
+func (h *Hub) once(f func(context.Context) (func(), error)) (func(), error) {
+	select {
+	case h.reads <- struct{}{}:
+	case <-h.ctx.Done():
+		return nil, h.ctx.Err()
+	}
+	defer func() { <-h.reads }()
+	ctx, cancel := context.WithTimeout(h.ctx, readTimeout)
+	defer cancel()
+	return f(ctx)
+}
+
+// install runs a task of a room on its worker, unless the room has ended.
+func (h *Hub) install(r *room, task func()) {
+	_ = h.feed.Do(h.ctx, r.id, func() { // fails only when the hub ends
+		if !r.gone {
+			task()
+		}
+	})
+}
+
+// alive asks the worker whether a room still goes on.
+func (h *Hub) alive(r *room) bool {
+	answer := make(chan bool, 1)
+	if err := h.feed.Do(h.ctx, r.id, func() { answer <- !r.gone }); err != nil {
+		return false
+	}
+	select {
+	case alive := <-answer:
+		return alive
+	case <-h.ctx.Done():
+		return false
+	}
+}
+
+// limits is what the log's streams are set to, which may change at any time.
+type limits struct {
+	source Source
+	known  atomic.Pointer[bus.LogConfig]
+
+	turn chan struct{} // held by who reads them
+	read time.Time     // when known was
+}
+
+const (
+	// limitsEvery is how often the limits are read for what may be a little
+	// behind, and limitsFresh how old they may be where a promise depends on
+	// them.
+	limitsEvery = 30 * time.Second
+	limitsFresh = time.Second
+)
+
+func (l *limits) watch(ctx context.Context) {
+	for pause := 100 * time.Millisecond; ; pause = min(2*pause, limitsEvery) {
+		if _, err := l.fresh(ctx); err == nil {
+			pause = limitsEvery
+		}
+		select {
+		case <-ctx.Done():
+			return
+		case <-time.After(pause):
+		}
+	}
+}
+
+// fresh gives the limits as they are now. Many callers make one read.
+func (l *limits) fresh(ctx context.Context) (bus.LogConfig, error) {
+	select {
+	case l.turn <- struct{}{}:
+	case <-ctx.Done():
+		return bus.LogConfig{}, ctx.Err()
+	}
+	defer func() { <-l.turn }()
+	if known := l.known.Load(); known != nil && time.Since(l.read) < limitsFresh {
+		return *known, nil
+	}
+	c, err := l.source.LogLimits(ctx)
+	if err != nil {
+		return bus.LogConfig{}, err
+	}
+	if c.Retention <= 0 { // the stream's way to say that there is no limit
+		c.Retention = math.MaxInt64
+	}
+	l.known.Store(&c)
+	l.read = time.Now()
+	return c, nil
+}
+
+// keep is how many entries a room may hold in memory.
+func (l *limits) keep() int {
+	if known := l.known.Load(); known != nil {
+		return int(min(known.Retention, recentEntries))
+	}
+	return recentEntries
+}
+
+// maxAge is how old an entry may become, 0 for any age.
+func (l *limits) maxAge() time.Duration {
+	if known := l.known.Load(); known != nil {
+		return known.MaxAge
+	}
+	return 0
+}
+
+// holdAll is holdAll by what is known of the limits now.
+func (l *limits) holdAll(page bus.Page) bool {
+	known := l.known.Load()
+	return known != nil && holdAll(page, *known)
+}
+
+// holdAll says whether a page that was read after some seq up to the log's end
+// has all that ever followed, judged by its size alone: the log drops an entry
+// when as many newer ones as the retention are there, or for its age. Each
+// deletion in the page may have erased one of them since.
+func holdAll(page bus.Page, limits bus.LogConfig) bool {
+	n := len(page.Entries) + page.Others
+	for _, s := range page.Entries {
+		if s.Entry.Kind == busv1.LogEntry_KIND_DELETION {
+			n++
+		}
+	}
+	return limits.MaxAge == 0 && !page.More && int64(n) < limits.Retention
+}

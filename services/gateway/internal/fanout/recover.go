@@ -1,0 +1,181 @@
+package fanout
+
+import (
+	"context"
+
+	"google.golang.org/protobuf/proto"
+
+	"github.com/parley-im/parley/pkg/bus"
+	wirev1 "github.com/parley-im/parley/proto/wire/v1"
+)
+
+// These bound what a joiner is brought up with; beyond them the newest are
+// more useful than a stream of old ones.
+const (
+	maxRecovery      = 10_000
+	maxRecoveryBytes = 32 << 20
+)
+
+// recover reads the log for a joiner whose place lies before what is in memory.
+func (r *room) recover(j *join) {
+	after, last := *j.After, r.last
+	r.hub.readJoin(r, j, func(ctx context.Context) (func(), error) {
+		page, whole, err := r.hub.readFrom(ctx, r.id, after, last)
+		if err != nil {
+			return nil, err
+		}
+		return func() {
+			if !whole {
+				j.lost = true
+				r.readNewest(j)
+				return
+			}
+			r.settle(j, reached(page.Entries, max(after, last)), history{entries: page.Entries, recovered: true})
+		}, nil
+	})
+}
+
+// readFrom reads what a log has after a seq. whole says that it is all that
+// ever followed.
+func (h *Hub) readFrom(ctx context.Context, room string, after, reach uint64) (all bus.Page, whole bool, err error) {
+	// The entry of that seq is read as well, for while it is there, nothing
+	// after it can have been dropped: the log drops from its front.
+	pos, bytes := max(after, 1)-1, 0
+	for all.More = true; all.More; {
+		page, err := h.source.ReadAfter(ctx, room, pos, bus.MaxPage, reach)
+		if err != nil {
+			return all, false, err
+		}
+		for _, s := range page.Entries {
+			bytes += entrySize(s)
+			pos = s.Seq
+		}
+		all.Entries = append(all.Entries, page.Entries...)
+		all.Others += page.Others
+		all.More = page.More && len(page.Entries) > 0
+		if len(all.Entries) > maxRecovery || bytes > maxRecoveryBytes {
+			return all, false, nil
+		}
+	}
+	held := len(all.Entries) > 0 && all.Entries[0].Seq == after
+	if held {
+		all.Entries = all.Entries[1:]
+	}
+	limits, err := h.limits.fresh(ctx)
+	if err != nil {
+		return all, false, err
+	}
+	return all, holdAll(all, limits) || held && int64(len(all.Entries)) < limits.Retention, nil
+}
+
+// reached is how far a reading has come that was to reach a seq.
+func reached(entries []bus.Stored, reach uint64) uint64 {
+	if n := len(entries); n > 0 {
+		return max(entries[n-1].Seq, reach)
+	}
+	return reach
+}
+
+// readNewest reads the log for a joiner that wants more of the newest messages
+// than memory has, or whose place cannot be continued.
+func (r *room) readNewest(j *join) {
+	last := r.last
+	r.hub.readJoin(r, j, func(ctx context.Context) (func(), error) {
+		var h history
+		if j.History > 0 {
+			// What comes after last will be delivered live.
+			page, err := r.hub.source.ReadNewest(ctx, r.id, last+1, j.History, last)
+			if err != nil {
+				return nil, err
+			}
+			h.entries, h.more = page.Entries, page.More
+		}
+		if j.After != nil {
+			var err error
+			if h.oldest, err = r.hub.source.First(ctx, r.id); err != nil {
+				return nil, err
+			}
+			if j.History == 0 {
+				h.more = h.oldest != 0
+			}
+		}
+		return func() { r.settle(j, reached(h.entries, last), h) }, nil
+	})
+}
+
+// maxTries is how often the log is read for one join while the room runs away.
+const maxTries = 3
+
+// settle ends a join for which the log was read up to pos: what came since is
+// in memory. In a room that was faster than the reading it is not, and the log
+// may have dropped some of it by now, so the reading is done again.
+func (r *room) settle(j *join, pos uint64, h history) {
+	rest, ok := r.recent.since(pos)
+	switch {
+	case ok:
+		h.entries = append(h.entries[:len(h.entries):len(h.entries)], rest...)
+		if n := len(h.entries) - j.History; !h.recovered && n > 0 {
+			h.entries, h.more = h.entries[n:], true
+		}
+		r.admit(j, h)
+	case j.tries < maxTries:
+		j.tries++
+		r.join(j)
+	default:
+		n := max(0, len(r.recent.entries)-j.History)
+		h = history{entries: r.recent.entries[n:], more: true, oldest: h.oldest}
+		r.admit(j, h)
+	}
+}
+
+// historyPage is the most messages in one message-history of a recovery
+// (PROTOCOL.md, section 5).
+const historyPage = 200
+
+// frames makes what a joiner is sent before anything live.
+func (j *join) frames(room string, last uint64, h history) []*Outgoing {
+	joined := &wirev1.RoomJoined{
+		RoomId:      room,
+		MemberCount: j.MemberCount,
+		Seq:         int64(last),
+		Epoch:       j.Epoch,
+		Recovered:   h.recovered,
+	}
+	if j.ReadSeq != nil {
+		joined.ReadSeq = proto.Int64(int64(*j.ReadSeq))
+		joined.Unread = j.unread
+	}
+	if j.After != nil && !h.recovered {
+		oldest := int64(h.oldest)
+		joined.OldestSeq = &oldest
+	}
+	var out []*Outgoing
+	if !j.NoReply {
+		out = append(out, NewOutgoing(&wirev1.ServerFrame{
+			Id: j.ReplyID, Event: &wirev1.ServerFrame_RoomJoined{RoomJoined: joined},
+		}))
+	}
+	entries, page := h.entries, len(h.entries)
+	if h.recovered {
+		page = historyPage
+	}
+	for first := true; first || len(entries) > 0; first = false {
+		n := min(page, len(entries))
+		messages := make([]*wirev1.ServerFrame, n)
+		for i, s := range entries[:n] {
+			messages[i] = Event(s)
+		}
+		entries = entries[n:]
+		more := h.more
+		if h.recovered {
+			more = len(entries) > 0
+		}
+		out = append(out, NewOutgoing(&wirev1.ServerFrame{
+			Id: j.ReplyID,
+			Event: &wirev1.ServerFrame_MessageHistory{MessageHistory: &wirev1.MessageHistory{
+				RoomId: room, Messages: messages, HasMore: more,
+			}},
+		}))
+	}
+	return out
+}
