@@ -345,3 +345,32 @@ func testReadMarks(t *testing.T, a *amending) {
 	a.again(alice, "e1", a.edit(more[99], "edited"))
 	want("after an edit", a.person(1, "bob"), more[99], 1)
 }
+
+// A log that has dropped messages and lost others to deletions is shorter than
+// the retention, and must not be taken for one that has dropped nothing.
+func TestDeletionsDoNotHideAGap(t *testing.T) {
+	s := stack.Start(t, stack.Options{Log: bus.LogConfig{Retention: 100}})
+	a := &amending{t: t, stack: s, room: "general"}
+	alice := a.person(0, "alice")
+	alice.Join(a.room)
+	seqs := fill(t, alice, a.room, 0, 150)
+	for i, seq := range seqs[75:100] {
+		a.again(alice, fmt.Sprintf("d%d", i), ask.DeleteMessage(a.room, seq))
+	}
+	rejoin := func(c *client.Client, what string, after int64, want bool) {
+		t.Helper()
+		if joined, _ := c.JoinWith(&wirev1.JoinRoom{RoomId: a.room, After: &after}); joined.Recovered != want {
+			t.Errorf("%s, after %d: %v, want recovered %t", what, after, joined, want)
+		}
+	}
+	for i := range 2 {
+		c := alice
+		if i == 1 { // a gateway that has just opened the room
+			c = client.Dial(t, s.URLs[s.AddGateway(t, nil)], client.Options{})
+			c.SignIn(s.Token(t, "carol"))
+		}
+		rejoin(c, "what followed was dropped", seqs[5], false)
+		rejoin(c, "it is still there", seqs[80], true)
+		rejoin(c, "all is in memory", seqs[149], true)
+	}
+}

@@ -4,7 +4,6 @@ import (
 	"encoding/json"
 	"fmt"
 	"net/http"
-	"net/url"
 	"strings"
 	"testing"
 	"time"
@@ -309,11 +308,7 @@ func testPings(t *testing.T, s *stack.Stack) {
 
 // testDrain stops a gateway that is at work.
 func testDrain(t *testing.T, s *stack.Stack) {
-	n := s.AddGateway(t, func(o *gateway.Options) { o.DrainDelay = 400 * time.Millisecond })
-	base, err := url.Parse(s.URLs[n])
-	if err != nil {
-		t.Fatal(err)
-	}
+	n := s.AddGateway(t, func(o *gateway.Options) { o.DrainDelay = 500 * time.Millisecond })
 	anonymous := client.Dial(t, s.URLs[n], client.Options{})
 	anonymous.Want("welcome")
 	reader := client.Dial(t, s.URLs[0], client.Options{})
@@ -326,27 +321,28 @@ func testDrain(t *testing.T, s *stack.Stack) {
 		c.Join("drained")
 		writers = append(writers, c)
 	}
+	say := func(i int) {
+		for j, c := range writers {
+			f := ask.ChatMessage(&wirev1.SendMessage{RoomId: "drained", Content: proto.String(fmt.Sprintf("%d-%d", j, i))})
+			f.Id = proto.String(fmt.Sprintf("d%d", i))
+			_ = c.TrySend(f) // it may have been sent away
+		}
+	}
+	const early, most = 50, 3000
+	for i := range early {
+		say(i)
+	}
 	done := s.StopGateway(n)
 	stack.Eventually(t, "new connections are refused", func() error {
-		raw, answer := client.Upgrade(t, base.String(), "/ws", nil)
+		raw, answer := client.Upgrade(t, s.URLs[n], "/ws", nil)
 		if raw != nil || answer.StatusCode != http.StatusServiceUnavailable || answer.Header.Get("Retry-After") == "" {
 			return fmt.Errorf("answered %s, Retry-After %q", answer.Status, answer.Header.Get("Retry-After"))
 		}
 		return nil
 	})
 	// Those who are connected are served until they are sent away.
-	const most = 3000
-	for i := range most {
-		if len(writers[0].Untaken("going-away")) > 0 {
-			break
-		}
-		for j, c := range writers {
-			f := ask.ChatMessage(&wirev1.SendMessage{RoomId: "drained", Content: proto.String(fmt.Sprintf("%d-%d", j, i))})
-			f.Id = proto.String(fmt.Sprintf("d%d", i))
-			if c.TrySend(f) != nil {
-				break
-			}
-		}
+	for i := early; i < most && len(writers[0].Untaken("going-away")) == 0; i++ {
+		say(i)
 	}
 	for _, c := range append(writers, anonymous) {
 		away := c.Want("going-away").GetGoingAway()
@@ -362,7 +358,9 @@ func testDrain(t *testing.T, s *stack.Stack) {
 	case <-time.After(client.Patience):
 		t.Fatal("the gateway does not end")
 	}
-	// What was stored was acknowledged, all of it, and nothing else.
+	// What was acknowledged is stored; and what was under way when the end began
+	// was acknowledged. (A message behind going-away may miss its ack: who sends
+	// it again elsewhere is told that it is a duplicate.)
 	reader.Say("drained", "the end")
 	reader.Hear("drained", "the end")
 	stored := map[string]bool{}
@@ -370,19 +368,17 @@ func testDrain(t *testing.T, s *stack.Stack) {
 		stored[f.GetChatMessage().User.Username+" "+f.GetId()] = true
 	}
 	for i, c := range writers {
-		acked := c.Untaken("ack")
-		if len(acked) == 0 {
-			t.Error("nothing was acknowledged")
-		}
-		for _, f := range acked {
-			key := "writer-" + encodings[i].String() + " " + f.GetId()
-			if !stored[key] {
-				t.Errorf("%s was acknowledged and is not stored", key)
+		acked := map[string]bool{}
+		for _, f := range c.Untaken("ack") {
+			acked[f.GetId()] = true
+			if !stored["writer-"+encodings[i].String()+" "+f.GetId()] {
+				t.Errorf("%s was acknowledged and is not stored", f.GetId())
 			}
-			delete(stored, key)
 		}
-	}
-	for key := range stored {
-		t.Errorf("%s is stored and was not acknowledged", key)
+		for n := range early {
+			if !acked[fmt.Sprintf("d%d", n)] {
+				t.Errorf("%s was not acknowledged", fmt.Sprintf("d%d", n))
+			}
+		}
 	}
 }

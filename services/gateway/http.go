@@ -45,6 +45,12 @@ func (g *Gateway) upgrade(w http.ResponseWriter, r *http.Request) {
 		refuse(w, "the gateway is shutting down")
 		return
 	}
+	if err := g.tokens.ready(); err != nil {
+		// A moment after the start. A good token would be refused now, and one
+		// that was revoked would not.
+		refuse(w, "the gateway is starting")
+		return
+	}
 	full := g.listener.Count() >= g.opts.MaxConnections
 	if full {
 		if g.refusing.Add(1) > maxRefusing {

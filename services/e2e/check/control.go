@@ -46,6 +46,18 @@ func (c *client) cut() {
 // Whole says whether all clients are connected and in all their rooms.
 func (c *Control) Whole() bool { return c.run.whole() }
 
+// Oldest is how long the message has been under way that has waited longest
+// for its acknowledgement; 0 when none waits.
+func (c *Control) Oldest() time.Duration {
+	now, oldest := c.run.now(), time.Duration(0)
+	c.run.eachWriter(func(w *writer) {
+		if sent, ok := w.oldest(); ok {
+			oldest = max(oldest, now-sent)
+		}
+	})
+	return oldest
+}
+
 // Acked is how many messages have been acknowledged so far.
 func (c *Control) Acked() int64 { return c.run.acked.Load() }
 

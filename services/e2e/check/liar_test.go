@@ -4,6 +4,8 @@ import (
 	"context"
 	"net/http"
 	"net/http/httptest"
+	"net/http/httputil"
+	neturl "net/url"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -17,7 +19,13 @@ import (
 // lie stands before a gateway and changes what it says: for every frame that
 // comes, it gives those that are passed on.
 func lie(t *testing.T, gateway string, change func(*wirev1.ServerFrame) []*wirev1.ServerFrame) (url string) {
-	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+	honest, err := neturl.Parse(gateway)
+	if err != nil {
+		t.Fatal(err)
+	}
+	mux := http.NewServeMux()
+	mux.Handle("/api/", httputil.NewSingleHostReverseProxy(honest))
+	mux.HandleFunc("/ws", func(w http.ResponseWriter, r *http.Request) {
 		ctx, cancel := context.WithCancel(r.Context())
 		defer cancel()
 		encoding := frame.JSON
@@ -61,7 +69,8 @@ func lie(t *testing.T, gateway string, change func(*wirev1.ServerFrame) []*wirev
 				}
 			}
 		}
-	}))
+	})
+	server := httptest.NewServer(mux)
 	t.Cleanup(server.Close)
 	return server.URL
 }

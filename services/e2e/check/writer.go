@@ -143,6 +143,25 @@ func (w *writer) due(frames []*wirev1.ClientFrame, now time.Time) []*wirev1.Clie
 	return frames
 }
 
+// oldest tells when the oldest message without an acknowledgement was due.
+func (w *writer) oldest() (sent time.Duration, ok bool) {
+	note := func(n int) {
+		if m := &w.messages[n]; m.Acked == 0 && !m.Unknown && (!ok || m.Sent < sent) {
+			sent, ok = m.Sent, true
+		}
+	}
+	for n := range w.waiting {
+		note(n)
+	}
+	for _, p := range w.later {
+		note(p.n)
+	}
+	for _, n := range w.queue {
+		note(n)
+	}
+	return sent, ok
+}
+
 func (w *writer) giveUp(m *Message) {
 	if m.Acked == 0 {
 		m.Unknown = true

@@ -2,6 +2,8 @@ package faults
 
 import (
 	"context"
+	"errors"
+	"fmt"
 	"math/rand/v2"
 	"syscall"
 	"time"
@@ -48,13 +50,22 @@ func (b *breaker) run(f fault) {
 	mended := b.control.Fault(f.name)
 	f.do(b)
 	b.mended()
-	process.Eventually(b.t, 30*time.Second, "all clients are back after "+f.name, func() error {
-		if !b.control.Whole() {
-			return errNotBack
-		}
-		return nil
-	})
+	process.Eventually(b.t, time.Minute, "all is well after "+f.name, b.well)
 	mended()
+}
+
+// flowing is how long a message may take where nothing is broken; before that
+// a NATS cluster is still electing.
+const flowing = time.Second
+
+func (b *breaker) well() error {
+	if !b.control.Whole() {
+		return errors.New("some client is not connected, or not in all of its rooms")
+	}
+	if oldest := b.control.Oldest(); oldest > flowing {
+		return fmt.Errorf("a message has not been acknowledged for %v", oldest)
+	}
+	return nil
 }
 
 func (b *breaker) seconds(least, most float64) time.Duration {

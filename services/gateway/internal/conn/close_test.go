@@ -117,10 +117,15 @@ func TestNothingWaitsForWhatIsNotWritten(t *testing.T) {
 // fails first.
 func TestGoodbyeIsHeard(t *testing.T) {
 	s := serve(t, Options{})
-	release := make(chan struct{})
-	s.handle = func(*served, []byte) { <-release }
+	reading, release := make(chan struct{}), make(chan struct{})
+	s.handle = func(*served, []byte) {
+		close(reading)
+		<-release
+	}
 	p, v := s.dial(t, nil)
-	p.send(masked(finBit|opText, "wait"), maskedClose(Normal, ""))
+	p.send(masked(finBit|opText, "wait"))
+	<-reading
+	p.send(maskedClose(Normal, "")) // stays in the socket
 	p.Close()
 	eventually(t, "writing fails", func() bool {
 		v.Send(Text([]byte("still there?")), false)

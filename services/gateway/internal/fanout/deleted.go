@@ -25,13 +25,3 @@ func (r *recent) deleted(target uint64) bool {
 		return s.Entry.Kind == busv1.LogEntry_KIND_DELETION && s.Entry.Target == target
 	})
 }
-
-// everStored is how many entries the log was given at most while these came,
-// which it held in the end: deletions among them have erased others.
-func everStored(entries []bus.Stored) int64 {
-	n := int64(len(entries))
-	for _, s := range entries {
-		n += int64(s.Entry.GetErases())
-	}
-	return n
-}

@@ -172,6 +172,11 @@ func (v *visit) against(place Place, past, live []uint64, upTo uint64, gone bool
 		// What a slow gateway does not find in the log any more is lost to it,
 		// but it must not be called recovered.
 		if !r.dropped[s.Seq] || place.Recovered && s.Seq <= place.Seq {
+			for _, x := range r.all {
+				if v.request.After != nil && x.Seq > *v.request.After && x.Seq <= place.Seq {
+					fmt.Print(x.Seq, " prev ", x.Prev, " ours ", x.Entry != nil, " kind ", x.Entry.GetKind(), " target ", x.Entry.GetTarget(), " erased ", r.erased[x.Seq], " dropped ", r.dropped[x.Seq], "\n")
+				}
+			}
 			fail("missed %d (dropped %t), got %v and live %v", s.Seq, r.dropped[s.Seq], past, live)
 			return
 		}

@@ -178,12 +178,12 @@ func (l *limits) holdAll(page bus.Page) bool {
 // holdAll says whether a page that was read after some seq up to the log's end
 // has all that ever followed, judged by its size alone: the log drops an entry
 // when as many newer ones as the retention are there, or for its age. Each
-// deletion in the page may have erased one of them since.
+// deletion in the page tells how many of them it may have erased since.
 func holdAll(page bus.Page, limits bus.LogConfig) bool {
 	n := len(page.Entries) + page.Others
 	for _, s := range page.Entries {
 		if s.Entry.Kind == busv1.LogEntry_KIND_DELETION {
-			n++
+			n += max(1, int(s.Entry.Erases))
 		}
 	}
 	return limits.MaxAge == 0 && !page.More && int64(n) < limits.Retention

@@ -6,6 +6,7 @@ import (
 
 	"google.golang.org/protobuf/types/known/timestamppb"
 
+	"github.com/parley-im/parley/pkg/frame"
 	wirev1 "github.com/parley-im/parley/proto/wire/v1"
 	"github.com/parley-im/parley/services/gateway/internal/conn"
 	"github.com/parley-im/parley/services/gateway/internal/fanout"
@@ -51,6 +52,9 @@ func (s *Session) send(out *fanout.Outgoing) {
 		return
 	}
 	s.hub.sent.Add(1)
+	if s.debug {
+		s.log.Debug("sent", "type", frame.EventType(out.Frame), "bytes", len(prepared.Payload()))
+	}
 	s.conn.Send(prepared, out.Ephemeral)
 }
 

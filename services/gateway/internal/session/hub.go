@@ -8,6 +8,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"golang.org/x/time/rate"
 	"google.golang.org/protobuf/types/known/timestamppb"
 
 	"github.com/parley-im/parley/pkg/bus"
@@ -81,6 +82,8 @@ type Hub struct {
 	received, sent, publishes, publishFailures, failures atomic.Int64
 	peak, total                                          atomic.Int64
 
+	complain rate.Sometimes // about what is out of reach
+
 	mu      sync.Mutex
 	closing bool                // no session is started any more
 	codes   map[conn.Code]int64 // closes
@@ -90,7 +93,7 @@ type Hub struct {
 // NewHub makes a Hub.
 func NewHub(o Options) *Hub {
 	return &Hub{
-		opts: o, log: o.Logger, directory: newDirectory(),
+		opts: o, log: o.Logger, directory: newDirectory(), complain: rate.Sometimes{Interval: time.Second},
 		codes: make(map[conn.Code]int64), errs: make(map[errs.Code]int64),
 	}
 }
@@ -234,7 +237,7 @@ func (h *Hub) Drain(ctx context.Context, size int, interval, spread time.Duratio
 		h.wg.Add(1) // the session's own has not ended, or Wait has not begun
 		go func() {
 			defer h.wg.Done()
-			s.flight.wait(ctx)
+			s.flight.land(ctx)
 			s.close(conn.GoingAway, "the gateway is shutting down")
 		}()
 	}

@@ -67,10 +67,10 @@ func (l *lane) work() {
 		t := l.tasks[0]
 		l.tasks = l.tasks[1:]
 		l.current = t.room
+		l.room.Broadcast() // there is room for one more
 		l.mu.Unlock()
 		t.run()
 		l.mu.Lock()
-		l.room.Broadcast()
 	}
 	l.tasks = nil
 	l.current = ""
@@ -91,24 +91,30 @@ func (l *lane) wait() {
 type flight struct {
 	limit int
 
-	mu    sync.Mutex
-	count int
-	freed *sync.Cond
+	mu     sync.Mutex
+	count  int
+	landed bool // no more may start
+	freed  *sync.Cond
 }
 
-// take waits until one more may be on its way.
-func (f *flight) take() {
+// take waits until one more may be on its way; false when none may any more.
+func (f *flight) take() bool {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	if f.freed == nil {
 		f.freed = sync.NewCond(&f.mu)
 	}
-	for f.count >= f.limit {
+	for f.count >= f.limit && !f.landed {
 		f.freed.Wait()
 	}
+	if f.landed {
+		return false
+	}
 	f.count++
+	return true
 }
 
+// give says that one has come back and that its answer is on its way out.
 func (f *flight) give() {
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -116,15 +122,20 @@ func (f *flight) give() {
 	f.freed.Signal()
 }
 
-// wait returns when nothing is on its way, or when ctx ends.
-func (f *flight) wait(ctx context.Context) {
-	for pause := time.Millisecond; ctx.Err() == nil; pause = min(2*pause, 20*time.Millisecond) {
+// land waits until none is on its way, or until ctx ends, and lets none start
+// from that moment on: what the log takes after that could not be acknowledged.
+func (f *flight) land(ctx context.Context) {
+	for pause := time.Millisecond; ; pause = min(2*pause, 20*time.Millisecond) {
 		f.mu.Lock()
-		n := f.count
-		f.mu.Unlock()
-		if n == 0 {
+		if f.count == 0 || ctx.Err() != nil {
+			f.landed = true
+			if f.freed != nil {
+				f.freed.Broadcast()
+			}
+			f.mu.Unlock()
 			return
 		}
+		f.mu.Unlock()
 		select {
 		case <-ctx.Done():
 		case <-time.After(pause):

@@ -68,9 +68,11 @@ func (s *Session) publish(id *string, room string, entry *busv1.LogEntry) error 
 		entry.Id = *id
 		unique = ids.Message(room, user.Id, *id)
 	}
-	s.flight.take()
+	if !s.flight.take() {
+		return nil // the connection is closing; what comes now has no effect
+	}
 	s.hub.opts.Log.PublishAsync(room, unique, entry, func(ack bus.Ack, err error) {
-		s.flight.give()
+		defer s.flight.give() // behind the answer
 		s.hub.published(now, err)
 		if err != nil {
 			s.fail(id, err)

@@ -50,6 +50,7 @@ type Session struct {
 	id       string // of the connection
 	encoding frame.Encoding
 	log      *slog.Logger
+	debug    bool // a line for each message
 	opened   time.Time
 
 	ctx    context.Context // the connection's own life
@@ -94,6 +95,7 @@ func start(h *Hub, c *conn.Conn) *Session {
 	}
 	s.flight.limit = h.opts.MaxInFlight
 	s.log = h.log.With("connection", s.id)
+	s.debug = s.log.Enabled(context.Background(), slog.LevelDebug)
 	s.ctx, s.cancel = context.WithCancel(context.Background())
 	if h.opts.RateLimit > 0 {
 		s.limiter = rate.NewLimiter(rate.Limit(h.opts.RateLimit), max(h.opts.RateBurst, 1))
@@ -173,7 +175,9 @@ func (s *Session) handle(message []byte) {
 	s.hub.received.Add(1)
 	f, err := frame.DecodeClient(s.encoding, message)
 	kind := frame.RequestType(f)
-	s.log.Debug("received", "type", kind, "bytes", len(message))
+	if s.debug {
+		s.log.Debug("received", "type", kind, "bytes", len(message))
+	}
 	if s.limiter != nil {
 		if r := s.limiter.Reserve(); r.Delay() > 0 {
 			after := r.Delay()
@@ -236,7 +240,8 @@ func (s *Session) fail(id *string, err error) {
 	case errs.Internal:
 		s.log.Error("a request failed", "error", err)
 	case errs.Unavailable:
-		s.log.Warn("a request failed", "error", err)
+		// A line a second says as much as one for each request of an outage.
+		s.hub.complain.Do(func() { s.log.Warn("a request failed", "error", err) })
 	default:
 		// Not the error, which may quote what the client said.
 		s.log.Debug("refused", "code", string(e.Code), "field", e.Field)
