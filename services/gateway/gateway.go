@@ -71,7 +71,7 @@ func New(o Options) (*Gateway, error) {
 		SignResume: g.tokens.signResume, ReadResume: g.tokens.readResume,
 		Lobby: !o.NoLobby, AuthTimeout: o.AuthTimeout, CommandTimeout: o.CommandTimeout,
 		MaxInFlight: o.MaxInFlight, RateLimit: o.RateLimit, RateBurst: o.RateBurst,
-		MaxMessage: o.MaxMessage, MaxContent: int(o.MaxContent), MaxData: int(o.MaxData),
+		MaxMessage: o.MaxMessage, MaxContent: int(o.MaxContent), MaxData: int(o.MaxData), MaxHistoryBytes: o.HistoryBytes,
 		Lease: o.Lease, Heartbeat: o.Heartbeat,
 	})
 	if err := g.sessions.Observe(o.Meter); err != nil {

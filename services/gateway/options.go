@@ -50,6 +50,10 @@ type Options struct {
 	MaxMessage, MaxContent, MaxData int64
 	// QueueBytes bounds what waits to be written to one client; default 1 MiB.
 	QueueBytes int64
+	// HistoryBytes bounds the history that waits to be written to all clients
+	// together, each of which may have one answer of at most 32 MiB waiting;
+	// default 256 MiB.
+	HistoryBytes int64
 	// MaxInFlight is how many messages of one session may wait for the log;
 	// default 64.
 	MaxInFlight int
@@ -102,6 +106,7 @@ func (o *Options) defaults() {
 	setDefault(&o.MaxContent, 16<<10)
 	setDefault(&o.MaxData, 16<<10)
 	setDefault(&o.QueueBytes, 1<<20)
+	setDefault(&o.HistoryBytes, 256<<20)
 	setDefault(&o.MaxInFlight, 64)
 	setDefault(&o.Heartbeat, 25*time.Second)
 	setDefault(&o.AuthTimeout, 10*time.Second)

@@ -49,7 +49,7 @@ type Listener struct {
 	opts         Options
 	closeTimeout time.Duration
 
-	queuedBytes, dropped, overflows atomic.Int64
+	queuedBytes, historyBytes, dropped, overflows atomic.Int64
 
 	mu    sync.Mutex
 	slots [wheelSlots]map[*Conn]struct{}
@@ -119,6 +119,10 @@ func (l *Listener) Count() int {
 func (l *Listener) Stats() (queuedBytes, dropped, overflows int64) {
 	return l.queuedBytes.Load(), l.dropped.Load(), l.overflows.Load()
 }
+
+// HistoryBytes is how much of what SendHistory has queued, on all connections,
+// waits to be written.
+func (l *Listener) HistoryBytes() int64 { return l.historyBytes.Load() }
 
 // Run pings until ctx ends.
 func (l *Listener) Run(ctx context.Context) error {

@@ -17,6 +17,7 @@ type outgoing struct {
 	queue      []queued
 	ephemerals int    // how many in the queue may be dropped
 	size       int    // bytes of the queue and of what is being written
+	history    int    // those of them that SendHistory has queued
 	pongs      []byte // answers to pings, framed
 	ping       bool   // one is due
 	unheard    int    // pings since the peer last answered one
@@ -38,6 +39,7 @@ type outgoing struct {
 type queued struct {
 	message   *Prepared
 	ephemeral bool
+	history   bool
 }
 
 // Send queues a message. An ephemeral one is dropped when the queue is about to
@@ -52,10 +54,10 @@ func (c *Conn) Send(message *Prepared, ephemeral bool) {
 		return
 	}
 	limit := c.listener.opts.QueueBytes
-	if c.size+size > limit && c.ephemerals > 0 {
+	if c.size-c.history+size > limit && c.ephemerals > 0 {
 		c.dropEphemeral()
 	}
-	if c.size+size > limit && c.size > 0 {
+	if waiting := c.size - c.history; waiting+size > limit && waiting > 0 {
 		if ephemeral {
 			c.listener.dropped.Add(1)
 			return
@@ -64,7 +66,7 @@ func (c *Conn) Send(message *Prepared, ephemeral bool) {
 		c.close(SlowConsumer, "the outgoing queue is full")
 		return
 	}
-	c.queue = append(c.queue, queued{message, ephemeral})
+	c.queue = append(c.queue, queued{message: message, ephemeral: ephemeral})
 	if ephemeral {
 		c.ephemerals++
 	}
@@ -72,10 +74,41 @@ func (c *Conn) Send(message *Prepared, ephemeral bool) {
 	c.startWriting()
 }
 
+// SendHistory queues a message that the peer has asked for and that may be
+// larger than the queue: it does not count against the queue's limit, so that
+// a peer that reads well is not taken for a slow one. Whoever answers a peer so
+// bounds it in another way, by waiting for HistoryWritten before the next
+// answer.
+func (c *Conn) SendHistory(message *Prepared) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.closing {
+		return
+	}
+	size := len(message.frame(c.deflate))
+	c.queue = append(c.queue, queued{message: message, history: true})
+	c.account(size)
+	c.accountHistory(size)
+	c.startWriting()
+}
+
+// HistoryWritten says whether nothing of SendHistory waits any more.
+func (c *Conn) HistoryWritten() bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.history == 0
+}
+
 // account adds to the bytes that wait; c.mu is held.
 func (c *Conn) account(size int) {
 	c.size += size
 	c.listener.queuedBytes.Add(int64(size))
+}
+
+// accountHistory adds to those of them that are history; c.mu is held.
+func (c *Conn) accountHistory(size int) {
+	c.history += size
+	c.listener.historyBytes.Add(int64(size))
 }
 
 // dropEphemeral takes what may be dropped out of the queue; c.mu is held.
@@ -97,7 +130,11 @@ func (c *Conn) dropEphemeral() {
 func (c *Conn) stop() {
 	c.closing = true
 	for _, q := range c.queue {
-		c.account(-len(q.message.frame(c.deflate)))
+		size := len(q.message.frame(c.deflate))
+		c.account(-size)
+		if q.history {
+			c.accountHistory(-size)
+		}
 	}
 	c.queue, c.ephemerals = nil, 0
 }

@@ -42,7 +42,7 @@ func (c *Conn) write() {
 		if chunk == nil && !c.single() {
 			chunk = writeChunks.Get().(*[]byte)
 		}
-		out, data, last := c.next(chunk)
+		out, data, history, last := c.next(chunk)
 		if out == nil {
 			c.writing, c.queue, c.pongs = false, nil, nil
 			return
@@ -51,6 +51,7 @@ func (c *Conn) write() {
 		_, err := c.wire.Conn.Write(out)
 		c.mu.Lock()
 		c.account(-data)
+		c.accountHistory(-history)
 		if err == nil {
 			c.out.Add(int64(data))
 		}
@@ -67,11 +68,12 @@ func (c *Conn) single() bool {
 }
 
 // next takes what is written next, nil for nothing: as many frames as chunk
-// holds, or one that is larger. data is how many bytes of it are messages; last
-// says that it ends with the close frame. c.mu is held.
-func (c *Conn) next(chunk *[]byte) (out []byte, data int, last bool) {
+// holds, or one that is larger. data is how many bytes of it are messages, and
+// history how many of those SendHistory has queued; last says that it ends with
+// the close frame. c.mu is held.
+func (c *Conn) next(chunk *[]byte) (out []byte, data, history int, last bool) {
 	if c.written {
-		return nil, 0, false
+		return nil, 0, 0, false
 	}
 	var buf []byte
 	if chunk != nil {
@@ -88,14 +90,20 @@ func (c *Conn) next(chunk *[]byte) (out []byte, data int, last bool) {
 		if len(buf) == 0 && (len(frame) > writeChunk || c.single()) {
 			// By itself, and not copied.
 			out, data = frame, len(frame)
+			if c.queue[i].history {
+				history = data
+			}
 			c.take(1)
-			return out, data, false
+			return out, data, history, false
 		}
 		if len(buf)+len(frame) > writeChunk {
 			break
 		}
 		buf = append(buf, frame...)
 		data += len(frame)
+		if c.queue[i].history {
+			history += len(frame)
+		}
 		taken++
 	}
 	c.take(taken)
@@ -104,9 +112,9 @@ func (c *Conn) next(chunk *[]byte) (out []byte, data int, last bool) {
 		last = true
 	}
 	if len(buf) == 0 {
-		return nil, 0, false
+		return nil, 0, 0, false
 	}
-	return buf, data, last
+	return buf, data, history, last
 }
 
 // take removes the first n of the queue, which are about to be written; c.mu is

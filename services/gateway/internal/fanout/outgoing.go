@@ -23,6 +23,9 @@ type Outgoing struct {
 	Frame *wirev1.ServerFrame
 	// Ephemeral frames may be dropped for a peer that reads too slowly.
 	Ephemeral bool
+	// History is what a client has asked for, and may be larger than what may
+	// wait for it otherwise.
+	History bool
 
 	plain, gzipped [2]form // by frame.Encoding
 }

@@ -1,7 +1,6 @@
 package fanout
 
 import (
-	"slices"
 	"time"
 
 	"github.com/parley-im/parley/pkg/bus"
@@ -51,16 +50,6 @@ func (r *recent) add(s bus.Stored, keep int) {
 		n++
 	}
 	r.cut(n)
-}
-
-func (r *recent) erase(seq uint64) {
-	for i, s := range r.entries {
-		if s.Seq == seq {
-			r.bytes -= entrySize(s)
-			r.entries = slices.Delete(r.entries, i, i+1)
-			return
-		}
-	}
 }
 
 // cut takes the oldest n out. Moving, and not reslicing, keeps the array from

@@ -99,12 +99,10 @@ func (r *room) readNewest(j *join) {
 	r.hub.readJoin(r, j, func(ctx context.Context) (func(), error) {
 		var h history
 		if j.History > 0 {
-			// What comes after last will be delivered live.
-			page, err := r.hub.source.ReadNewest(ctx, r.id, last+1, j.History, last)
-			if err != nil {
+			var err error
+			if h.entries, h.more, err = r.hub.readBefore(ctx, r.id, last, j.History); err != nil {
 				return nil, err
 			}
-			h.entries, h.more = page.Entries, page.More
 		}
 		if j.After != nil {
 			var err error
@@ -119,6 +117,21 @@ func (r *room) readNewest(j *join) {
 	})
 }
 
+// readBefore reads the newest n entries of a log up to last, for what comes
+// after that will be delivered live. more says that the log has older ones.
+func (h *Hub) readBefore(ctx context.Context, room string, last uint64, n int) (entries []bus.Stored, more bool, err error) {
+	for limit := n; ; {
+		page, err := h.source.ReadNewest(ctx, room, last+1, limit, last)
+		if err != nil {
+			return nil, false, err
+		}
+		kept, deleted := bus.WithoutDeleted(page.Entries)
+		if limit = min(n+len(deleted), bus.MaxPage); len(kept) >= n || !page.More || limit <= len(page.Entries) {
+			return kept, page.More, nil
+		}
+	}
+}
+
 // maxTries is how often the log is read for one join while the room runs away.
 const maxTries = 3
 
@@ -129,7 +142,7 @@ func (r *room) settle(j *join, pos uint64, h history) {
 	rest, ok := r.recent.since(pos)
 	switch {
 	case ok:
-		h.entries = append(h.entries[:len(h.entries):len(h.entries)], rest...)
+		h.entries, _ = bus.WithoutDeleted(append(h.entries[:len(h.entries):len(h.entries)], rest...))
 		if n := len(h.entries) - j.History; !h.recovered && n > 0 {
 			h.entries, h.more = h.entries[n:], true
 		}
@@ -167,7 +180,7 @@ func (j *join) frames(room string, last uint64, h history) []*Outgoing {
 	}
 	var out []*Outgoing
 	if !j.NoReply {
-		out = append(out, NewOutgoing(&wirev1.ServerFrame{
+		out = append(out, told(&wirev1.ServerFrame{
 			Id: j.ReplyID, Event: &wirev1.ServerFrame_RoomJoined{RoomJoined: joined},
 		}))
 	}
@@ -186,7 +199,7 @@ func (j *join) frames(room string, last uint64, h history) []*Outgoing {
 		if h.recovered {
 			more = len(entries) > 0
 		}
-		out = append(out, NewOutgoing(&wirev1.ServerFrame{
+		out = append(out, told(&wirev1.ServerFrame{
 			Id: j.ReplyID,
 			Event: &wirev1.ServerFrame_MessageHistory{MessageHistory: &wirev1.MessageHistory{
 				RoomId: room, Messages: messages, HasMore: more,
@@ -195,3 +208,6 @@ func (j *join) frames(room string, last uint64, h history) []*Outgoing {
 	}
 	return out
 }
+
+// told makes an Outgoing of something that a joiner has asked for.
+func told(f *wirev1.ServerFrame) *Outgoing { return &Outgoing{Frame: f, History: true} }

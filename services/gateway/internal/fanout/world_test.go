@@ -135,11 +135,11 @@ func (w *world) eraseSome(name string) {
 		return
 	}
 	w.storeKind(name, busv1.LogEntry_KIND_DELETION, target.Seq)
+	r.erased[target.Seq] = true
 	i := slices.IndexFunc(r.now(), func(s bus.Stored) bool { return s.Seq == target.Seq })
 	if i < 0 {
 		return
 	}
-	r.erased[r.now()[i].Seq] = true
 	r.held = append(r.held, slices.Delete(slices.Clone(r.now()), i, i+1))
 }
 

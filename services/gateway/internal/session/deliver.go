@@ -55,6 +55,10 @@ func (s *Session) send(out *fanout.Outgoing) {
 	if s.debug {
 		s.log.Debug("sent", "type", frame.EventType(out.Frame), "bytes", len(prepared.Payload()))
 	}
+	if out.History {
+		s.conn.SendHistory(prepared)
+		return
+	}
 	s.conn.Send(prepared, out.Ephemeral)
 }
 

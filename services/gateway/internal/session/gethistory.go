@@ -74,7 +74,9 @@ var getHistoryCommand = &command{
 }
 
 func (s *Session) replyHistory(id *string, history *wirev1.MessageHistory) {
-	s.reply(id, &wirev1.ServerFrame{Event: &wirev1.ServerFrame_MessageHistory{MessageHistory: history}})
+	s.send(&fanout.Outgoing{History: true, Frame: &wirev1.ServerFrame{
+		Id: id, Event: &wirev1.ServerFrame_MessageHistory{MessageHistory: history},
+	}})
 }
 
 // stored turns what history tells back into what the log holds.

@@ -67,6 +67,9 @@ type Options struct {
 	MaxMessage int64
 	MaxContent int
 	MaxData    int
+	// MaxHistoryBytes bounds the history that waits to be written to all
+	// clients together; beyond it requests that may bring more are refused.
+	MaxHistoryBytes int64
 	// Lease is how long a session that has lost its connection stays present;
 	// Heartbeat how often a connection is pinged. Both are only told here.
 	Lease, Heartbeat time.Duration

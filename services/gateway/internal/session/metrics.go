@@ -63,6 +63,13 @@ func (h *Hub) Observe(meter metric.Meter) error {
 			return nil
 		}))
 	all = append(all, err)
+	_, err = meter.Int64ObservableGauge("parley.gateway.queue.history", metric.WithUnit("By"),
+		metric.WithDescription("Bytes of them that are history which clients have asked for."),
+		metric.WithInt64Callback(func(_ context.Context, o metric.Int64Observer) error {
+			o.Observe(h.opts.Listener.HistoryBytes())
+			return nil
+		}))
+	all = append(all, err)
 	counter("parley.gateway.queue.dropped", "Ephemeral messages dropped for slow clients.", func(_ context.Context, o metric.Int64Observer) error {
 		_, dropped, _ := h.opts.Listener.Stats()
 		o.Observe(dropped)

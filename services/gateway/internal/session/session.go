@@ -215,6 +215,9 @@ func (s *Session) run(c *command, f *wirev1.ClientFrame) {
 	if err == nil && !c.anonymous && s.who() == nil {
 		err = errs.New(errs.Unauthenticated, "sign in first, with auth")
 	}
+	if err == nil && c.slow {
+		err = s.awaitHistory()
+	}
 	if err == nil {
 		ctx := s.ctx
 		if c.slow {
@@ -227,6 +230,26 @@ func (s *Session) run(c *command, f *wirev1.ClientFrame) {
 	if err != nil && s.ctx.Err() == nil {
 		s.fail(f.Id, err)
 	}
+}
+
+// awaitHistory waits until the client has taken the history that it was sent
+// last, so that one that asks and does not read is sent no more. While all
+// clients together have too much of it waiting, nobody gets more.
+func (s *Session) awaitHistory() error {
+	for pause := time.Millisecond; !s.conn.HistoryWritten(); pause = min(2*pause, 50*time.Millisecond) {
+		select {
+		case <-s.ctx.Done():
+			return s.ctx.Err()
+		case <-time.After(pause):
+		}
+		if code, _ := s.conn.Ended(); code != 0 {
+			return errs.New(errs.Unavailable, "the connection is closing")
+		}
+	}
+	if s.hub.opts.Listener.HistoryBytes() > s.hub.opts.MaxHistoryBytes {
+		return &errs.Error{Code: errs.Unavailable, Message: "too much history is being sent, try again", RetryAfter: errs.DefaultRetryAfter}
+	}
+	return nil
 }
 
 // maxBad is how many bad messages a client may send in a minute (PROTOCOL.md,
@@ -252,7 +275,7 @@ func (s *Session) fail(id *string, err error) {
 		answer.Field = &e.Field
 	}
 	if e.RetryAfter > 0 {
-		ms := max(e.RetryAfter.Milliseconds(), 1)
+		ms := (e.RetryAfter + time.Millisecond - 1).Milliseconds() // up: a moment early is refused again
 		answer.RetryAfterMs = &ms
 	}
 	s.reply(id, &wirev1.ServerFrame{Event: &wirev1.ServerFrame_Error{Error: answer}})

@@ -1,0 +1,43 @@
+package conn
+
+import (
+	"bytes"
+	"testing"
+)
+
+// History does not count against the queue: a peer that has asked for more than
+// the queue holds gets it, and what is live meanwhile does not end in 4102.
+func TestHistoryIsBeyondTheLimit(t *testing.T) {
+	c := &Conn{listener: NewListener(Options{QueueBytes: 1000})}
+	c.writing = true // nobody writes, as with a peer that does not read
+	page := Text(bytes.Repeat([]byte("h"), 900))
+	live := Text(bytes.Repeat([]byte("l"), 400))
+	for range 5 {
+		c.SendHistory(page)
+	}
+	c.Send(live, false)
+	c.Send(live, false)
+	if code, _ := c.Ended(); code != 0 || c.HistoryWritten() {
+		t.Fatalf("ended with %d, history written %v", code, c.HistoryWritten())
+	}
+	if got := c.listener.HistoryBytes(); got != 5*int64(len(page.plain)) {
+		t.Errorf("%d bytes of history wait", got)
+	}
+	chunk := make([]byte, 0, writeChunk)
+	_, data, history, _ := c.next(&chunk)
+	c.account(-data)
+	c.accountHistory(-history)
+	if want := 5 * len(page.plain); history != want || !c.HistoryWritten() {
+		t.Errorf("%d bytes of history were written, want %d", history, want)
+	}
+	for range 2 {
+		c.Send(live, false)
+	}
+	c.SendHistory(page)
+	c.mu.Lock()
+	c.stop()
+	c.mu.Unlock()
+	if queued, _, _ := c.listener.Stats(); queued != 0 || c.listener.HistoryBytes() != 0 {
+		t.Errorf("%d bytes, %d of history, wait on a connection that has stopped", queued, c.listener.HistoryBytes())
+	}
+}
