@@ -18,6 +18,7 @@ help: ## list these targets
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  make %-7s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 run: ## build Parley and start all of it on http://localhost:8080, data in ./data (ARGS="--help" for flags)
+	@echo "Building; the first time takes a few minutes, later ones seconds."
 	go build -o bin/ ./services/cmd/parley
 	bin/parley serve $(ARGS)
 

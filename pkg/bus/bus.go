@@ -249,7 +249,8 @@ func (b *Bus) natsOptions() ([]nats.Option, error) {
 }
 
 // Close ends the connection. What was published and not acknowledged fails
-// with unavailable.
+// with unavailable. Nothing that PublishAsync was given is called after Close
+// has returned, and none of it may call Close.
 func (b *Bus) Close() {
 	if b.publisher != nil {
 		b.publisher.close()

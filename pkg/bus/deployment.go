@@ -56,6 +56,9 @@ func (b *Bus) readDeployment(ctx context.Context) error {
 var errShards = errors.New("shards")
 
 func (b *Bus) tryDeployment(ctx context.Context) error {
+	// A cluster that has no leader yet does not answer at all.
+	ctx, cancel := context.WithTimeout(ctx, 3*time.Second)
+	defer cancel()
 	kv, err := b.Bucket(ctx, Config)
 	if err != nil {
 		return err

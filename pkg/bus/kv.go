@@ -34,46 +34,69 @@ type Entry struct {
 	Stored time.Time
 }
 
-// KV is one bucket of records. Reads go to the leader, so that they see every
-// write that was acknowledged before.
+// KV is one bucket of records. Get asks the leader, so that it sees every write
+// that was acknowledged before.
 type KV struct {
 	b      *Bus
 	bucket Bucket
 	kv     jetstream.KeyValue
 }
 
+// markerTTL is how long a bucket remembers that a key was deleted or has
+// expired. A watch that is cut off for longer would not hear of it; one that
+// is kept for ever would let a bucket grow with every key that ever was.
+const markerTTL = 24 * time.Hour
+
 // Bucket opens a bucket, and makes it when the deployment has none yet.
 func (b *Bus) Bucket(ctx context.Context, name Bucket) (*KV, error) {
 	config := jetstream.KeyValueConfig{
-		Bucket:   string(name),
-		History:  1,
-		Replicas: b.opts.Replicas,
-		Storage:  jetstream.FileStorage,
+		Bucket:         string(name),
+		History:        1,
+		Replicas:       b.opts.Replicas,
+		Storage:        jetstream.FileStorage,
+		LimitMarkerTTL: markerTTL,
 	}
 	if name == Sessions {
 		config.TTL = SessionTTL
 		// Watchers see a key expire.
 		config.LimitMarkerTTL = time.Minute
 	}
-	kv, err := b.js.KeyValue(ctx, string(name))
-	if errors.Is(err, jetstream.ErrBucketNotFound) {
-		kv, err = b.js.CreateKeyValue(ctx, config)
-	}
-	// Another process may have been faster.
-	if errors.Is(err, jetstream.ErrBucketExists) {
-		kv, err = b.js.KeyValue(ctx, string(name))
-	}
+	kv, err := b.openBucket(ctx, config)
 	if err != nil {
 		return nil, fmt.Errorf("opening bucket %s: %w", name, err)
 	}
 	return &KV{b: b, bucket: name, kv: kv}, nil
 }
 
+func (b *Bus) openBucket(ctx context.Context, config jetstream.KeyValueConfig) (jetstream.KeyValue, error) {
+	kv, err := b.js.KeyValue(ctx, config.Bucket)
+	if errors.Is(err, jetstream.ErrBucketNotFound) {
+		kv, err = b.js.CreateKeyValue(ctx, config)
+	}
+	// Another process may have been faster.
+	if errors.Is(err, jetstream.ErrBucketExists) {
+		kv, err = b.js.KeyValue(ctx, config.Bucket)
+	}
+	if err != nil {
+		return nil, err
+	}
+	status, err := kv.Status(ctx)
+	if err != nil {
+		return nil, err
+	}
+	if status.LimitMarkerTTL() != 0 {
+		return kv, nil
+	}
+	// An older version has made it, without a limit for markers.
+	config.Replicas = status.Config().Replicas
+	return b.js.UpdateKeyValue(ctx, config)
+}
+
 // Get reads a key. Errors: ErrNotFound.
 func (k *KV) Get(ctx context.Context, key string) (Entry, error) {
 	// jetstream.KeyValue.Get reads from any replica, which may lag behind what
 	// this very process has written; the stream's own API asks the leader.
-	request, err := json.Marshal(map[string]string{"last_by_subj": "$KV." + string(k.bucket) + "." + key})
+	request, err := json.Marshal(map[string]string{"last_by_subj": k.subject(key)})
 	if err != nil {
 		return Entry{}, err
 	}
@@ -139,15 +162,16 @@ func (k *KV) Update(ctx context.Context, key string, value []byte, revision uint
 func (k *KV) Delete(ctx context.Context, key string, revision uint64) error {
 	ctx, cancel := withTimeout(ctx)
 	defer cancel()
-	var options []jetstream.KVDeleteOpt
+	// A purge is a deletion whose marker may expire.
+	options := []jetstream.KVDeleteOpt{jetstream.PurgeTTL(markerTTL)}
 	if revision != 0 {
 		options = append(options, jetstream.LastRevision(revision))
 	}
-	return k.wrap("deleting", key, k.kv.Delete(ctx, key, options...))
+	return k.wrap("deleting", key, k.kv.Purge(ctx, key, options...))
 }
 
 // Keys lists the keys that match a pattern of NATS subjects ("s.*.*", "r.>")
-// and have a value.
+// and have a value. It may be behind by the moment that a replica lags.
 func (k *KV) Keys(ctx context.Context, pattern string) ([]string, error) {
 	ctx, cancel := withTimeout(ctx)
 	defer cancel()
@@ -163,48 +187,6 @@ func (k *KV) Keys(ctx context.Context, pattern string) ([]string, error) {
 		keys = append(keys, key)
 	}
 	return keys, nil
-}
-
-// Watch sends all present entries that match pattern, then one entry with an
-// empty Key to say that they are all, then every change, until ctx ends; the
-// channel is closed then. After a lost connection it goes on where it was. A
-// reader that does not read holds up only itself.
-func (k *KV) Watch(ctx context.Context, pattern string) (<-chan Entry, error) {
-	watcher, err := k.kv.Watch(ctx, pattern)
-	if err != nil {
-		return nil, fmt.Errorf("watching %s/%s: %w", k.bucket, pattern, err)
-	}
-	out := make(chan Entry, 256)
-	go func() {
-		defer close(out)
-		defer watcher.Stop() //nolint:errcheck // the consumer ends by itself
-		for {
-			var entry Entry
-			select {
-			case <-ctx.Done():
-				return
-			case update, ok := <-watcher.Updates():
-				switch {
-				case !ok:
-					return
-				case update != nil:
-					entry = Entry{
-						Key:      update.Key(),
-						Value:    update.Value(),
-						Revision: update.Revision(),
-						Deleted:  update.Operation() != jetstream.KeyValuePut,
-						Stored:   update.Created(),
-					}
-				}
-			}
-			select {
-			case <-ctx.Done():
-				return
-			case out <- entry:
-			}
-		}
-	}()
-	return out, nil
 }
 
 func (k *KV) wrap(doing, key string, err error) error {

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -49,7 +50,9 @@ func (b *Bus) Publish(ctx context.Context, room, id string, entry *busv1.LogEntr
 }
 
 // PublishAsync is Publish for callers that do not wait: done is called once,
-// by a goroutine of the bus that must not be held up. Entries of one room
+// by a goroutine of the bus that must not be held up, or by the caller itself
+// before PublishAsync returns when the publish is refused; so done must not
+// want a lock that the caller holds. Entries of one room
 // reach the log in the order of these calls, unless a failure of NATS in
 // between made some of them be sent again.
 func (b *Bus) PublishAsync(room, id string, entry *busv1.LogEntry, done func(Ack, error)) {
@@ -92,13 +95,15 @@ type publisher struct {
 	ctx    context.Context // ends with the publisher
 	cancel context.CancelFunc
 	wg     sync.WaitGroup
+	silent chan struct{} // closed when answered is not called any more
 }
 
 type lane struct {
-	mu      sync.Mutex
-	order   []*pending // unacknowledged, oldest first; holds done ones until they come first
-	byToken map[uint64]*pending
-	next    uint64
+	mu       sync.Mutex
+	order    []*pending // oldest first; holds finished ones until they are swept
+	finished int        // of those in order
+	byToken  map[uint64]*pending
+	next     uint64
 	// broken since then; zero while all is well.
 	broken time.Time
 }
@@ -124,7 +129,7 @@ const (
 )
 
 func newPublisher(b *Bus) (*publisher, error) {
-	p := &publisher{b: b, inbox: b.nc.NewInbox() + ".", lanes: make([]lane, b.deployment.Shards)}
+	p := &publisher{b: b, inbox: b.nc.NewInbox() + ".", lanes: make([]lane, b.deployment.Shards), silent: make(chan struct{})}
 	for i := range p.lanes {
 		p.lanes[i].byToken = make(map[uint64]*pending)
 	}
@@ -138,8 +143,24 @@ func newPublisher(b *Bus) (*publisher, error) {
 	if err := p.sub.SetPendingLimits(-1, -1); err != nil {
 		return nil, fmt.Errorf("subscribing to acknowledgements: %w", err)
 	}
+	p.sub.SetClosedHandler(func(string) { close(p.silent) })
+	// What was on the wire when the connection broke may never have arrived:
+	// it is not worth waiting for an answer.
+	b.OnReconnect(p.doubt)
 	p.wg.Go(p.watch)
 	return p, nil
+}
+
+// doubt has everything unacknowledged sent again.
+func (p *publisher) doubt() {
+	for i := range p.lanes {
+		l := &p.lanes[i]
+		l.mu.Lock()
+		if len(l.byToken) > 0 {
+			l.fail()
+		}
+		l.mu.Unlock()
+	}
 }
 
 func (p *publisher) publish(shard int, q *pending) {
@@ -220,17 +241,17 @@ func (p *publisher) answered(msg *nats.Msg) {
 func (p *publisher) finish(l *lane, q *pending) {
 	q.finished = true
 	delete(l.byToken, q.token)
-	n := 0
-	for n < len(l.order) && l.order[n].finished {
-		l.order[n] = nil
-		n++
-	}
-	l.order = l.order[n:]
-	if len(l.order) == 0 {
-		l.order = nil // lets the array go that a burst has grown
-		l.broken = time.Time{}
-	}
 	p.inFlight.Add(-1)
+	l.finished++
+	switch {
+	case len(l.byToken) == 0:
+		// Lets the array go that a burst has grown.
+		l.order, l.finished, l.broken = nil, 0, time.Time{}
+	case l.finished > len(l.order)/2:
+		// One that is not answered must not keep all that came after it.
+		l.order = slices.DeleteFunc(l.order, func(q *pending) bool { return q.finished })
+		l.finished = 0
+	}
 }
 
 func (p *publisher) parseReply(subject string) (shard int, token uint64, ok bool) {
@@ -350,11 +371,13 @@ func (p *publisher) drained(ctx context.Context) error {
 	return nil
 }
 
-// close fails all that is still in flight.
+// close fails all that is still in flight, and returns when the last done has
+// returned; so none of them may call it.
 func (p *publisher) close() {
 	p.cancel()
 	p.wg.Wait()
 	_ = p.sub.Unsubscribe() // fails only when the connection is closed
+	<-p.silent
 	for i := range p.lanes {
 		l := &p.lanes[i]
 		l.mu.Lock()

@@ -20,7 +20,7 @@ Writes and reads in rooms of its own through all the gateways it is given, recor
 and every delivery, and then looks for messages that were lost, delivered twice or out of order. Exits with
 1 if there are any. Break things meanwhile: that is what it is for. Example:
 
-  parley check --url http://10.0.0.1:8080,http://10.0.0.2:8080 --rooms 20 --rate 500 --duration 5m`
+  parley check --url http://gateway-1:8080,http://gateway-2:8080 --rooms 20 --rate 500 --duration 5m`
 
 // checkSettings are the settings of the command check.
 type checkSettings struct {

@@ -23,7 +23,8 @@ type client struct {
 	encoding frame.Encoding
 	rand     *rand.Rand // of the goroutine of live
 
-	heard atomic.Int64 // when the last frame came, nanoseconds of the run
+	heard   atomic.Int64 // when the last frame came, nanoseconds of the run
+	stalled atomic.Int64 // until when nothing is read, likewise
 
 	mu          sync.Mutex
 	places      []*place
@@ -87,6 +88,9 @@ func (c *client) pause(err error, failures int) (time.Duration, bool) {
 	backOff := min(100*time.Millisecond<<min(failures, 6), 3*time.Second)
 	backOff = backOff/2 + time.Duration(c.rand.Int64N(int64(backOff)))
 	code := websocket.CloseStatus(err)
+	if code >= 0 {
+		c.run.count(fmt.Sprintf("closed with %d", code))
+	}
 	switch {
 	case code == websocket.StatusGoingAway:
 		c.mu.Lock()
@@ -151,6 +155,7 @@ func (c *client) serve(ctx context.Context, url string) (reached bool, err error
 	defer beat.Wait()
 	defer cancel(nil)
 	for {
+		c.stall(ctx)
 		f, err := l.read(ctx)
 		if err != nil {
 			if cause := context.Cause(ctx); cause != nil && !errors.Is(cause, context.Canceled) {
@@ -163,6 +168,19 @@ func (c *client) serve(ctx context.Context, url string) (reached bool, err error
 		if err := c.take(l, f, token); err != nil {
 			return true, err
 		}
+	}
+}
+
+// stall waits while nothing is to be read.
+func (c *client) stall(ctx context.Context) {
+	rest := time.Duration(c.stalled.Load()) - c.run.now()
+	if rest <= 0 {
+		return
+	}
+	select {
+	case <-ctx.Done():
+	case <-time.After(rest):
+		c.heard.Store(int64(c.run.now()))
 	}
 }
 

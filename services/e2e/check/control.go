@@ -25,13 +25,31 @@ func (c *Control) Fault(kind string) (mended func()) {
 
 // Cut ends the connections of n clients, chosen at random, without goodbye.
 func (c *Control) Cut(n int) {
-	clients := c.run.clients
-	c.run.mu.Lock()
-	order := c.run.rand.Perm(len(clients))
-	c.run.mu.Unlock()
-	for _, i := range order[:min(n, len(order))] {
-		clients[i].cut()
+	for _, client := range c.some(n) {
+		client.cut()
 	}
+}
+
+// Stall has n clients, chosen at random, read nothing for a while. Their
+// gateway has to bound what it keeps for them, and may close them for it.
+func (c *Control) Stall(n int, d time.Duration) {
+	until := int64(c.run.now() + d)
+	for _, client := range c.some(n) {
+		client.stalled.Store(until)
+	}
+}
+
+// some gives n clients, chosen at random.
+func (c *Control) some(n int) []*client {
+	c.run.mu.Lock()
+	defer c.run.mu.Unlock()
+	var list []*client
+	for _, i := range c.run.rand.Perm(len(c.run.clients)) {
+		if len(list) < n {
+			list = append(list, c.run.clients[i])
+		}
+	}
+	return list
 }
 
 func (c *client) cut() {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net"
 	"net/http"
 	"strings"
 	"time"
@@ -33,7 +34,17 @@ type link struct {
 
 // transport keeps nothing: a gateway that was restarted must not be asked over
 // a connection of its predecessor's.
-var transport = &http.Client{Transport: &http.Transport{DisableKeepAlives: true}}
+var transport = &http.Client{Transport: &http.Transport{DisableKeepAlives: true, DialContext: dialSmall}}
+
+// dialSmall bounds what the kernel takes in for a client that does not read,
+// so that its gateway gets to feel it.
+func dialSmall(ctx context.Context, network, addr string) (net.Conn, error) {
+	c, err := new(net.Dialer).DialContext(ctx, network, addr)
+	if tcp, ok := c.(*net.TCPConn); ok {
+		_ = tcp.SetReadBuffer(512 << 10) // as good as without, but for that
+	}
+	return c, err
+}
 
 func dial(ctx context.Context, url string, encoding frame.Encoding) (*link, error) {
 	ctx, cancel := context.WithTimeout(ctx, dialTimeout)

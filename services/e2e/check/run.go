@@ -21,8 +21,8 @@ type run struct {
 	began   time.Time
 	clients []*client
 
-	sent, acked, delivered, unknown      atomic.Int64
-	links, resumes, unrecovered, resends atomic.Int64
+	sent, acked, delivered, unknown atomic.Int64
+	links, resumes, unrecovered     atomic.Int64
 
 	mu      sync.Mutex
 	rand    *mrand.Rand

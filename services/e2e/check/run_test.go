@@ -6,6 +6,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/parley-im/parley/pkg/bus"
 	"github.com/parley-im/parley/services/e2e/check"
 	"github.com/parley-im/parley/services/e2e/internal/stack"
 )
@@ -54,6 +55,30 @@ func TestRun(t *testing.T) {
 	if report.Resumes == 0 || report.Recovered == 0 || report.Again == 0 || report.Faults() != 1 {
 		t.Errorf("%d resumes, %d recovered, %d sent again, %d faults: not what should have happened",
 			report.Resumes, report.Recovered, report.Again, report.Faults())
+	}
+}
+
+// TestRunPastRetention has clients stay away for about as long as the log
+// keeps what they miss: they are told the truth about it.
+func TestRunPastRetention(t *testing.T) {
+	const retention = 20
+	s := stack.Start(t, stack.Options{Gateways: 2, Log: bus.LogConfig{Retention: retention}})
+	report := run(t, check.Options{URLs: s.URLs, Retention: retention, Duration: 5 * time.Second,
+		During: func(ctx context.Context, c *check.Control) error {
+			for ctx.Err() == nil {
+				c.Cut(4)
+				select {
+				case <-ctx.Done():
+				case <-time.After(200 * time.Millisecond):
+				}
+			}
+			return nil
+		}})
+	if !report.OK() {
+		t.Errorf("promises were broken: %v", report.Counts)
+	}
+	if report.Unrecovered == 0 || report.Recovered == 0 {
+		t.Errorf("%d rooms not recovered, %d messages recovered: not what should have happened", report.Unrecovered, report.Recovered)
 	}
 }
 

@@ -42,6 +42,8 @@ func deploy(t testing.TB) *cluster {
 		"PARLEY_REPLICAS=" + strconv.Itoa(nodes), "PARLEY_SHARDS=" + strconv.Itoa(shards),
 		"PARLEY_RETENTION=" + strconv.Itoa(retention),
 		"PARLEY_JWT_SECRET=" + secret, "PARLEY_RATE_LIMIT=0", "PARLEY_LOG_FORMAT=text",
+		// So that a client that does not read overflows it soon.
+		"PARLEY_QUEUE_BYTES=128KiB",
 	}
 	for _, s := range process.Services {
 		env = append(env, "PARLEY_"+strings.ToUpper(s)+"_ADDR="+process.Addr(t))

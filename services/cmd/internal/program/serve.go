@@ -131,7 +131,8 @@ func (p *Program) Serve(ctx context.Context, args []string) error {
 
 	parts := run.Parts{Grace: p.grace, Logger: env.Logger}
 	parts.Add("admin", env.Admin.Run)
-	all := append(slices.Clip(services), gateway, &Part{Name: "grpc", Ready: dial.reached})
+	others := append(slices.Clip(services), &Part{Name: "grpc", Ready: dial.reached})
+	all := append(slices.Clip(others), gateway)
 	for _, part := range all {
 		if err := env.Admin.AddCheck(obs.Check{Name: part.Name, Check: part.Ready}); err != nil {
 			return err
@@ -141,7 +142,12 @@ func (p *Program) Serve(ctx context.Context, args []string) error {
 		parts.Add(part.Name, part.Run)
 	}
 	parts.Add("grpc", func(ctx context.Context) error { return server.Run(ctx, listeners...) })
-	parts.Add("gateway", gateway.Run)
+	parts.Add("gateway", func(ctx context.Context) error {
+		// The port is open already; who connects is answered as soon as there
+		// is an answer, and not told that a service is out of reach.
+		untilReady(ctx, others)
+		return gateway.Run(ctx)
+	})
 	parts.Add("greeting", func(ctx context.Context) error {
 		env.greet(ctx, all, v, started)
 		<-ctx.Done()
@@ -185,20 +191,28 @@ func (v *ServeSettings) listeners(pipe *rpc.InProcess) ([]net.Listener, error) {
 
 // greet tells when everything is ready, and where.
 func (env *Env) greet(ctx context.Context, parts []*Part, v *ServeSettings, started time.Time) {
-	tick := time.NewTicker(5 * time.Millisecond)
-	defer tick.Stop()
-	for _, part := range parts {
-		for part.Ready(ctx) != nil {
-			select {
-			case <-ctx.Done():
-				return
-			case <-tick.C:
-			}
-		}
+	if !untilReady(ctx, parts) {
+		return
 	}
 	_, port, err := net.SplitHostPort(v.gateway.httpAddr)
 	if err == nil {
 		fmt.Fprintf(os.Stdout, "\n  Parley is ready at http://localhost:%s\n\n", port)
 	}
 	env.Logger.Info("ready", "after", time.Since(started).Round(time.Millisecond))
+}
+
+// untilReady waits until all parts are ready; false when ctx ends before.
+func untilReady(ctx context.Context, parts []*Part) bool {
+	tick := time.NewTicker(5 * time.Millisecond)
+	defer tick.Stop()
+	for _, part := range parts {
+		for part.Ready(ctx) != nil {
+			select {
+			case <-ctx.Done():
+				return false
+			case <-tick.C:
+			}
+		}
+	}
+	return true
 }

@@ -185,6 +185,7 @@ func (s *Stack) add(t testing.TB, change func(*gateway.Options)) *gateway.Gatewa
 	stop, done := s.run(t, g.Run)
 	s.stops, s.dones = append(s.stops, stop), append(s.dones, done)
 	Eventually(t, "the services are in reach", func() error { return reached(conn) })
+	Eventually(t, "the gateway is ready", func() error { return g.Ready(context.Background()) })
 	return g
 }
 

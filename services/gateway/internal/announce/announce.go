@@ -13,6 +13,8 @@ import (
 	"sync"
 	"time"
 
+	"google.golang.org/protobuf/proto"
+
 	"github.com/parley-im/parley/pkg/bus"
 	busv1 "github.com/parley-im/parley/proto/bus/v1"
 	wirev1 "github.com/parley-im/parley/proto/wire/v1"
@@ -21,9 +23,11 @@ import (
 const (
 	// beatEvery is how often a gateway says that it is alive.
 	beatEvery = time.Second
-	// deltaSize bounds the changes in one delta, and the sessions in one part
-	// of a snapshot, so that no message comes near NATS's largest.
-	deltaSize = 500
+	// deltaSize and deltaBytes bound the changes in one delta, and the sessions
+	// in one part of a snapshot, so that no message comes near NATS's largest,
+	// 1 MiB: one session alone may be in a thousand rooms.
+	deltaSize  = 500
+	deltaBytes = 256 << 10
 )
 
 // Announcer announces the sessions of one gateway.
@@ -41,9 +45,10 @@ type Announcer struct {
 
 	mu       sync.Mutex
 	sessions map[string]*session
-	leases   []lease // oldest first
-	pending  []*busv1.PresenceChange
-	number   uint64 // of the newest delta that was sent
+	leases   []lease                // oldest first
+	pending  []*busv1.PresenceDelta // complete but for the numbers, which follow number
+	bytes    int                    // of the last of them
+	number   uint64                 // of the newest delta that was sent
 	leaving  bool
 }
 
@@ -53,6 +58,9 @@ type session struct {
 	rooms           map[string]struct{}
 	status          *busv1.SessionStatus
 	leased          bool // offline, but not yet gone
+	// connections are more than one while a client that was cut off is back
+	// here before its old connection is found dead.
+	connections int
 }
 
 type lease struct {
@@ -71,11 +79,18 @@ func New(b *bus.Bus, id string, lease time.Duration, log *slog.Logger) *Announce
 	}
 }
 
-// Online announces a session; one that is resumed comes with its rooms.
+// Online announces a session; one that is resumed comes with its rooms. Each
+// Online is followed by one Offline, for its connection.
 func (a *Announcer) Online(id string, user *wirev1.User, authenticatedAt time.Time, rooms []string) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	s := &session{user: user, authenticatedAt: authenticatedAt.UnixMilli(), rooms: make(map[string]struct{}, len(rooms))}
+	s := &session{user: user, authenticatedAt: authenticatedAt.UnixMilli(), rooms: make(map[string]struct{}, len(rooms)), connections: 1}
+	if old := a.sessions[id]; old != nil {
+		s.status = old.status
+		if !old.leased {
+			s.connections += old.connections
+		}
+	}
 	for _, room := range rooms {
 		s.rooms[room] = struct{}{}
 	}
@@ -134,6 +149,9 @@ func (a *Announcer) Offline(id string, mayComeBack bool) {
 	if s == nil || s.leased {
 		return
 	}
+	if s.connections--; s.connections > 0 {
+		return
+	}
 	offline := new(busv1.SessionOffline)
 	if mayComeBack {
 		// It stays in the list, so that a snapshot within the lease has it.
@@ -151,16 +169,20 @@ func (a *Announcer) Offline(id string, mayComeBack bool) {
 func (a *Announcer) Seen() (gateway string, delta uint64) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	if len(a.pending) > 0 {
-		// More may be pending than one delta takes.
-		return a.id, a.number + uint64((len(a.pending)+deltaSize-1)/deltaSize)
-	}
-	return a.id, a.number
+	return a.id, a.number + uint64(len(a.pending))
 }
 
 // add queues a change; a.mu is held.
 func (a *Announcer) add(change *busv1.PresenceChange) {
-	a.pending = append(a.pending, change)
+	size := proto.Size(change)
+	n := len(a.pending)
+	if n == 0 || len(a.pending[n-1].Changes) == deltaSize || a.bytes+size > deltaBytes {
+		a.pending = append(a.pending, &busv1.PresenceDelta{GatewayId: a.id})
+		a.bytes = 0
+		n++
+	}
+	a.pending[n-1].Changes = append(a.pending[n-1].Changes, change)
+	a.bytes += size
 	select {
 	case a.wake <- struct{}{}:
 	default:
@@ -208,15 +230,14 @@ func (a *Announcer) flush() {
 }
 
 func (a *Announcer) flushLocked() {
-	for len(a.pending) > 0 {
-		n := min(len(a.pending), deltaSize)
+	for _, delta := range a.pending {
 		a.number++
+		delta.Number = a.number
 		// A delta that cannot be sent is a hole in the numbers, and presence
 		// asks for a snapshot when it is back.
-		if err := a.b.PublishDelta(&busv1.PresenceDelta{GatewayId: a.id, Number: a.number, Changes: a.pending[:n]}); err != nil {
+		if err := a.b.PublishDelta(delta); err != nil {
 			a.log.Debug("announcing", "error", err)
 		}
-		a.pending = a.pending[n:]
 	}
 	a.pending = nil
 }
@@ -263,12 +284,16 @@ func (a *Announcer) snapshot(reply func(*busv1.PresenceSnapshot) error) {
 			a.log.Debug("sending a snapshot", "error", err)
 		}
 	}
+	bytes := 0
 	for id, s := range a.sessions {
-		if len(part.Sessions) == deltaSize {
+		next := &busv1.SnapshotSession{SessionId: id, Online: s.online()}
+		size := proto.Size(next)
+		if bytes += size; len(part.Sessions) == deltaSize || bytes > deltaBytes && len(part.Sessions) > 0 {
 			send()
+			bytes = size
 			part = &busv1.PresenceSnapshot{GatewayId: a.id, Number: a.number, Part: part.Part + 1}
 		}
-		part.Sessions = append(part.Sessions, &busv1.SnapshotSession{SessionId: id, Online: s.online()})
+		part.Sessions = append(part.Sessions, next)
 	}
 	part.Last = true
 	send()

@@ -27,6 +27,9 @@ func messageCommand(kind busv1.LogEntry_Kind, get func(*wirev1.ClientFrame) *wir
 			if err := ids.CheckRoom("roomId", m.RoomId); err != nil {
 				return err
 			}
+			if m.RoomId == ids.Lobby && m.Data != nil {
+				return errs.Invalid("data", "has no place in the lobby, whose messages are text")
+			}
 			return s.checkContent(m.Content, m.Data)
 		},
 		run: func(_ context.Context, s *Session, f *wirev1.ClientFrame) error {

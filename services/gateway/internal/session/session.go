@@ -199,20 +199,24 @@ func (s *Session) handle(message []byte) {
 	if command.room != nil {
 		room = command.room(f)
 	}
+	// Decided now, and not when the lane gets there, when a later auth may
+	// have been carried out.
+	known := s.who() != nil
 	if command.slow || s.lane.has(room) {
-		s.lane.add(room, func() { s.run(command, f) })
+		s.lane.add(room, func() { s.run(command, f, known) })
 		return
 	}
-	s.run(command, f)
+	s.run(command, f, known)
 }
 
-// run carries out one request, and answers when it fails.
-func (s *Session) run(c *command, f *wirev1.ClientFrame) {
+// run carries out one request, and answers when it fails. known says whether
+// it came from somebody who had signed in.
+func (s *Session) run(c *command, f *wirev1.ClientFrame, known bool) {
 	err := error(nil)
 	if c.check != nil {
 		err = c.check(s, f)
 	}
-	if err == nil && !c.anonymous && s.who() == nil {
+	if err == nil && !c.anonymous && !known {
 		err = errs.New(errs.Unauthenticated, "sign in first, with auth")
 	}
 	if err == nil && c.slow {

@@ -191,7 +191,8 @@ function wrap(message) {
 
 function sameAuthor(a, b) {
   return (
-    a.user.id === b.user.id &&
+    // What is said in the lobby carries only a name while it is live.
+    (a.user.id === b.user.id || !a.user.id || !b.user.id) &&
     a.user.username === b.user.username &&
     Date.parse(b.timestamp) - Date.parse(a.timestamp) < FOLLOWS_MS
   );

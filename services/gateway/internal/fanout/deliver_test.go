@@ -1,0 +1,60 @@
+package fanout
+
+import (
+	"testing"
+
+	"go.opentelemetry.io/otel/metric/noop"
+	"go.uber.org/goleak"
+
+	"github.com/parley-im/parley/pkg/bus"
+)
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+
+type nobody struct{}
+
+func (nobody) Deliver(*Outgoing)          {}
+func (nobody) RoomGone(string, *Outgoing) {}
+func (nobody) SessionID() string          { return "s" }
+func (nobody) UserID() string             { return "u" }
+
+// crowd is a loaded room of n members, without a feed.
+func crowd(tb testing.TB, n int) *room {
+	tb.Helper()
+	h := new(Hub)
+	if err := h.observe(noop.Meter{}); err != nil {
+		tb.Fatal(err)
+	}
+	r := &room{hub: h, id: "general", loaded: true, joining: map[*join]struct{}{}}
+	for i := range n {
+		r.members = append(r.members, &Membership{room: r.id, member: nobody{}, index: i})
+	}
+	return r
+}
+
+// TestDeliverAllocates: what a delivery allocates is its frame, however many
+// members there are.
+func TestDeliverAllocates(t *testing.T) {
+	entry := message("hello")
+	measure := func(members int) float64 {
+		r := crowd(t, members)
+		return testing.AllocsPerRun(1000, func() {
+			r.stored(bus.Stored{Room: r.id, Seq: r.last + 1, Prev: r.last, Entry: entry})
+		})
+	}
+	none, one, many := measure(0), measure(1), measure(1000)
+	t.Logf("%g, %g, %g allocations for 0, 1 and 1000 members", none, one, many)
+	if none > 0 || many != one {
+		t.Error("a member costs allocations")
+	}
+}
+
+func BenchmarkDeliver1000(b *testing.B) {
+	r := crowd(b, 1000)
+	entry := message("hello")
+	b.ReportAllocs()
+	for b.Loop() {
+		r.stored(bus.Stored{Room: r.id, Seq: r.last + 1, Prev: r.last, Entry: entry})
+	}
+	b.ReportMetric(float64(b.Elapsed().Nanoseconds())/float64(b.N)/1000, "ns/member")
+}
