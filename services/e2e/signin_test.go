@@ -221,7 +221,7 @@ func testRevocation(t *testing.T, s *stack.Stack) {
 	c.AskError(ask.Resume(resumeToken, nil), "resume-failed")
 
 	request, _ := http.NewRequest(http.MethodPost, s.URLs[0]+"/api/logout", nil)
-	request.Header.Set("Authorization", "Bearer "+token2)
+	request.Header.Set("Authorization", "bearer "+token2) // in any case of letters
 	answer, err := http.DefaultClient.Do(request)
 	if err != nil || answer.StatusCode != http.StatusOK {
 		t.Fatalf("signing out by the token: %v %v", answer, err)

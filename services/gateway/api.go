@@ -9,7 +9,6 @@ import (
 	"net"
 	"net/http"
 	"strconv"
-	"strings"
 	"time"
 
 	"github.com/parley-im/parley/pkg/errs"
@@ -150,7 +149,7 @@ func (g *Gateway) refresh(ctx context.Context, r *http.Request, body credentials
 // the bearer token.
 func (g *Gateway) signOut(ctx context.Context, r *http.Request, body credentials) (any, error) {
 	request := new(authv1.RevokeRequest)
-	bearer, hasBearer := strings.CutPrefix(r.Header.Get("Authorization"), "Bearer ")
+	bearer, hasBearer := bearerToken(r)
 	switch {
 	case body.RefreshToken != "":
 		request.What = &authv1.RevokeRequest_RefreshToken{RefreshToken: body.RefreshToken}

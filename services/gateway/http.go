@@ -101,11 +101,20 @@ func takeToken(r *http.Request) string {
 	if len(offers) > 0 {
 		r.Header.Set(header, strings.Join(offers, ", "))
 	}
-	// RFC 6750, section 2.1; the scheme's name is not case-sensitive.
-	if scheme, raw, ok := strings.Cut(r.Header.Get("Authorization"), " "); ok && strings.EqualFold(scheme, "Bearer") {
-		return strings.TrimSpace(raw)
+	if raw, ok := bearerToken(r); ok {
+		return raw
 	}
 	return found
+}
+
+// bearerToken finds a token in the Authorization header (RFC 6750, section
+// 2.1); the scheme's name is not case-sensitive (RFC 9110, section 11.1).
+func bearerToken(r *http.Request) (string, bool) {
+	scheme, raw, ok := strings.Cut(r.Header.Get("Authorization"), " ")
+	if !ok || !strings.EqualFold(scheme, "Bearer") {
+		return "", false
+	}
+	return strings.TrimSpace(raw), true
 }
 
 // agent is what the client called itself, as much as belongs into a line of

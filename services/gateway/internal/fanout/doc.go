@@ -19,6 +19,13 @@
 //     message whose predecessor is newer than that waits until the log was read.
 //   - A member is added in the same step that settles its history, so nothing
 //     falls between the two and nothing is in both.
-//   - What the bus may have lost shows as a hole, or in the log's tail after a
-//     reconnect, and is read from the log.
+//   - What the bus may have lost shows as a hole, in the log's tail after a
+//     reconnect, or when rooms are compared with the log now and then, and is
+//     read from the log.
+//   - A joiner is told that it has recovered only when nothing can have been
+//     dropped by the log in between; memory and the log are judged by the same
+//     rule (holdAll).
+//
+// The only entries that members may miss are those that the log itself had
+// dropped, for its retention or their age, before this gateway could read them.
 package fanout

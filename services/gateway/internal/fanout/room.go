@@ -198,7 +198,7 @@ func (r *room) leave(m *Membership) {
 }
 
 func (r *room) closeIfEmpty() {
-	if len(r.members) == 0 && !r.pinned && !r.gone {
+	if len(r.members) == 0 && len(r.joining) == 0 && !r.pinned && !r.gone {
 		r.close()
 	}
 }

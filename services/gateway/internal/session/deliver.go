@@ -4,6 +4,7 @@ import (
 	"sync"
 	"time"
 
+	"google.golang.org/protobuf/proto"
 	"google.golang.org/protobuf/types/known/timestamppb"
 
 	"github.com/parley-im/parley/pkg/frame"
@@ -98,9 +99,15 @@ type batch struct {
 
 	mu      sync.Mutex
 	rooms   map[string][]*wirev1.ServerFrame
+	bytes   int // of what was collected since all rooms were empty
 	timer   *time.Timer
 	stopped bool
 }
+
+// maxBatchBytes bounds what one client's batches hold, for all of it may go
+// out at once: well below what may wait for a client, even where JSON escapes
+// make it six times as large.
+const maxBatchBytes = 64 << 10
 
 func newBatch(s *Session, maxMessages int, interval time.Duration) *batch {
 	return &batch{session: s, maxMessages: maxMessages, interval: interval, rooms: make(map[string][]*wirev1.ServerFrame)}
@@ -124,7 +131,14 @@ func (b *batch) add(out *fanout.Outgoing) bool {
 		return false
 	}
 	b.rooms[room] = append(b.rooms[room], out.Frame)
-	if len(b.rooms[room]) >= b.maxMessages {
+	b.bytes += proto.Size(out.Frame)
+	switch {
+	case b.bytes >= maxBatchBytes:
+		for room := range b.rooms {
+			b.flush(room)
+		}
+		return true
+	case len(b.rooms[room]) >= b.maxMessages:
 		b.flush(room)
 		return true
 	}
@@ -150,6 +164,9 @@ func (b *batch) flush(room string) {
 		return
 	}
 	delete(b.rooms, room)
+	if len(b.rooms) == 0 {
+		b.bytes = 0
+	}
 	b.session.send(fanout.NewOutgoing(&wirev1.ServerFrame{
 		Event: &wirev1.ServerFrame_MessageBatch{MessageBatch: &wirev1.MessageBatch{
 			RoomId: room, Messages: messages, Timestamp: timestamppb.Now(),

@@ -118,6 +118,10 @@ func (h *Hub) Serve(c *conn.Conn, token string) {
 		defer h.wg.Done()
 		s := start(h, c)
 		h.directory.open(s)
+		if h.isClosing() {
+			// Drain may have listed the sessions before this one was there.
+			s.close(conn.GoingAway, "the gateway is shutting down")
+		}
 		h.total.Add(1)
 		for n := int64(h.opts.Listener.Count()); ; {
 			peak := h.peak.Load()
@@ -130,6 +134,12 @@ func (h *Hub) Serve(c *conn.Conn, token string) {
 		}
 		s.read()
 	}()
+}
+
+func (h *Hub) isClosing() bool {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	return h.closing
 }
 
 // closed notes that a session has ended.
