@@ -3,6 +3,7 @@ package conn
 import (
 	"bytes"
 	"testing"
+	"time"
 )
 
 // History does not count against the queue: a peer that has asked for more than
@@ -39,5 +40,38 @@ func TestHistoryIsBeyondTheLimit(t *testing.T) {
 	c.mu.Unlock()
 	if queued, _, _ := c.listener.Stats(); queued != 0 || c.listener.HistoryBytes() != 0 {
 		t.Errorf("%d bytes, %d of history, wait on a connection that has stopped", queued, c.listener.HistoryBytes())
+	}
+}
+
+// A peer that takes nothing of what it has asked for is closed; one that takes
+// a little is not.
+func TestStalledHistoryEnds(t *testing.T) {
+	l := NewListener(Options{})
+	now := time.Now()
+	stalled, slow := &Conn{listener: l}, &Conn{listener: l}
+	for _, c := range []*Conn{stalled, slow} {
+		c.writing = true // nobody writes, as with a peer that does not read
+		c.SendHistory(Text(bytes.Repeat([]byte("h"), 900)))
+	}
+	l.endStalled(now)
+	if code, _ := stalled.Ended(); code != 0 {
+		t.Fatalf("ended with %d at once", code)
+	}
+	later := now.Add(stallAfter + time.Minute)
+	slow.progress.Store(later.Add(-time.Second).UnixNano())
+	l.endStalled(later)
+	if code, _ := stalled.Ended(); code != SlowConsumer {
+		t.Errorf("the stalled connection ended with %d, want 4102", code)
+	}
+	if code, _ := slow.Ended(); code != 0 {
+		t.Errorf("the slow connection ended with %d", code)
+	}
+	if len(l.heavy) != 1 {
+		t.Errorf("%d connections are watched, want the slow one", len(l.heavy))
+	}
+	for _, c := range []*Conn{stalled, slow} {
+		if c.limit != nil {
+			c.limit.Stop()
+		}
 	}
 }

@@ -2,8 +2,10 @@ package conn
 
 import (
 	"context"
+	"maps"
 	"net"
 	"net/http"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -46,12 +48,13 @@ func (o *Options) complete() {
 // Listener makes connections of upgrade requests and looks after them: one
 // goroutine pings all of them, spread evenly over the heartbeat.
 type Listener struct {
-	opts         Options
-	closeTimeout time.Duration
+	opts                     Options
+	closeTimeout, stallAfter time.Duration
 
 	queuedBytes, historyBytes, dropped, overflows atomic.Int64
 
-	mu    sync.Mutex
+	mu    sync.Mutex         // taken after that of a Conn, never before
+	heavy map[*Conn]struct{} // those that history waits for
 	slots [wheelSlots]map[*Conn]struct{}
 	next  int
 	count int
@@ -71,7 +74,7 @@ const closeTimeout = 5 * time.Second
 // NewListener makes a Listener. Run must be running for heartbeats.
 func NewListener(opts Options) *Listener {
 	opts.complete()
-	l := &Listener{opts: opts, closeTimeout: closeTimeout}
+	l := &Listener{opts: opts, closeTimeout: closeTimeout, stallAfter: stallAfter, heavy: make(map[*Conn]struct{})}
 	for i := range l.slots {
 		l.slots[i] = make(map[*Conn]struct{})
 	}
@@ -120,6 +123,33 @@ func (l *Listener) Stats() (queuedBytes, dropped, overflows int64) {
 	return l.queuedBytes.Load(), l.dropped.Load(), l.overflows.Load()
 }
 
+// stallAfter is how long a peer may take nothing of the history that waits for
+// it.
+const stallAfter = 5 * time.Second
+
+func (l *Listener) watch(c *Conn) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.heavy[c] = struct{}{}
+}
+
+func (l *Listener) unwatch(c *Conn) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	delete(l.heavy, c)
+}
+
+// endStalled ends the connections that take nothing of the history that waits
+// for them.
+func (l *Listener) endStalled(now time.Time) {
+	l.mu.Lock()
+	heavy := slices.Collect(maps.Keys(l.heavy))
+	l.mu.Unlock()
+	for _, c := range heavy {
+		c.stall(now.Add(-l.stallAfter))
+	}
+}
+
 // HistoryBytes is how much of what SendHistory has queued, on all connections,
 // waits to be written.
 func (l *Listener) HistoryBytes() int64 { return l.historyBytes.Load() }
@@ -128,13 +158,19 @@ func (l *Listener) HistoryBytes() int64 { return l.historyBytes.Load() }
 func (l *Listener) Run(ctx context.Context) error {
 	tick := time.NewTicker(max(l.opts.Heartbeat/wheelSlots, time.Millisecond))
 	defer tick.Stop()
+	stalls := time.NewTicker(l.stallAfter / 5)
+	defer stalls.Stop()
 	var due []*Conn
-	for slot := 0; ; slot = (slot + 1) % wheelSlots {
+	for slot := 0; ; {
 		select {
 		case <-ctx.Done():
 			return nil
+		case now := <-stalls.C:
+			l.endStalled(now)
+			continue
 		case <-tick.C:
 		}
+		slot = (slot + 1) % wheelSlots
 		l.mu.Lock()
 		for c := range l.slots[slot] {
 			due = append(due, c)

@@ -2,6 +2,7 @@ package conn
 
 import (
 	"sync"
+	"sync/atomic"
 	"time"
 	"unicode/utf8"
 )
@@ -15,13 +16,14 @@ import (
 type outgoing struct {
 	mu         sync.Mutex
 	queue      []queued
-	ephemerals int    // how many in the queue may be dropped
-	size       int    // bytes of the queue and of what is being written
-	history    int    // those of them that SendHistory has queued
-	pongs      []byte // answers to pings, framed
-	ping       bool   // one is due
-	unheard    int    // pings since the peer last answered one
-	final      []byte // the close frame, once it is due
+	ephemerals int          // how many in the queue may be dropped
+	size       int          // bytes of the queue and of what is being written
+	history    int          // those of them that SendHistory has queued
+	progress   atomic.Int64 // when the peer last took something, ns; only looked at while history waits
+	pongs      []byte       // answers to pings, framed
+	ping       bool         // one is due
+	unheard    int          // pings since the peer last answered one
+	final      []byte       // the close frame, once it is due
 
 	writing bool // a goroutine is at it
 	closing bool // nothing is queued any more
@@ -78,7 +80,8 @@ func (c *Conn) Send(message *Prepared, ephemeral bool) {
 // larger than the queue: it does not count against the queue's limit, so that
 // a peer that reads well is not taken for a slow one. Whoever answers a peer so
 // bounds it in another way, by waiting for HistoryWritten before the next
-// answer.
+// answer. A peer that takes none of it for 5 seconds is closed as a slow
+// consumer, for it holds memory that others could have.
 func (c *Conn) SendHistory(message *Prepared) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -107,8 +110,29 @@ func (c *Conn) account(size int) {
 
 // accountHistory adds to those of them that are history; c.mu is held.
 func (c *Conn) accountHistory(size int) {
+	if size == 0 {
+		return
+	}
+	if c.history == 0 {
+		c.progress.Store(time.Now().UnixNano())
+		c.listener.watch(c)
+	}
 	c.history += size
 	c.listener.historyBytes.Add(int64(size))
+	if c.history == 0 {
+		c.listener.unwatch(c)
+	}
+}
+
+// stall ends the connection when it has taken nothing of the history it was
+// sent since then.
+func (c *Conn) stall(since time.Time) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.history > 0 && c.progress.Load() < since.UnixNano() {
+		c.listener.overflows.Add(1)
+		c.close(SlowConsumer, "what was asked for is not read")
+	}
 }
 
 // dropEphemeral takes what may be dropped out of the queue; c.mu is held.

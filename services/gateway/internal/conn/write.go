@@ -48,7 +48,7 @@ func (c *Conn) write() {
 			return
 		}
 		c.mu.Unlock()
-		_, err := c.wire.Conn.Write(out)
+		err := c.put(out)
 		c.mu.Lock()
 		c.account(-data)
 		c.accountHistory(-history)
@@ -59,6 +59,23 @@ func (c *Conn) write() {
 			c.endWriting(err != nil)
 		}
 	}
+}
+
+// writePiece is how much is handed to the socket at once, bytes. A peer that
+// takes one within the stall time is a slow one and not a dead one.
+const writePiece = 64 << 10
+
+// put writes to the socket, and notes that the peer takes what is written.
+func (c *Conn) put(out []byte) error {
+	for len(out) > 0 {
+		n, err := c.wire.Conn.Write(out[:min(len(out), writePiece)])
+		if err != nil {
+			return err
+		}
+		c.progress.Store(time.Now().UnixNano())
+		out = out[n:]
+	}
+	return nil
 }
 
 // single says whether what is written next is a frame of the queue, or

@@ -81,7 +81,9 @@ func (s *Session) adopt(ctx context.Context, identity *Identity, session string,
 	s.identity = identity
 	if first {
 		s.session = session
-		s.signedAt = time.Now()
+		if s.signedAt.IsZero() { // a resume has set it
+			s.signedAt = time.Now()
+		}
 	}
 	s.expiry.Stop()
 	if !identity.ExpiresAt.IsZero() {
@@ -89,16 +91,21 @@ func (s *Session) adopt(ctx context.Context, identity *Identity, session string,
 	}
 	signedAt := s.signedAt
 	s.mu.Unlock()
+	if first {
+		s.hub.directory.add(s, identity)
+	}
+	// A revocation between the check of the token and this moment would have
+	// found the connection without it.
+	if err := s.hub.opts.Revoked(identity); err != nil {
+		s.close(conn.SessionRevoked, "the sign-in was revoked")
+		return first, err
+	}
 	if !first {
 		return false, nil
 	}
-	s.hub.directory.add(s, identity)
-	// A revocation between the check of the token and the entry in the
-	// directory would have found nobody to close.
-	if err := s.hub.opts.Revoked(identity); err != nil {
-		s.close(conn.SessionRevoked, "the sign-in was revoked")
-		return true, err
-	}
+	s.mu.Lock()
+	s.announced = true
+	s.mu.Unlock()
 	s.hub.opts.Announcer.Online(session, identity.User, signedAt, rooms)
 	if s.hub.opts.Lobby {
 		ctx, cancel := context.WithTimeout(ctx, s.hub.opts.CommandTimeout)

@@ -12,6 +12,8 @@ type command struct {
 	anonymous bool
 	// slow requests ask another process and run in the lane.
 	slow bool
+	// history: the answer brings messages, maybe many.
+	history bool
 	// room names the room that a request is about, "" for none.
 	room func(*wirev1.ClientFrame) string
 	// check looks at the arguments alone, before any right; nil has none.

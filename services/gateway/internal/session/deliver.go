@@ -217,6 +217,17 @@ type gate struct {
 	mu     sync.Mutex
 	closed bool
 	held   []*fanout.Outgoing
+	bytes  int // about, of held
+}
+
+// maxGate is what a gate may hold before no further room is resumed, bytes. A
+// room that is under way may exceed it by its own history.
+const maxGate = 32 << 20
+
+func (g *gate) full() bool {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	return g.bytes > maxGate
 }
 
 func (g *gate) hold(out *fanout.Outgoing) bool {
@@ -224,6 +235,7 @@ func (g *gate) hold(out *fanout.Outgoing) bool {
 	defer g.mu.Unlock()
 	if g.closed {
 		g.held = append(g.held, out)
+		g.bytes += proto.Size(out.Frame)
 	}
 	return g.closed
 }
@@ -241,5 +253,5 @@ func (g *gate) open(pass func(*fanout.Outgoing)) {
 	for _, out := range g.held {
 		pass(out)
 	}
-	g.held, g.closed = nil, false
+	g.held, g.bytes, g.closed = nil, 0, false
 }

@@ -16,7 +16,7 @@ import (
 )
 
 var getHistoryCommand = &command{
-	slow: true,
+	slow: true, history: true,
 	room: func(f *wirev1.ClientFrame) string { return f.GetGetHistory().RoomId },
 	check: func(_ *Session, f *wirev1.ClientFrame) error {
 		g := f.GetGetHistory()

@@ -269,6 +269,12 @@ func (h *Hub) Drain(ctx context.Context, size int, interval, spread time.Duratio
 	}
 }
 
+// tooMuchHistory says whether more history waits to be written to all clients
+// together than may.
+func (h *Hub) tooMuchHistory() bool {
+	return h.opts.Listener.HistoryBytes() > h.opts.MaxHistoryBytes
+}
+
 // Shed asks n clients, whichever, to reconnect.
 func (h *Hub) Shed(n int) {
 	sessions := h.directory.everyone()

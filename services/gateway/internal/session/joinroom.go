@@ -12,7 +12,7 @@ import (
 )
 
 var joinRoomCommand = &command{
-	slow: true,
+	slow: true, history: true,
 	room: func(f *wirev1.ClientFrame) string { return f.GetJoinRoom().RoomId },
 	check: func(_ *Session, f *wirev1.ClientFrame) error {
 		j := f.GetJoinRoom()

@@ -42,7 +42,7 @@ func (s *Session) resumeToken() string {
 // resumeCommand continues a session on a new connection, on any gateway. It
 // runs on the reading goroutine, as auth does: what follows needs it done.
 var resumeCommand = &command{
-	anonymous: true,
+	anonymous: true, history: true,
 	check: func(_ *Session, f *wirev1.ClientFrame) error {
 		r := f.GetResume()
 		if r.ResumeToken == "" {
@@ -110,7 +110,14 @@ func (s *Session) resume(ctx context.Context, id *string, r *Resumption, positio
 	s.gate.shut()
 	defer s.gate.open(s.pass)
 	for room, answer := range rooms {
-		if answer.Error == nil {
+		switch {
+		case answer.Error != nil:
+		case s.gate.full() || s.hub.tooMuchHistory():
+			// What is held already goes out; this room the client joins anew.
+			s.forget(room)
+			code := string(errs.Unavailable)
+			answer.Error = &code
+		default:
 			s.resumeRoom(ctx, room, positions[room], answer)
 		}
 	}

@@ -70,9 +70,11 @@ type Session struct {
 	identity *Identity // nil until signed in
 	session  string    // id of the session, which a resume keeps
 	signedAt time.Time
-	rooms    map[string]*joined
-	expiry   *time.Timer // of the sign-in's time, then of the token
-	ended    bool
+	// announced: presence was told of the session, and is to be told of its end.
+	announced bool
+	rooms     map[string]*joined
+	expiry    *time.Timer // of the sign-in's time, then of the token
+	ended     bool
 }
 
 // joined is what the session knows of a room that it is in.
@@ -127,15 +129,17 @@ func (s *Session) end() {
 	s.expiry.Stop()
 	rooms := s.rooms
 	s.rooms = nil
-	identity, session := s.identity, s.session
+	identity, session, announced := s.identity, s.session, s.announced
 	s.mu.Unlock()
 	s.mode.Load().stop()
 	code, reason := s.conn.Ended()
 	if identity != nil {
 		s.hub.directory.remove(s, identity)
-		// A client that says goodbye, or is thrown out, is gone at once; any
-		// other may come back.
-		s.hub.opts.Announcer.Offline(session, code != conn.Normal && !(code >= 4000 && code < 4100))
+		if announced {
+			// A client that says goodbye, or is thrown out, is gone at once;
+			// any other may come back.
+			s.hub.opts.Announcer.Offline(session, code != conn.Normal && !(code >= 4000 && code < 4100))
+		}
 		for _, j := range rooms {
 			s.hub.opts.Rooms.Leave(context.Background(), j.membership)
 		}
@@ -219,7 +223,7 @@ func (s *Session) run(c *command, f *wirev1.ClientFrame, known bool) {
 	if err == nil && !c.anonymous && !known {
 		err = errs.New(errs.Unauthenticated, "sign in first, with auth")
 	}
-	if err == nil && c.slow {
+	if err == nil && c.history {
 		err = s.awaitHistory()
 	}
 	if err == nil {
@@ -250,7 +254,7 @@ func (s *Session) awaitHistory() error {
 			return errs.New(errs.Unavailable, "the connection is closing")
 		}
 	}
-	if s.hub.opts.Listener.HistoryBytes() > s.hub.opts.MaxHistoryBytes {
+	if s.hub.tooMuchHistory() {
 		return &errs.Error{Code: errs.Unavailable, Message: "too much history is being sent, try again", RetryAfter: errs.DefaultRetryAfter}
 	}
 	return nil
