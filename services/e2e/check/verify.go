@@ -238,9 +238,6 @@ func (r *roomRecord) verifyWhole(p *Place, got []uint64) {
 		if len(got) > 0 && got[0] == seq || p.excused(seq) {
 			continue
 		}
-		println("DBG", p.Client, r.name(), seq, len(p.Gaps))
-		for _, g := range p.Gaps { println("DBGGAP", g.After, g.Before, g.Seq) }
-		for i := range p.Deliveries { d := &p.Deliveries[i]; if d.Seq+8 > seq && d.Seq < seq+90 { println("DBGDEL", d.Seq, d.Prev, d.Link, d.How, d.At.String()) } }
 		if r.acked[seq] {
 			r.violated(Lost, p.Client, seq, "acknowledged, and this member did not get it")
 		} else {

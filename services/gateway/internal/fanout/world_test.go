@@ -344,10 +344,35 @@ func (w *world) First(ctx context.Context, name string) (uint64, error) {
 	if err := w.reading(ctx); err != nil {
 		return 0, err
 	}
-	if held := w.replica(name, 0); len(held) > 0 {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if held := w.room(name).now(); len(held) > 0 {
 		return held[0].Seq, nil
 	}
 	return 0, nil
+}
+
+// torn is what a reading gives that began with a replica's state: it is not
+// one moment's, for the log may drop entries before the reading comes to them.
+func (w *world) torn(name string, began []bus.Stored, reach uint64) []bus.Stored {
+	w.mu.Lock()
+	n := len(began)
+	if n > 0 {
+		n = w.rng.IntN(n)
+	}
+	w.mu.Unlock()
+	time.Sleep(w.upToTime(20 * time.Millisecond))
+	read := slices.Clone(began[:n])
+	rest := make(map[uint64]bool)
+	for _, s := range began[n:] {
+		rest[s.Seq] = true
+	}
+	for _, s := range w.replica(name, max(reach, tailOf(began))) {
+		if rest[s.Seq] {
+			read = append(read, s)
+		}
+	}
+	return read
 }
 
 func (w *world) ReadAfter(ctx context.Context, name string, after uint64, limit int, reach uint64) (bus.Page, error) {
@@ -355,7 +380,12 @@ func (w *world) ReadAfter(ctx context.Context, name string, after uint64, limit 
 		return bus.Page{}, err
 	}
 	var page bus.Page
-	for _, s := range w.replica(name, reach) {
+	began := w.replica(name, reach)
+	i := 0
+	for i < len(began) && began[i].Seq <= after {
+		i++
+	}
+	for _, s := range w.torn(name, began[i:], reach) {
 		switch {
 		case s.Seq <= after:
 		case s.Entry == nil:
