@@ -77,6 +77,13 @@ func (c *Raw) ReadBuffer(bytes int) {
 // Write sends one frame, masked as a client's have to be.
 func (c *Raw) Write(opcode byte, payload []byte) {
 	c.t.Helper()
+	if err := c.TryWrite(opcode, payload); err != nil {
+		c.t.Fatalf("writing: %v", err)
+	}
+}
+
+// TryWrite is Write for who expects that it may fail.
+func (c *Raw) TryWrite(opcode byte, payload []byte) error {
 	frame := []byte{0x80 | opcode}
 	switch n := len(payload); {
 	case n <= 125:
@@ -88,9 +95,8 @@ func (c *Raw) Write(opcode byte, payload []byte) {
 	}
 	frame = append(frame, 0, 0, 0, 0) // a mask that changes nothing
 	_ = c.conn.SetWriteDeadline(time.Now().Add(Patience))
-	if _, err := c.conn.Write(append(frame, payload...)); err != nil {
-		c.t.Fatalf("writing: %v", err)
-	}
+	_, err := c.conn.Write(append(frame, payload...))
+	return err
 }
 
 // Read gives the next frame; an error when the connection has ended.

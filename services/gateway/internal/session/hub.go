@@ -83,7 +83,7 @@ type Hub struct {
 	wg        sync.WaitGroup
 
 	received, sent, publishes, publishFailures, failures atomic.Int64
-	peak, total                                          atomic.Int64
+	peak, total, throttled                               atomic.Int64
 
 	complain rate.Sometimes // about what is out of reach
 

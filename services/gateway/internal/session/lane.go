@@ -3,6 +3,7 @@ package session
 import (
 	"context"
 	"sync"
+	"sync/atomic"
 	"time"
 )
 
@@ -90,6 +91,7 @@ func (l *lane) wait() {
 // flight bounds the publishes of one session that wait for the log.
 type flight struct {
 	limit int
+	waits *atomic.Int64 // counts those that had to wait; nil counts nothing
 
 	mu     sync.Mutex
 	count  int
@@ -103,6 +105,9 @@ func (f *flight) take() bool {
 	defer f.mu.Unlock()
 	if f.freed == nil {
 		f.freed = sync.NewCond(&f.mu)
+	}
+	if f.count >= f.limit && f.waits != nil {
+		f.waits.Add(1)
 	}
 	for f.count >= f.limit && !f.landed {
 		f.freed.Wait()

@@ -39,6 +39,10 @@ func (h *Hub) Observe(meter metric.Meter) error {
 	count("parley.gateway.messages.sent", "Messages to clients.", func(s Stats) int64 { return s.Sent })
 	count("parley.gateway.publishes", "Messages given to the log.", func(s Stats) int64 { return s.Publishes })
 	count("parley.gateway.publishes.failed", "Messages that the log did not take.", func(s Stats) int64 { return s.PublishFailures })
+	counter("parley.gateway.publishes.throttled", "Messages that waited because their session had too many on their way.", func(_ context.Context, o metric.Int64Observer) error {
+		o.Observe(h.throttled.Load())
+		return nil
+	})
 	counter("parley.gateway.errors", "Error frames, by code.", func(_ context.Context, o metric.Int64Observer) error {
 		h.mu.Lock()
 		defer h.mu.Unlock()

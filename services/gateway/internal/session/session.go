@@ -95,7 +95,7 @@ func start(h *Hub, c *conn.Conn) *Session {
 	if c.Subprotocol() == frame.Proto.Subprotocol() {
 		s.encoding = frame.Proto
 	}
-	s.flight.limit = h.opts.MaxInFlight
+	s.flight.limit, s.flight.waits = h.opts.MaxInFlight, &h.throttled
 	s.log = h.log.With("connection", s.id)
 	s.debug = s.log.Enabled(context.Background(), slog.LevelDebug)
 	s.ctx, s.cancel = context.WithCancel(context.Background())
