@@ -29,11 +29,6 @@ func (c *countingSource) Tail(ctx context.Context, room string) (uint64, error) 
 	return c.Source.Tail(ctx, room)
 }
 
-func (c *countingSource) Held(ctx context.Context, room string) (uint64, int64, error) {
-	c.reads.Add(1)
-	return c.Source.Held(ctx, room)
-}
-
 // A join of 50 messages of a room that is open on the gateway reads nothing
 // from the log.
 func TestHotRoomIsJoinedFromMemory(t *testing.T) {
