@@ -104,9 +104,19 @@ func (b *Bus) streamConfig(shard int, c LogConfig) jetstream.StreamConfig {
 // Tail gives the seq of a room's newest entry, 0 if it has none. It asks the
 // stream's leader, so nothing acknowledged before is missing.
 func (b *Bus) Tail(ctx context.Context, room string) (uint64, error) {
+	seq, err := b.place(ctx, room, map[string]any{"last_by_subj": b.logSubject(room)})
+	if err != nil {
+		return 0, errs.Missing("the log", fmt.Errorf("reading the tail of %s: %w", room, err))
+	}
+	return seq, nil
+}
+
+// place asks the stream's leader for one entry of a room and gives its seq, 0
+// where there is none.
+func (b *Bus) place(ctx context.Context, room string, which map[string]any) (uint64, error) {
 	ctx, cancel := withTimeout(ctx)
 	defer cancel()
-	request, err := json.Marshal(map[string]string{"last_by_subj": b.logSubject(room)})
+	request, err := json.Marshal(which)
 	if err != nil {
 		return 0, err
 	}
@@ -123,10 +133,7 @@ func (b *Bus) Tail(ctx context.Context, room string) (uint64, error) {
 	if errors.Is(err, ErrNotFound) {
 		return 0, nil
 	}
-	if err != nil {
-		return 0, errs.Missing("the log", fmt.Errorf("reading the tail of %s: %w", room, err))
-	}
-	return answer.Message.Seq, nil
+	return answer.Message.Seq, err
 }
 
 // Erase takes a room's whole log away, and tells how many entries it had.

@@ -167,11 +167,10 @@ func (b *Bus) readNewest(ctx context.Context, room string, before uint64, limit 
 }
 
 // First gives the seq of the oldest entry that the log still holds of a room,
-// 0 if it has none. Errors: unavailable.
+// 0 if it has none. It asks the stream's leader, so nothing that was dropped
+// before is given. Errors: unavailable.
 func (b *Bus) First(ctx context.Context, room string) (uint64, error) {
-	ctx, cancel := withTimeout(ctx)
-	defer cancel()
-	seq, _, err := b.probe(ctx, room, 0)
+	seq, err := b.place(ctx, room, map[string]any{"seq": 1, "next_by_subj": b.logSubject(room)})
 	if err != nil {
 		return 0, errs.Missing("the log", fmt.Errorf("reading the oldest of %s: %w", room, err))
 	}

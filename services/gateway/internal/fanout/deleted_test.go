@@ -48,7 +48,7 @@ func TestDeletionsCountForWhatTheyErase(t *testing.T) {
 		{Entry: &busv1.LogEntry{}}, {Entry: &busv1.LogEntry{Kind: busv1.LogEntry_KIND_DELETION, Erases: 9}},
 	}}
 	for retention, want := range map[int64]bool{11: false, 12: true} {
-		if got := holdAll(page, bus.LogConfig{Retention: retention}); got != want {
+		if got := holdAll(size(page), bus.LogConfig{Retention: retention}); got != want {
 			t.Errorf("with a retention of %d: %t, want %t", retention, got, want)
 		}
 	}

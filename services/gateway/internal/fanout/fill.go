@@ -15,11 +15,14 @@ func (r *room) load() {
 		if err != nil {
 			return nil, err
 		}
-		var page bus.Page
-		if tail > 0 {
-			if page, err = r.hub.source.ReadNewest(ctx, r.id, 0, recentEntries, tail); err != nil {
-				return nil, err
+		page, first, whole, err := r.hub.readWhole(ctx, r.id, 0, func() (bus.Page, error) {
+			if tail == 0 {
+				return bus.Page{}, nil
 			}
+			return r.hub.source.ReadNewest(ctx, r.id, 0, recentEntries, tail)
+		})
+		if err != nil {
+			return nil, err
 		}
 		return func() {
 			r.last = tail
@@ -27,7 +30,7 @@ func (r *room) load() {
 				r.told = page.Entries[n-1].Seq
 				r.last = max(tail, r.told)
 			}
-			r.recent.reset(page, r.last, r.hub.limits.holdAll(page), r.hub.limits.keep())
+			r.recent.reset(from(page, first), r.last, whole, r.hub.limits.keep())
 			r.loaded = true
 			r.proceed()
 		}, nil
@@ -53,12 +56,14 @@ func (r *room) read(reach uint64) {
 	r.reach = max(r.reach, reach)
 	last, reach := r.last, r.reach
 	r.hub.read(r, func(ctx context.Context) (func(), error) {
-		page, err := r.hub.source.ReadAfter(ctx, r.id, last, bus.MaxPage, reach)
+		page, first, whole, err := r.hub.readWhole(ctx, r.id, last, func() (bus.Page, error) {
+			return r.hub.source.ReadAfter(ctx, r.id, last, bus.MaxPage, reach)
+		})
 		if err != nil {
 			return nil, err
 		}
 		return func() {
-			if !r.hub.limits.holdAll(page) {
+			if !whole {
 				r.recent.forget(page, reach)
 			}
 			for _, s := range page.Entries {
@@ -66,6 +71,9 @@ func (r *room) read(reach uint64) {
 					r.hub.filled.Add(1)
 					r.deliver(s, r.told)
 				}
+			}
+			if !whole && first > last {
+				r.recent.reset(from(page, first), max(r.last, reach), false, r.hub.limits.keep())
 			}
 			if page.More || r.reach > reach { // the latter was dropped meanwhile
 				r.read(r.reach)

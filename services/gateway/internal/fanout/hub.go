@@ -23,6 +23,7 @@ type Source interface {
 	// Tails may be answered by a replica that lags: a tail may be older than
 	// what is known, and says nothing then.
 	Tails(ctx context.Context, rooms []string) (map[string]uint64, error)
+	// First is the leader's word, as Tail is.
 	First(ctx context.Context, room string) (uint64, error)
 	ReadAfter(ctx context.Context, room string, after uint64, limit int, reach uint64) (bus.Page, error)
 	ReadNewest(ctx context.Context, room string, before uint64, limit int, reach uint64) (bus.Page, error)

@@ -169,22 +169,60 @@ func (l *limits) maxAge() time.Duration {
 	return 0
 }
 
-// holdAll is holdAll by what is known of the limits now.
-func (l *limits) holdAll(page bus.Page) bool {
-	known := l.known.Load()
-	return known != nil && holdAll(page, *known)
+// readWhole reads with read what a log has after a seq up to its end. whole
+// says that this is all that ever followed and was not deleted; the page has no
+// hole from first on, the oldest entry that the log still holds, or 0.
+//
+// A page alone shows neither, because a reading is not of one moment: the log
+// may drop entries before the reading comes to them, even between two that it
+// gives. But it drops from its front: while an entry up to that seq is still
+// there afterwards, nothing can be missing, and if the front has not moved
+// meanwhile, the page is what the log held.
+func (h *Hub) readWhole(ctx context.Context, room string, after uint64, read func() (bus.Page, error)) (page bus.Page, first uint64, whole bool, err error) {
+	limits, err := h.limits.fresh(ctx)
+	if err == nil {
+		page, err = read()
+	}
+	if err != nil || limits.Retention >= 2*recentEntries && (page.More || holdAll(2*size(page), limits)) {
+		// The front is far away from anything that was read.
+		return page, 0, !page.More, err
+	}
+	before, err := h.source.First(ctx, room)
+	if err == nil {
+		page, err = read()
+	}
+	if err == nil {
+		first, err = h.source.First(ctx, room)
+	}
+	if err != nil {
+		return page, 0, false, err
+	}
+	// An empty log was erased, unless it has never had anything.
+	whole = first != 0 && first <= after || first == before && size(page) > 0 && holdAll(size(page), limits)
+	return page, first, whole && !page.More, nil
 }
 
-// holdAll says whether a page that was read after some seq up to the log's end
-// has all that ever followed, judged by its size alone: the log drops an entry
-// when as many newer ones as the retention are there, or for its age. Each
-// deletion in the page tells how many of them it may have erased since.
-func holdAll(page bus.Page, limits bus.LogConfig) bool {
-	n := len(page.Entries) + page.Others
+// size is how many entries a page has, with those that its deletions tell to
+// have erased.
+func size(page bus.Page) int64 {
+	n := int64(len(page.Entries) + page.Others)
 	for _, s := range page.Entries {
 		if s.Entry.Kind == busv1.LogEntry_KIND_DELETION {
-			n += max(1, int(s.Entry.Erases))
+			n += max(1, int64(s.Entry.Erases))
 		}
 	}
-	return limits.MaxAge == 0 && !page.More && int64(n) < limits.Retention
+	return n
+}
+
+// holdAll says whether a log with so many entries of a room has never dropped
+// one: it does so when as many newer ones as the retention are there, or for
+// its age.
+func holdAll(n int64, limits bus.LogConfig) bool { return limits.MaxAge == 0 && n < limits.Retention }
+
+// from leaves away what a page has before a seq.
+func from(page bus.Page, seq uint64) bus.Page {
+	for len(page.Entries) > 0 && page.Entries[0].Seq < seq {
+		page.Entries = page.Entries[1:]
+	}
+	return page
 }

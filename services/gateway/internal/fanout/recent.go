@@ -70,12 +70,8 @@ func entrySize(s bus.Stored) int {
 // that it has all that was ever stored; without, what is known begins with it.
 func (r *recent) reset(page bus.Page, last uint64, all bool, keep int) {
 	*r = recent{more: page.More}
-	switch {
-	case all:
-	case len(page.Entries) > 0:
-		r.floor = page.Entries[0].Seq - 1
-	default:
-		r.floor = last
+	if !all {
+		r.floor = before(page, last)
 	}
 	for _, s := range page.Entries {
 		r.add(s, keep)
@@ -85,10 +81,16 @@ func (r *recent) reset(page bus.Page, last uint64, all bool, keep int) {
 // forget is for when the log may have dropped entries before a page that was
 // read up to reach: what is known then begins with the page.
 func (r *recent) forget(page bus.Page, reach uint64) {
-	*r = recent{floor: max(r.floor, reach), more: true}
+	*r = recent{floor: before(page, max(r.floor, reach)), more: true}
+}
+
+// before is the place before the first entry of a page, or the given one where
+// the page is empty.
+func before(page bus.Page, otherwise uint64) uint64 {
 	if len(page.Entries) > 0 {
-		r.floor = page.Entries[0].Seq - 1
+		return page.Entries[0].Seq - 1
 	}
+	return otherwise
 }
 
 // since gives the entries with a seq greater than after. ok says that they are

@@ -38,50 +38,29 @@ func (r *room) recover(j *join) {
 // readFrom reads what a log has after a seq. whole says that it is all that
 // ever followed and was not deleted.
 func (h *Hub) readFrom(ctx context.Context, room string, after, reach uint64) (all bus.Page, whole bool, err error) {
-	// The entry of that seq is read as well, for while it is there, nothing
-	// after it can have been dropped: the log drops from its front.
-	all, whole, err = h.readSince(ctx, room, max(after, 1), after, reach)
-	if err != nil || whole || all.More {
-		return all, whole, err
-	}
-	// It may have been deleted; then any earlier one will do.
-	first, err := h.source.First(ctx, room)
-	if err != nil || first == 0 || first >= after {
-		return all, false, err
-	}
-	return h.readSince(ctx, room, first, after, reach)
-}
-
-// readSince is readFrom beginning with the entry at start, which is not after
-// that seq. More says that it is too much.
-func (h *Hub) readSince(ctx context.Context, room string, start, after, reach uint64) (all bus.Page, whole bool, err error) {
-	pos, bytes := start-1, 0
-	for all.More = true; all.More; {
-		page, err := h.source.ReadAfter(ctx, room, pos, bus.MaxPage, reach)
-		if err != nil {
-			return all, false, err
+	all, _, whole, err = h.readWhole(ctx, room, after, func() (bus.Page, error) {
+		var all bus.Page
+		pos, bytes := after, 0
+		for all.More = true; all.More; {
+			page, err := h.source.ReadAfter(ctx, room, pos, bus.MaxPage, reach)
+			if err != nil {
+				return all, err
+			}
+			for _, s := range page.Entries {
+				bytes += entrySize(s)
+				pos = s.Seq
+			}
+			all.Entries = append(all.Entries, page.Entries...)
+			all.Others += page.Others
+			all.More = page.More && len(page.Entries) > 0
+			if len(all.Entries) > maxRecovery || bytes > maxRecoveryBytes {
+				all.More = true
+				return all, nil
+			}
 		}
-		for _, s := range page.Entries {
-			bytes += entrySize(s)
-			pos = s.Seq
-		}
-		all.Entries = append(all.Entries, page.Entries...)
-		all.Others += page.Others
-		all.More = page.More && len(page.Entries) > 0
-		if len(all.Entries) > maxRecovery || bytes > maxRecoveryBytes {
-			all.More = true
-			return all, false, nil
-		}
-	}
-	held := len(all.Entries) > 0 && all.Entries[0].Seq <= after
-	for len(all.Entries) > 0 && all.Entries[0].Seq <= after {
-		all.Entries = all.Entries[1:]
-	}
-	limits, err := h.limits.fresh(ctx)
-	if err != nil {
-		return all, false, err
-	}
-	return all, holdAll(all, limits) || held && int64(len(all.Entries)) < limits.Retention, nil
+		return all, nil
+	})
+	return all, whole, err
 }
 
 // reached is how far a reading has come that was to reach a seq.
