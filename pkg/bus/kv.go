@@ -190,13 +190,14 @@ func (k *KV) Keys(ctx context.Context, pattern string) ([]string, error) {
 }
 
 func (k *KV) wrap(doing, key string, err error) error {
-	var api *jetstream.APIError
 	switch {
 	case err == nil:
 		return nil
 	case errors.Is(err, jetstream.ErrKeyExists) && doing == "creating":
 		return ErrExists
-	case errors.As(err, &api) && api.ErrorCode == jetstream.JSErrCodeStreamWrongLastSequence:
+	case errors.Is(err, jetstream.ErrKeyRevisionMismatch):
+		// Of a replicated bucket the server tells it under another code (10164)
+		// when a write of the key is under way; nats.go makes one of the two.
 		return ErrConflict
 	}
 	return fmt.Errorf("%s %s/%s: %w", doing, k.bucket, key, err)

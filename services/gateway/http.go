@@ -42,20 +42,20 @@ func (g *Gateway) upgrade(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	if g.draining.Load() {
-		refuse(w, "the gateway is shutting down")
+		g.refuse(w, r, "the gateway is shutting down")
 		return
 	}
 	if err := g.tokens.ready(); err != nil {
 		// A moment after the start. A good token would be refused now, and one
 		// that was revoked would not.
-		refuse(w, "the gateway is starting")
+		g.refuse(w, r, "the gateway is starting")
 		return
 	}
 	full := g.listener.Count() >= g.opts.MaxConnections
 	if full {
 		if g.refusing.Add(1) > maxRefusing {
 			g.refusing.Add(-1)
-			refuse(w, "the gateway is full")
+			g.refuse(w, r, "the gateway is full")
 			return
 		}
 		defer g.refusing.Add(-1)
@@ -124,7 +124,9 @@ func agent(r *http.Request) string {
 	return name[:min(len(name), 256)]
 }
 
-func refuse(w http.ResponseWriter, why string) {
+// refuse answers an upgrade that is not made, for reasons that will pass.
+func (g *Gateway) refuse(w http.ResponseWriter, r *http.Request, why string) {
+	g.log.Info("refused", "remote", r.RemoteAddr, "agent", r.UserAgent(), "error", why)
 	w.Header().Set("Retry-After", strconv.Itoa(retryAfter))
 	http.Error(w, why, http.StatusServiceUnavailable)
 }
