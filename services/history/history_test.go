@@ -11,6 +11,7 @@ import (
 
 	"go.uber.org/goleak"
 	"google.golang.org/grpc"
+	"google.golang.org/grpc/connectivity"
 	"google.golang.org/protobuf/proto"
 
 	"github.com/parley-im/parley/pkg/bus"
@@ -84,6 +85,10 @@ func serve(t *testing.T, s *history.Service) *grpc.ClientConn {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { conn.Close() })
+	// A server that has only just begun to run says that it is not serving, and
+	// a call made until the first look at its health fails.
+	conn.Connect()
+	eventually(t, "connected", func() bool { return conn.GetState() == connectivity.Ready })
 	return conn
 }
 
