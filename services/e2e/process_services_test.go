@@ -300,8 +300,24 @@ func TestProcessNATSKilled(t *testing.T) {
 		if users := alice.Ask(askGetOnline()).GetOnlineUsers().GetUsers(); len(users) != 2 {
 			t.Errorf("online are %v", users)
 		}
-		bob.Join(fmt.Sprint("new-in-round-", round))
+		joinPatiently(t, bob, fmt.Sprint("new-in-round-", round))
 	}
+}
+
+// joinPatiently joins as a client does: it asks again while the answer is
+// unavailable, for the gateway may find NATS before the registry does.
+func joinPatiently(t *testing.T, c *client.Client, room string) {
+	t.Helper()
+	process.Eventually(t, recovery, "joining "+room, func() error {
+		answer := c.Ask(&wirev1.ClientFrame{Request: &wirev1.ClientFrame_JoinRoom{JoinRoom: &wirev1.JoinRoom{RoomId: room}}})
+		if e := answer.GetError(); e.GetCode() == "unavailable" && e.GetRetryAfterMs() > 0 {
+			return errors.New(e.GetMessage())
+		}
+		if answer.GetRoomJoined() == nil {
+			t.Fatalf("join-room %s answered %v", room, answer)
+		}
+		return nil
+	})
 }
 
 // withoutNATS sees that what needs NATS says that it is not served.
