@@ -30,7 +30,7 @@ type Conn struct {
 	agent    string
 	slot     int // of the heartbeat wheel
 
-	in, out atomic.Int64 // bytes of messages
+	in atomic.Int64 // bytes of messages
 
 	outgoing
 }
@@ -47,7 +47,11 @@ func (c *Conn) RemoteAddr() string { return c.remote }
 func (c *Conn) UserAgent() string { return c.agent }
 
 // Bytes tells how many bytes of messages came in and went out.
-func (c *Conn) Bytes() (in, out int64) { return c.in.Load(), c.out.Load() }
+func (c *Conn) Bytes() (in, out int64) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.in.Load(), c.out
+}
 
 // maxKeptBuffer bounds, in bytes, a reading buffer that goes back to the pool.
 const maxKeptBuffer = 128 << 10

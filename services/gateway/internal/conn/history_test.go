@@ -24,10 +24,10 @@ func TestHistoryIsBeyondTheLimit(t *testing.T) {
 	if got := c.listener.HistoryBytes(); got != 5*int64(len(page.plain)) {
 		t.Errorf("%d bytes of history wait", got)
 	}
-	chunk := make([]byte, 0, writeChunk)
-	_, data, history, _ := c.next(&chunk)
-	c.account(-data)
-	c.accountHistory(-history)
+	var chunk *[]byte
+	p := c.next(&chunk)
+	history := p.history
+	c.wrote(p, nil)
 	if want := 5 * len(page.plain); history != want || !c.HistoryWritten() {
 		t.Errorf("%d bytes of history were written, want %d", history, want)
 	}

@@ -160,7 +160,10 @@ func (l *Listener) Run(ctx context.Context) error {
 	defer tick.Stop()
 	stalls := time.NewTicker(l.stallAfter / 5)
 	defer stalls.Stop()
-	var due []*Conn
+	var (
+		due     []*Conn
+		flusher Flusher
+	)
 	for slot := 0; ; {
 		select {
 		case <-ctx.Done():
@@ -177,8 +180,9 @@ func (l *Listener) Run(ctx context.Context) error {
 		}
 		l.mu.Unlock()
 		for _, c := range due {
-			c.beat()
+			c.beat(&flusher)
 		}
+		flusher.Flush()
 		clear(due)
 		due = due[:0]
 	}

@@ -9,15 +9,19 @@ import (
 
 // outgoing is what waits to be written to a peer, and how the writing ends.
 //
-// Only one goroutine writes, started when there is something and gone when
-// there is nothing. It writes whole frames: control frames first, then the
-// queue, the close frame last and nothing behind it (RFC 6455, section 5.5.1).
-// When a write fails, half a frame may be out, and nothing is written any more.
+// Only one goroutine writes at a time: whoever sends, as far as the socket takes
+// it at once, and for the rest one that is started for it and gone when nothing
+// is left. It writes whole frames: control frames first, then the queue, the
+// close frame last and nothing behind it (RFC 6455, section 5.5.1). When a write
+// fails, half a frame may be out, and nothing is written any more.
 type outgoing struct {
 	mu         sync.Mutex
 	queue      []queued
+	one        [1]queued    // the queue's array where one is all that waits
 	ephemerals int          // how many in the queue may be dropped
 	size       int          // bytes of the queue and of what is being written
+	reported   int          // of size, what the listener's sum has
+	out        int64        // bytes of messages that were written
 	history    int          // those of them that SendHistory has queued
 	progress   atomic.Int64 // when the peer last took something, ns; only looked at while history waits
 	pongs      []byte       // answers to pings, framed
@@ -25,11 +29,12 @@ type outgoing struct {
 	unheard    int          // pings since the peer last answered one
 	final      []byte       // the close frame, once it is due
 
-	writing bool // a goroutine is at it
-	closing bool // nothing is queued any more
-	written bool // the close frame is, or nothing ever will be any more
-	broken  bool // writing failed
-	over    bool // the socket is closed
+	gathered bool // in a Flusher, which writes
+	writing  bool // a goroutine is at it
+	closing  bool // nothing is queued any more
+	written  bool // the close frame is, or nothing ever will be any more
+	broken   bool // writing failed
+	over     bool // the socket is closed
 
 	whenWritten chan struct{} // closed with written; nil while nobody waits
 	limit       *time.Timer   // on closing; nil before
@@ -44,17 +49,27 @@ type queued struct {
 	history   bool
 }
 
-// Send queues a message. An ephemeral one is dropped when the queue is about to
-// overflow; when there is nothing more to drop, the connection is closed as a
-// slow consumer. A message larger than the whole queue is taken while nothing
-// else waits. Send never waits for the peer; after Close it does nothing.
+// Send queues a message and writes what the socket takes at once. An ephemeral
+// one is dropped when the queue is about to overflow; when there is nothing more
+// to drop, the connection is closed as a slow consumer. A message larger than
+// the whole queue is taken while nothing else waits. Send never waits for the
+// peer; after Close it does nothing.
 func (c *Conn) Send(message *Prepared, ephemeral bool) {
-	size := len(message.frame(c.deflate))
 	c.mu.Lock()
-	defer c.mu.Unlock()
-	if c.closing {
-		return
+	flush := c.enqueue(message, ephemeral) && !c.gathered
+	c.mu.Unlock()
+	if flush {
+		c.flushNow()
 	}
+}
+
+// enqueue is Send without the writing; it says whether somebody has to write,
+// which is not so while a goroutine is at it. c.mu is held.
+func (c *Conn) enqueue(message *Prepared, ephemeral bool) bool {
+	if c.closing {
+		return false
+	}
+	size := len(message.frame(c.deflate))
 	limit := c.listener.opts.QueueBytes
 	if c.size-c.history+size > limit && c.ephemerals > 0 {
 		c.dropEphemeral()
@@ -62,18 +77,29 @@ func (c *Conn) Send(message *Prepared, ephemeral bool) {
 	if waiting := c.size - c.history; waiting+size > limit && waiting > 0 {
 		if ephemeral {
 			c.listener.dropped.Add(1)
-			return
+			return false
 		}
 		c.listener.overflows.Add(1)
 		c.close(SlowConsumer, "the outgoing queue is full")
-		return
+		return false
 	}
-	c.queue = append(c.queue, queued{message: message, ephemeral: ephemeral})
+	c.push(queued{message: message, ephemeral: ephemeral}, size)
 	if ephemeral {
 		c.ephemerals++
 	}
-	c.account(size)
-	c.startWriting()
+	return !c.writing
+}
+
+// push puts a message of some size at the queue's end; c.mu is held.
+func (c *Conn) push(q queued, size int) {
+	if len(c.queue) == 0 {
+		c.queue = c.one[:0]
+	}
+	c.queue = append(c.queue, q)
+	c.size += size
+	if c.writing {
+		c.report()
+	}
 }
 
 // SendHistory queues a message that the peer has asked for and that may be
@@ -84,15 +110,18 @@ func (c *Conn) Send(message *Prepared, ephemeral bool) {
 // consumer, for it holds memory that others could have.
 func (c *Conn) SendHistory(message *Prepared) {
 	c.mu.Lock()
-	defer c.mu.Unlock()
 	if c.closing {
+		c.mu.Unlock()
 		return
 	}
 	size := len(message.frame(c.deflate))
-	c.queue = append(c.queue, queued{message: message, history: true})
-	c.account(size)
+	c.push(queued{message: message, history: true}, size)
 	c.accountHistory(size)
-	c.startWriting()
+	flush := !c.writing && !c.gathered
+	c.mu.Unlock()
+	if flush {
+		c.flushNow()
+	}
 }
 
 // HistoryWritten says whether nothing of SendHistory waits any more.
@@ -102,10 +131,13 @@ func (c *Conn) HistoryWritten() bool {
 	return c.history == 0
 }
 
-// account adds to the bytes that wait; c.mu is held.
-func (c *Conn) account(size int) {
-	c.size += size
-	c.listener.queuedBytes.Add(int64(size))
+// report brings the listener's sum of what waits up to date; c.mu is held. What
+// is written at once never gets there: all connections share that sum.
+func (c *Conn) report() {
+	if c.size != c.reported {
+		c.listener.queuedBytes.Add(int64(c.size - c.reported))
+		c.reported = c.size
+	}
 }
 
 // accountHistory adds to those of them that are history; c.mu is held.
@@ -140,7 +172,7 @@ func (c *Conn) dropEphemeral() {
 	kept := c.queue[:0]
 	for _, q := range c.queue {
 		if q.ephemeral {
-			c.account(-len(q.message.frame(c.deflate)))
+			c.size -= len(q.message.frame(c.deflate))
 			c.listener.dropped.Add(1)
 			continue
 		}
@@ -155,12 +187,13 @@ func (c *Conn) stop() {
 	c.closing = true
 	for _, q := range c.queue {
 		size := len(q.message.frame(c.deflate))
-		c.account(-size)
+		c.size -= size
 		if q.history {
 			c.accountHistory(-size)
 		}
 	}
-	c.queue, c.ephemerals = nil, 0
+	c.queue, c.one, c.ephemerals = nil, [1]queued{}, 0
+	c.report()
 }
 
 // Close ends the connection with a code: what is queued goes out first, unless
@@ -244,7 +277,7 @@ func (c *Conn) answerPing(pong []byte) {
 // answered the last two. A ping has no place in the queue, so a full queue is
 // never its fault; one that a stuck peer keeps from being written counts as
 // unanswered.
-func (c *Conn) beat() {
+func (c *Conn) beat(f *Flusher) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if c.closing {
@@ -256,7 +289,7 @@ func (c *Conn) beat() {
 	}
 	c.unheard++
 	c.ping = true
-	c.startWriting()
+	f.add(c)
 }
 
 // heard notes a pong. It is no answer while the ping has not been written: a

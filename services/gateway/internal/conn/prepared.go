@@ -22,15 +22,33 @@ const (
 // compressing.
 const deflateFrom = 1024
 
-// Prepared is a message framed for the wire, once for all connections that get
-// it. It must not be changed after it was made.
+// Prepared is a message framed for the wire, or several in a row, once for all
+// connections that get it. It must not be changed after it was made.
 type Prepared struct {
 	opcode  byte
 	payload []byte // within plain
 	plain   []byte
+	parts   []*Prepared // of several that may be compressed
 
 	once     sync.Once
 	deflated []byte // nil where compressing does not pay
+}
+
+// Join makes one of several messages, which are sent together.
+func Join(parts []*Prepared) *Prepared {
+	size, worth := 0, false
+	for _, p := range parts {
+		size += len(p.plain)
+		worth = worth || len(p.payload) >= deflateFrom
+	}
+	joined := &Prepared{plain: make([]byte, 0, size)}
+	for _, p := range parts {
+		joined.plain = append(joined.plain, p.plain...)
+	}
+	if worth {
+		joined.parts = parts
+	}
+	return joined
 }
 
 // Text prepares a text message; payload must be UTF-8.
@@ -58,13 +76,13 @@ func appendHeader(dst []byte, first byte, length int) []byte {
 	}
 }
 
-// Payload is the message without its frame.
+// Payload is the message without its frame; nil for several.
 func (p *Prepared) Payload() []byte { return p.payload }
 
 // frame gives the bytes to write to a connection that has agreed to
 // permessage-deflate, or has not.
 func (p *Prepared) frame(deflate bool) []byte {
-	if !deflate || len(p.payload) < deflateFrom {
+	if !deflate || len(p.payload) < deflateFrom && p.parts == nil {
 		return p.plain
 	}
 	p.once.Do(p.compress)
@@ -90,6 +108,12 @@ var deflaters = sync.Pool{New: func() any {
 // messages, so that the result serves every connection (RFC 7692, 7.2.1: the
 // message ends with a sync flush whose last four bytes are left out).
 func (p *Prepared) compress() {
+	if p.parts != nil {
+		for _, part := range p.parts {
+			p.deflated = append(p.deflated, part.frame(true)...)
+		}
+		return
+	}
 	d := deflaters.Get().(*deflater)
 	defer deflaters.Put(d)
 	d.buf.Reset()

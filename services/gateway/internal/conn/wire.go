@@ -6,6 +6,7 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"syscall"
 )
 
 // wire is the net.Conn that coder/websocket believes to be the socket. What the
@@ -13,10 +14,11 @@ import (
 // goroutine, so that frames never mix and reading never waits for the peer to
 // take a pong.
 type wire struct {
-	net.Conn           // the socket
-	conn     *Conn     // whose wire it is
-	early    io.Reader // what the client sent right behind its request
-	failed   bool      // reading came to an end; only the reading goroutine has it
+	net.Conn                 // the socket
+	raw      syscall.RawConn // to write without waiting; nil where that cannot be
+	conn     *Conn           // whose wire it is
+	early    io.Reader       // what the client sent right behind its request
+	failed   bool            // reading came to an end; only the reading goroutine has it
 }
 
 // Read implements net.Conn.
@@ -77,6 +79,12 @@ func (h *hijacker) Hijack() (net.Conn, *bufio.ReadWriter, error) {
 		h.wire.early = bytes.NewReader(bytes.Clone(early))
 	}
 	h.wire.Conn = socket
+	if s, ok := socket.(syscall.Conn); ok { // which a TLS connection is not
+		if h.wire.raw, err = s.SyscallConn(); err != nil {
+			socket.Close()
+			return nil, nil, err
+		}
+	}
 	return h.wire, bufio.NewReadWriter(
 		bufio.NewReaderSize(h.wire, readBuffer),
 		bufio.NewWriterSize(h.wire, writeBuffer),

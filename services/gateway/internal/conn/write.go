@@ -16,49 +16,70 @@ var writeChunks = sync.Pool{New: func() any { b := make([]byte, 0, writeChunk); 
 
 var pingFrame = []byte{finBit | opPing, 0}
 
-// startWriting sees to it that what waits gets written; c.mu is held.
+// startWriting has a goroutine write what waits; c.mu is held.
 func (c *Conn) startWriting() {
 	if c.writing || c.written {
 		return
 	}
 	c.writing = true
+	c.handOver(piece{}, nil)
+}
+
+// handOver leaves the writing to a goroutine, which begins with what is left of
+// a piece; c.mu is held and c.writing set.
+func (c *Conn) handOver(p piece, chunk *[]byte) {
+	c.report()
 	c.listener.busy.Add(1)
-	go c.write()
+	go c.write(p, chunk)
 }
 
 // write writes until nothing waits, and ends; a connection with nothing to say
 // has no writing goroutine.
-func (c *Conn) write() {
+func (c *Conn) write(p piece, chunk *[]byte) {
 	defer c.listener.busy.Add(-1)
-	var chunk *[]byte
 	defer func() {
 		if chunk != nil {
 			writeChunks.Put(chunk)
 		}
 	}()
-	c.mu.Lock()
+	if p.out != nil {
+		err := c.put(p.out)
+		c.mu.Lock()
+		c.wrote(p, err)
+	} else {
+		c.mu.Lock()
+	}
 	defer c.mu.Unlock()
 	for {
-		if chunk == nil && !c.single() {
-			chunk = writeChunks.Get().(*[]byte)
-		}
-		out, data, history, last := c.next(chunk)
-		if out == nil {
-			c.writing, c.queue, c.pongs = false, nil, nil
+		p = c.next(&chunk)
+		if p.out == nil {
+			c.rest()
 			return
 		}
 		c.mu.Unlock()
-		err := c.put(out)
+		err := c.put(p.out)
 		c.mu.Lock()
-		c.account(-data)
-		c.accountHistory(-history)
-		if err == nil {
-			c.out.Add(int64(data))
-		}
-		if err != nil || last {
-			c.endWriting(err != nil)
-		}
+		c.wrote(p, err)
+		c.report()
 	}
+}
+
+// wrote notes that a piece is written, or that it failed; c.mu is held.
+func (c *Conn) wrote(p piece, err error) {
+	c.size -= p.data
+	c.accountHistory(-p.history)
+	if err == nil {
+		c.out += int64(p.data)
+	}
+	if err != nil || p.last {
+		c.endWriting(err != nil)
+	}
+}
+
+// rest ends the writing, for nothing waits; c.mu is held.
+func (c *Conn) rest() {
+	c.writing, c.queue, c.pongs = false, nil, nil
+	c.report()
 }
 
 // writePiece is how much is handed to the socket at once, bytes. A peer that
@@ -78,60 +99,67 @@ func (c *Conn) put(out []byte) error {
 	return nil
 }
 
-// single says whether what is written next is a frame of the queue, or
-// nothing, and needs no gathering; c.mu is held.
-func (c *Conn) single() bool {
-	return len(c.queue) <= 1 && len(c.pongs) == 0 && !c.ping && c.final == nil
+// piece is what is written at once: as many frames as a chunk holds, or a single
+// one, which may be larger and is not copied.
+type piece struct {
+	out     []byte // nil for nothing
+	data    int    // bytes of messages
+	history int    // those of them that SendHistory has queued
+	last    bool   // it ends with the close frame
 }
 
-// next takes what is written next, nil for nothing: as many frames as chunk
-// holds, or one that is larger. data is how many bytes of it are messages, and
-// history how many of those SendHistory has queued; last says that it ends with
-// the close frame. c.mu is held.
-func (c *Conn) next(chunk *[]byte) (out []byte, data, history int, last bool) {
+// next takes what is written next. It gets a chunk where it needs one and there
+// is none yet. c.mu is held.
+func (c *Conn) next(chunk **[]byte) piece {
 	if c.written {
-		return nil, 0, 0, false
+		return piece{}
 	}
-	var buf []byte
-	if chunk != nil {
-		buf = append((*chunk)[:0], c.pongs...)
-		c.pongs = c.pongs[:0]
-		if c.ping {
-			buf = append(buf, pingFrame...)
-			c.ping = false
+	control := len(c.pongs) > 0 || c.ping
+	if !control && len(c.queue) > 0 {
+		first := &c.queue[0]
+		frame := first.message.frame(c.deflate)
+		if len(frame) > writeChunk || len(c.queue) == 1 && c.final == nil {
+			p := piece{out: frame, data: len(frame)}
+			if first.history {
+				p.history = len(frame)
+			}
+			c.take(1)
+			return p
 		}
+	}
+	if !control && len(c.queue) == 0 && c.final == nil {
+		return piece{}
+	}
+	if *chunk == nil {
+		*chunk = writeChunks.Get().(*[]byte)
+	}
+	var p piece
+	buf := append((**chunk)[:0], c.pongs...)
+	c.pongs = c.pongs[:0]
+	if c.ping {
+		buf = append(buf, pingFrame...)
+		c.ping = false
 	}
 	taken := 0
 	for i := range c.queue {
 		frame := c.queue[i].message.frame(c.deflate)
-		if len(buf) == 0 && (len(frame) > writeChunk || c.single()) {
-			// By itself, and not copied.
-			out, data = frame, len(frame)
-			if c.queue[i].history {
-				history = data
-			}
-			c.take(1)
-			return out, data, history, false
-		}
 		if len(buf)+len(frame) > writeChunk {
 			break
 		}
 		buf = append(buf, frame...)
-		data += len(frame)
+		p.data += len(frame)
 		if c.queue[i].history {
-			history += len(frame)
+			p.history += len(frame)
 		}
 		taken++
 	}
 	c.take(taken)
 	if len(c.queue) == 0 && c.final != nil && len(buf)+len(c.final) <= writeChunk {
 		buf = append(buf, c.final...)
-		last = true
+		p.last = true
 	}
-	if len(buf) == 0 {
-		return nil, 0, 0, false
-	}
-	return buf, data, history, last
+	p.out = buf
+	return p
 }
 
 // take removes the first n of the queue, which are about to be written; c.mu is

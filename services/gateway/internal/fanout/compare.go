@@ -43,7 +43,7 @@ const compareChunk = 512
 // compareAll has every room that is behind the log's tail read what it lacks.
 // It says whether the log could be asked.
 func (h *Hub) compareAll() bool {
-	for worker := range h.shards {
+	for worker := range h.workers {
 		for names := range slices.Chunk(h.names(worker), compareChunk) {
 			if !h.compare(worker, names) {
 				return false
@@ -57,8 +57,8 @@ func (h *Hub) compareAll() bool {
 func (h *Hub) names(worker int) []string {
 	answer := make(chan []string, 1)
 	_ = h.feed.On(h.ctx, worker, func() { // fails only when the hub ends
-		names := make([]string, 0, len(h.shards[worker]))
-		for name := range h.shards[worker] {
+		names := make([]string, 0, len(h.workers[worker].rooms))
+		for name := range h.workers[worker].rooms {
 			names = append(names, name)
 		}
 		answer <- names
@@ -85,7 +85,7 @@ func (h *Hub) compare(worker int, names []string) bool {
 	}
 	_ = h.feed.On(h.ctx, worker, func() { // fails only when the hub ends
 		for name, tail := range tails {
-			if r := h.shards[worker][name]; r != nil {
+			if r := h.workers[worker].rooms[name]; r != nil {
 				r.catchUp(tail)
 			}
 		}

@@ -7,16 +7,17 @@ import (
 	"go.uber.org/goleak"
 
 	"github.com/parley-im/parley/pkg/bus"
+	"github.com/parley-im/parley/services/gateway/internal/conn"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
 type nobody struct{}
 
-func (nobody) Deliver(*Outgoing)          {}
-func (nobody) RoomGone(string, *Outgoing) {}
-func (nobody) SessionID() string          { return "s" }
-func (nobody) UserID() string             { return "u" }
+func (nobody) Deliver(*Burst, *conn.Flusher)          {}
+func (nobody) RoomGone(string, *Burst, *conn.Flusher) {}
+func (nobody) SessionID() string                      { return "s" }
+func (nobody) UserID() string                         { return "u" }
 
 // crowd is a loaded room of n members, without a feed.
 func crowd(tb testing.TB, n int) *room {
@@ -25,7 +26,7 @@ func crowd(tb testing.TB, n int) *room {
 	if err := h.observe(noop.Meter{}); err != nil {
 		tb.Fatal(err)
 	}
-	r := &room{hub: h, id: "general", loaded: true, joining: map[*join]struct{}{}}
+	r := &room{hub: h, worker: new(worker), id: "general", loaded: true, joining: map[*join]struct{}{}}
 	for i := range n {
 		r.members = append(r.members, &Membership{room: r.id, member: nobody{}, index: i})
 	}
@@ -40,6 +41,7 @@ func TestDeliverAllocates(t *testing.T) {
 		r := crowd(t, members)
 		return testing.AllocsPerRun(1000, func() {
 			r.stored(bus.Stored{Room: r.id, Seq: r.last + 1, Prev: r.last, Entry: entry})
+			r.worker.flush()
 		})
 	}
 	none, one, many := measure(0), measure(1), measure(1000)
@@ -55,6 +57,7 @@ func BenchmarkDeliver1000(b *testing.B) {
 	b.ReportAllocs()
 	for b.Loop() {
 		r.stored(bus.Stored{Room: r.id, Seq: r.last + 1, Prev: r.last, Entry: entry})
+		r.worker.flush()
 	}
 	b.ReportMetric(float64(b.Elapsed().Nanoseconds())/float64(b.N)/1000, "ns/member")
 }

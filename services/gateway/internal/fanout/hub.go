@@ -75,10 +75,10 @@ func (o *Options) complete() {
 
 // Hub is all rooms of one gateway.
 type Hub struct {
-	log    *slog.Logger
-	source Source
-	feed   feed
-	shards []map[string]*room // by worker, each touched by its worker alone
+	log     *slog.Logger
+	source  Source
+	feed    feed
+	workers []*worker // each touched by its own goroutine alone
 
 	limits limits
 
@@ -116,12 +116,12 @@ func newHub(o Options, source Source, open func(workers int, handle func(int, []
 		log:          o.Logger,
 		source:       source,
 		reads:        make(chan struct{}, maxReads),
-		shards:       make([]map[string]*room, o.Workers),
+		workers:      make([]*worker, o.Workers),
 		compareEvery: o.CompareEvery,
 		reconnected:  make(chan struct{}, 1),
 	}
-	for i := range h.shards {
-		h.shards[i] = make(map[string]*room)
+	for i := range h.workers {
+		h.workers[i] = &worker{rooms: make(map[string]*room)}
 	}
 	h.limits.source, h.limits.turn = source, make(chan struct{}, 1)
 	h.ctx, h.cancel = context.WithCancel(context.Background())
@@ -141,8 +141,8 @@ func (h *Hub) Close() {
 	h.cancel()
 	h.feed.Close() // no worker begins anything more
 	h.wg.Wait()
-	for _, rooms := range h.shards {
-		for _, r := range rooms {
+	for _, w := range h.workers {
+		for _, r := range w.rooms {
 			r.sub.Stop()
 		}
 	}
@@ -150,14 +150,15 @@ func (h *Hub) Close() {
 
 // handle is a worker's turn with what has come for its rooms.
 func (h *Hub) handle(worker int, batch []bus.Delivery) {
-	rooms := h.shards[worker]
+	w := h.workers[worker]
+	defer w.flush()
 	for i := range batch {
 		d := &batch[i]
 		if d.Do != nil {
 			d.Do()
 			continue
 		}
-		r := rooms[d.Room]
+		r := w.rooms[d.Room]
 		switch {
 		case r == nil: // the last member has just left
 		case d.Stored != nil:
@@ -173,24 +174,24 @@ func (h *Hub) handle(worker int, batch []bus.Delivery) {
 // room gives a room, and opens it when this gateway has nobody in it yet. Only
 // its worker calls this.
 func (h *Hub) room(id string) (*room, error) {
-	rooms := h.shards[h.feed.Worker(id)]
-	if r := rooms[id]; r != nil {
+	w := h.workers[h.feed.Worker(id)]
+	if r := w.rooms[id]; r != nil {
 		return r, nil
 	}
-	r := &room{hub: h, id: id, joining: make(map[*join]struct{})}
+	r := &room{hub: h, worker: w, id: id, joining: make(map[*join]struct{})}
 	var err error
 	// Subscribe first, read second: what is stored in between comes live.
 	if r.sub, err = h.feed.Subscribe(id); err != nil {
 		return nil, errs.Missing("the log", err)
 	}
-	rooms[id] = r
+	w.rooms[id] = r
 	h.rooms.Add(1)
 	r.load()
 	return r, nil
 }
 
 func (h *Hub) forget(r *room) {
-	delete(h.shards[h.feed.Worker(r.id)], r.id)
+	delete(r.worker.rooms, r.id)
 	h.rooms.Add(-1)
 }
 
@@ -234,7 +235,7 @@ func (h *Hub) Join(ctx context.Context, request Request) (Place, error) {
 	}
 	// The room may have been opened for this one alone.
 	_ = h.feed.Do(h.ctx, request.Room, func() { // fails only when the hub ends
-		if r := h.shards[h.feed.Worker(request.Room)][request.Room]; r != nil {
+		if r := h.workers[h.feed.Worker(request.Room)].rooms[request.Room]; r != nil {
 			r.drop(j)
 		}
 	})
@@ -247,7 +248,7 @@ func (h *Hub) Leave(ctx context.Context, m *Membership) {
 	done := make(chan struct{})
 	err := h.feed.Do(h.ctx, m.room, func() {
 		defer close(done)
-		if r := h.shards[h.feed.Worker(m.room)][m.room]; r != nil {
+		if r := h.workers[h.feed.Worker(m.room)].rooms[m.room]; r != nil {
 			r.leave(m)
 		}
 	})

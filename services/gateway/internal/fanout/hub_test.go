@@ -13,6 +13,7 @@ import (
 	"github.com/parley-im/parley/pkg/bus/embedded"
 	"github.com/parley-im/parley/pkg/errs"
 	busv1 "github.com/parley-im/parley/proto/bus/v1"
+	"github.com/parley-im/parley/services/gateway/internal/conn"
 	"google.golang.org/protobuf/proto"
 )
 
@@ -319,9 +320,9 @@ type slow struct {
 	begin chan struct{}
 }
 
-func (s slow) Deliver(out *Outgoing) {
+func (s slow) Deliver(burst *Burst, f *conn.Flusher) {
 	<-s.begin
-	s.visit.Deliver(out)
+	s.visit.Deliver(burst, f)
 }
 
 // TestDrops: what NATS's client drops because a worker is held up is read from

@@ -199,9 +199,10 @@ func (r *room) admit(j *join, h history) {
 			h.entries = h.entries[:len(h.entries)-1]
 		}
 		for _, out := range j.frames(r.id, r.last, h) {
-			j.Member.Deliver(out)
+			j.Member.Deliver(r.worker.only(out), &r.worker.flusher)
 		}
 	}
+	r.flush() // it was not a member when those came
 	m := &Membership{room: r.id, member: j.Member, index: len(r.members)}
 	r.members = append(r.members, m)
 	j.done <- joinResult{place: Place{Membership: m, Seq: r.last, Recovered: h.recovered, Oldest: h.oldest}}

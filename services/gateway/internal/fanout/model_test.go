@@ -12,6 +12,7 @@ import (
 
 	"github.com/parley-im/parley/pkg/bus"
 	wirev1 "github.com/parley-im/parley/proto/wire/v1"
+	"github.com/parley-im/parley/services/gateway/internal/conn"
 )
 
 // visit is one membership, as the member sees it.
@@ -25,17 +26,23 @@ type visit struct {
 	gone   bool
 }
 
-func (v *visit) Deliver(out *Outgoing) {
+func (v *visit) Deliver(burst *Burst, _ *conn.Flusher) {
+	for _, out := range burst.Frames {
+		v.take(out)
+	}
+}
+
+func (v *visit) take(out *Outgoing) {
 	v.mu.Lock()
 	defer v.mu.Unlock()
 	v.frames = append(v.frames, out.Frame)
 }
 
-func (v *visit) RoomGone(_ string, out *Outgoing) {
+func (v *visit) RoomGone(_ string, word *Burst, _ *conn.Flusher) {
 	v.mu.Lock()
 	defer v.mu.Unlock()
 	v.gone = true
-	v.frames = append(v.frames, out.Frame)
+	v.frames = append(v.frames, word.Frames[0].Frame)
 }
 
 func (v *visit) SessionID() string { return "s" }
@@ -344,7 +351,7 @@ func (w *world) watchHeld(h *Hub) {
 	handle := f.handle
 	f.handle = func(worker int, batch []bus.Delivery) {
 		handle(worker, batch)
-		for _, r := range h.shards[worker] {
+		for _, r := range h.workers[worker].rooms {
 			if len(r.held) > maxHeld || r.heldBytes > maxHeldBytes || len(r.recent.entries) > recentEntries || !r.reading && len(r.held)+len(r.waiting) > 0 {
 				w.t.Errorf("%s holds %d back, %d bytes, %d wait, reading %t, remembers %d", r.id, len(r.held), r.heldBytes, len(r.waiting), r.reading, len(r.recent.entries))
 			}

@@ -5,15 +5,18 @@ import (
 
 	"github.com/parley-im/parley/pkg/bus"
 	busv1 "github.com/parley-im/parley/proto/bus/v1"
+	"github.com/parley-im/parley/services/gateway/internal/conn"
 )
 
 // Member is a session in a room. Its methods are called by the room's worker
-// and must not wait for anything.
+// and must not wait for anything. What goes to the member's connection is written
+// when the worker flushes.
 type Member interface {
-	// Deliver hands the member a frame.
-	Deliver(*Outgoing)
+	// Deliver hands the member frames; the Burst is the worker's own and good
+	// until it returns.
+	Deliver(*Burst, *conn.Flusher)
 	// RoomGone tells that a room has ended; the member is not in it any more.
-	RoomGone(room string, out *Outgoing)
+	RoomGone(room string, word *Burst, f *conn.Flusher)
 	SessionID() string
 	UserID() string
 }
@@ -27,9 +30,10 @@ type Membership struct {
 
 // room is one room with members on this gateway. Only its worker touches it.
 type room struct {
-	hub *Hub
-	id  string
-	sub subscription
+	hub    *Hub
+	worker *worker
+	id     string
+	sub    subscription
 	// epoch is the life of the room that its members are in; "" where no
 	// joiner told.
 	epoch string
@@ -37,6 +41,10 @@ type room struct {
 	// pinned rooms stay when nobody is in them.
 	pinned  bool
 	members []*Membership
+	// pending are frames that all members are due and have not been given yet,
+	// so that each gets those of one turn of the worker in one piece.
+	pending      []*Outgoing
+	pendingBytes int
 	// joining are those whose join is not settled; the room stays for them.
 	joining map[*join]struct{}
 
@@ -114,10 +122,7 @@ func (r *room) deliver(s bus.Stored, prev uint64) {
 	if len(r.members) == 0 {
 		return
 	}
-	out := NewOutgoing(liveEvent(s, prev))
-	for _, m := range r.members {
-		m.member.Deliver(out)
-	}
+	r.toAll(NewOutgoing(liveEvent(s, prev)), entrySize(s))
 	r.hub.delivered(len(r.members), s.Entry.TimeMs)
 }
 
@@ -130,10 +135,12 @@ func (r *room) live(event *busv1.LiveEvent) {
 		}
 		return
 	}
+	r.flush()
 	for _, a := range liveFrames(r.id, event) {
+		burst := r.worker.only(a.out)
 		for _, m := range r.members {
 			if a.to(m.member) {
-				m.member.Deliver(a.out)
+				m.member.Deliver(burst, &r.worker.flusher)
 			}
 		}
 	}
@@ -141,10 +148,11 @@ func (r *room) live(event *busv1.LiveEvent) {
 
 // end takes everybody out of a room that was deleted.
 func (r *room) end() {
-	out := roomDeleted(r.id)
+	r.flush()
+	word := r.worker.only(roomDeleted(r.id))
 	for _, m := range r.members {
 		m.index = -1
-		m.member.RoomGone(r.id, out)
+		m.member.RoomGone(r.id, word, &r.worker.flusher)
 	}
 	r.members = nil
 	r.refuseAll(errRoomGone)
@@ -188,6 +196,7 @@ func (r *room) leave(m *Membership) {
 	if m.index < 0 {
 		return
 	}
+	r.flush()
 	last := len(r.members) - 1
 	r.members[m.index] = r.members[last]
 	r.members[m.index].index = m.index

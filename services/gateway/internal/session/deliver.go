@@ -2,6 +2,7 @@ package session
 
 import (
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"google.golang.org/protobuf/proto"
@@ -26,41 +27,61 @@ func (m *mode) stop() {
 }
 
 // Deliver implements fanout.Member.
-func (s *Session) Deliver(out *fanout.Outgoing) {
-	if s.gate.hold(out) {
+func (s *Session) Deliver(burst *fanout.Burst, f *conn.Flusher) {
+	if m := s.mode.Load(); len(burst.Frames) > 1 && !m.gzip && m.batch == nil && !s.gate.closed.Load() && !s.debug {
+		prepared, err := burst.Prepared(s.encoding)
+		if err != nil || prepared == nil {
+			s.unsendable(err)
+			return
+		}
+		s.hub.sent.Add(int64(len(burst.Frames)))
+		f.Send(s.conn, prepared, false)
 		return
 	}
-	s.pass(out)
+	for _, out := range burst.Frames {
+		if !s.gate.hold(out) {
+			s.pass(out, f)
+		}
+	}
 }
 
-func (s *Session) pass(out *fanout.Outgoing) {
+// pass sends a frame, or puts it into the client's batch.
+func (s *Session) pass(out *fanout.Outgoing, f *conn.Flusher) {
 	if b := s.mode.Load().batch; b != nil && b.add(out) {
 		return
 	}
-	s.send(out)
+	s.send(out, f)
 }
 
-// send queues a frame for the client.
-func (s *Session) send(out *fanout.Outgoing) {
+// send queues a frame for the client, to be written when f is flushed, or now
+// where that is nil.
+func (s *Session) send(out *fanout.Outgoing, f *conn.Flusher) {
 	prepare := out.Prepared
 	if s.mode.Load().gzip {
 		prepare = out.Gzipped
 	}
 	prepared, err := prepare(s.encoding)
 	if err != nil || prepared == nil {
-		s.log.Error("encoding a frame", "error", err)
-		s.close(conn.InternalError, "a message could not be encoded")
+		s.unsendable(err)
 		return
 	}
 	s.hub.sent.Add(1)
 	if s.debug {
 		s.log.Debug("sent", "type", frame.EventType(out.Frame), "bytes", len(prepared.Payload()))
 	}
-	if out.History {
+	switch {
+	case out.History:
 		s.conn.SendHistory(prepared)
-		return
+	case f != nil:
+		f.Send(s.conn, prepared, out.Ephemeral)
+	default:
+		s.conn.Send(prepared, out.Ephemeral)
 	}
-	s.conn.Send(prepared, out.Ephemeral)
+}
+
+func (s *Session) unsendable(err error) {
+	s.log.Error("encoding a frame", "error", err)
+	s.close(conn.InternalError, "a message could not be encoded")
 }
 
 // SessionID implements fanout.Member.
@@ -81,13 +102,13 @@ func (s *Session) UserID() string {
 }
 
 // RoomGone implements fanout.Member.
-func (s *Session) RoomGone(room string, out *fanout.Outgoing) {
+func (s *Session) RoomGone(room string, word *fanout.Burst, f *conn.Flusher) {
 	s.mu.Lock()
 	delete(s.rooms, room)
 	session := s.session
 	s.mu.Unlock()
 	s.hub.opts.Announcer.Left(session, room)
-	s.Deliver(out)
+	s.Deliver(word, f)
 }
 
 // batch collects a client's room messages, each room's by itself, until there
@@ -171,7 +192,7 @@ func (b *batch) flush(room string) {
 		Event: &wirev1.ServerFrame_MessageBatch{MessageBatch: &wirev1.MessageBatch{
 			RoomId: room, Messages: messages, Timestamp: timestamppb.Now(),
 		}},
-	}))
+	}), nil)
 }
 
 // stop sends what is pending and collects nothing more.
@@ -214,8 +235,8 @@ func batchRoom(f *wirev1.ServerFrame) (room string, collect bool) {
 // gate holds what rooms deliver while a resume is being answered: the answer
 // names all rooms and comes before anything that was missed in one of them.
 type gate struct {
+	closed atomic.Bool // changed with mu held
 	mu     sync.Mutex
-	closed bool
 	held   []*fanout.Outgoing
 	bytes  int // about, of held
 }
@@ -231,19 +252,23 @@ func (g *gate) full() bool {
 }
 
 func (g *gate) hold(out *fanout.Outgoing) bool {
+	if !g.closed.Load() {
+		return false
+	}
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	if g.closed {
-		g.held = append(g.held, out)
-		g.bytes += proto.Size(out.Frame)
+	if !g.closed.Load() { // what was held has just gone out
+		return false
 	}
-	return g.closed
+	g.held = append(g.held, out)
+	g.bytes += proto.Size(out.Frame)
+	return true
 }
 
 func (g *gate) shut() {
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	g.closed = true
+	g.closed.Store(true)
 }
 
 // open passes on what was held and holds nothing more.
@@ -253,5 +278,6 @@ func (g *gate) open(pass func(*fanout.Outgoing)) {
 	for _, out := range g.held {
 		pass(out)
 	}
-	g.held, g.bytes, g.closed = nil, 0, false
+	g.held, g.bytes = nil, 0
+	g.closed.Store(false)
 }

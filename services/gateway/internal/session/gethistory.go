@@ -76,7 +76,7 @@ var getHistoryCommand = &command{
 func (s *Session) replyHistory(id *string, history *wirev1.MessageHistory) {
 	s.send(&fanout.Outgoing{History: true, Frame: &wirev1.ServerFrame{
 		Id: id, Event: &wirev1.ServerFrame_MessageHistory{MessageHistory: history},
-	}})
+	}}, nil)
 }
 
 // stored turns what history tells back into what the log holds.

@@ -198,7 +198,9 @@ func (h *Hub) Broadcast(b *busv1.Broadcast) {
 		Content: b.Content, From: b.From, Timestamp: timestamppb.New(time.UnixMilli(b.TimeMs)),
 	}}})
 	for _, s := range h.directory.everyone() {
-		s.Deliver(out)
+		if !s.gate.hold(out) {
+			s.pass(out, nil)
+		}
 	}
 }
 

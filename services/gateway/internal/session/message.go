@@ -107,4 +107,8 @@ func (h *Hub) ack(room string, seq uint64, duplicate bool) *wirev1.Ack {
 }
 
 // deliverReply sends a reply behind what is collected of its room.
-func (s *Session) deliverReply(f *wirev1.ServerFrame) { s.Deliver(fanout.NewOutgoing(f)) }
+func (s *Session) deliverReply(f *wirev1.ServerFrame) {
+	if out := fanout.NewOutgoing(f); !s.gate.hold(out) {
+		s.pass(out, nil)
+	}
+}

@@ -108,7 +108,7 @@ func (s *Session) resume(ctx context.Context, id *string, r *Resumption, positio
 	s.log.Info("resumed", "user", r.Identity.User.Id, "session", r.Session, "remote", s.conn.RemoteAddr(), "agent", s.conn.UserAgent(), "rooms", len(admitted))
 
 	s.gate.shut()
-	defer s.gate.open(s.pass)
+	defer s.gate.open(func(out *fanout.Outgoing) { s.pass(out, nil) })
 	for room, answer := range rooms {
 		switch {
 		case answer.Error != nil:

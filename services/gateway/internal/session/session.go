@@ -316,5 +316,5 @@ func coded(err error) error {
 // reply sends a frame to this client alone.
 func (s *Session) reply(id *string, f *wirev1.ServerFrame) {
 	f.Id = id
-	s.send(fanout.NewOutgoing(f))
+	s.send(fanout.NewOutgoing(f), nil)
 }
