@@ -53,6 +53,11 @@ type Options struct {
 	// default 8192. More are refused as unavailable.
 	MaxInFlight int
 
+	// PublishWindow is how long publishes may be held back to be sent together
+	// with others. The first after a pause of that length is sent at once.
+	// Default 0: none is held back.
+	PublishWindow time.Duration
+
 	// Logger gets one line per change of the connection; nil discards.
 	Logger *slog.Logger
 	// Meter records what bus/metrics.go lists; nil records nothing.
@@ -101,6 +106,7 @@ type Bus struct {
 	publisher  *publisher
 	durability atomic.Pointer[Durability] // nil until the log's streams were seen
 
+	feeds   atomic.Int64  // made so far
 	dropped atomic.Uint64 // messages that a full queue of ours made nats.go drop
 
 	mu        sync.Mutex

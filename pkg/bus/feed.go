@@ -4,11 +4,13 @@ import (
 	"context"
 	"fmt"
 	"hash/maphash"
+	"strings"
 	"sync"
 
 	"github.com/nats-io/nats.go"
 	"google.golang.org/protobuf/proto"
 
+	"github.com/parley-im/parley/pkg/errs"
 	busv1 "github.com/parley-im/parley/proto/bus/v1"
 )
 
@@ -20,7 +22,7 @@ type Delivery struct {
 	Live   *busv1.LiveEvent
 	// Lost: something of this room may have been dropped on the way.
 	Lost bool
-	// Do is a task that was given to Feed.Do.
+	// Do is a task that was given to Feed.Do, or tells of an acknowledgement.
 	Do func()
 }
 
@@ -41,8 +43,14 @@ type Feed struct {
 }
 
 type worker struct {
-	msgs  chan *nats.Msg
-	tasks chan Delivery
+	number int
+	msgs   chan *nats.Msg
+	tasks  chan Delivery
+
+	inbox   string // of its rooms' acknowledgements, within the publisher's
+	once    sync.Once
+	answers *nats.Subscription // made by the first publish
+	failed  error              // the connection is closed
 }
 
 const (
@@ -60,19 +68,48 @@ const (
 // calling, from 0; the slice is the worker's own and good until it returns.
 func (b *Bus) NewFeed(workers int, handle func(worker int, batch []Delivery)) *Feed {
 	f := &Feed{b: b, seed: maphash.MakeSeed(), handle: handle, stop: make(chan struct{})}
+	feed := b.feeds.Add(1)
 	for i := range max(workers, 1) {
-		w := &worker{msgs: make(chan *nats.Msg, feedQueue), tasks: make(chan Delivery, taskQueue)}
+		w := &worker{
+			number: i,
+			inbox:  fmt.Sprintf("f%dw%d", feed, i),
+			msgs:   make(chan *nats.Msg, feedQueue),
+			tasks:  make(chan Delivery, taskQueue),
+		}
 		f.workers = append(f.workers, w)
-		f.wg.Go(func() { f.work(i, w) })
+		f.wg.Go(func() { f.work(w) })
 	}
 	return f
 }
 
 // Close ends the workers and waits for them. Tasks that were not begun are
-// dropped.
+// dropped, and what is not acknowledged yet is given up when its time is over.
 func (f *Feed) Close() {
 	close(f.stop)
 	f.wg.Wait()
+	for _, w := range f.workers {
+		if w.answers != nil {
+			_ = w.answers.Unsubscribe() // fails only when the connection is closed
+		}
+	}
+}
+
+// Publish is Bus.PublishAsync for who hears the room as well: done is called in
+// a turn of the room's worker, which mostly has the message too, and is told
+// its number. When the publish is refused or given up, done is called as
+// PublishAsync does it, with a negative number. It must not be called before the
+// room was subscribed to.
+func (f *Feed) Publish(room, id string, entry *busv1.LogEntry, done func(worker int, ack Ack, err error)) {
+	w := f.workerOf(room)
+	w.once.Do(func() {
+		// A full channel drops acknowledgements too; the publisher asks again.
+		w.answers, w.failed = f.b.nc.ChanSubscribe(f.b.publisher.inbox+w.inbox+".*.*", w.msgs)
+	})
+	if w.failed != nil {
+		done(-1, Ack{}, errs.Missing("the log", fmt.Errorf("subscribing to acknowledgements: %w", w.failed)))
+		return
+	}
+	f.b.publisher.start(w.inbox, room, id, entry, done)
 }
 
 func (f *Feed) workerOf(room string) *worker {
@@ -150,7 +187,7 @@ func (r *RoomSubscription) Stop() {
 	}
 }
 
-func (f *Feed) work(number int, w *worker) {
+func (f *Feed) work(w *worker) {
 	batch := make([]Delivery, 0, feedBatch)
 	for {
 		batch = batch[:0]
@@ -158,28 +195,34 @@ func (f *Feed) work(number int, w *worker) {
 		case <-f.stop:
 			return
 		case msg := <-w.msgs:
-			batch = f.append(batch, msg)
+			batch = f.append(batch, w, msg)
 		case task := <-w.tasks:
 			batch = append(batch, task)
 		}
 		for more := true; more && len(batch) < feedBatch; {
 			select {
 			case msg := <-w.msgs:
-				batch = f.append(batch, msg)
+				batch = f.append(batch, w, msg)
 			case task := <-w.tasks:
 				batch = append(batch, task)
 			default:
 				more = false
 			}
 		}
-		f.handle(number, batch)
+		f.handle(w.number, batch)
 		clear(batch)
 	}
 }
 
 // append decodes a message and adds it to a batch; what is not ours is passed
 // over, for anything may speak on NATS.
-func (f *Feed) append(batch []Delivery, msg *nats.Msg) []Delivery {
+func (f *Feed) append(batch []Delivery, w *worker, msg *nats.Msg) []Delivery {
+	if strings.HasPrefix(msg.Subject, f.b.publisher.inbox) {
+		if q, ack, err := f.b.publisher.take(msg); q != nil {
+			batch = append(batch, Delivery{Do: func() { q.done(w.number, ack, err) }})
+		}
+		return batch
+	}
 	if len(msg.Subject) > len(subjectLive) && msg.Subject[:len(subjectLive)] == subjectLive {
 		event := new(busv1.LiveEvent)
 		room, err := roomOf(msg.Subject)

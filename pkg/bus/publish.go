@@ -56,17 +56,23 @@ func (b *Bus) Publish(ctx context.Context, room, id string, entry *busv1.LogEntr
 // reach the log in the order of these calls, unless a failure of NATS in
 // between made some of them be sent again.
 func (b *Bus) PublishAsync(room, id string, entry *busv1.LogEntry, done func(Ack, error)) {
+	b.publisher.start(ownAnswers, room, id, entry, func(_ int, ack Ack, err error) { done(ack, err) })
+}
+
+// start publishes an entry whose acknowledgement comes to the inbox of some
+// name. done is told which worker calls it, -1 for none.
+func (p *publisher) start(inbox, room, id string, entry *busv1.LogEntry, done func(worker int, ack Ack, err error)) {
 	payload, err := proto.Marshal(entry)
 	if err != nil {
-		done(Ack{}, fmt.Errorf("encoding a message: %w", err))
+		done(-1, Ack{}, fmt.Errorf("encoding a message: %w", err))
 		return
 	}
 	if id == "" {
 		id = ids.New("")
 	}
-	b.publisher.publish(shardOf(room, b.deployment.Shards), &pending{
+	p.publish(shardOf(room, p.b.deployment.Shards), inbox, &pending{
 		msg: &nats.Msg{
-			Subject: b.logSubject(room),
+			Subject: p.b.logSubject(room),
 			Header:  nats.Header{headerMsgID: []string{id}},
 			Data:    payload,
 		},
@@ -84,10 +90,11 @@ func (b *Bus) PublishAsync(room, id string, entry *busv1.LogEntry, done func(Ack
 // again, in order and under the same ids, so that what had been stored after
 // all is recognised. New publishes queue up behind.
 type publisher struct {
-	b     *Bus
-	inbox string // one prefix for all acknowledgements
-	sub   *nats.Subscription
-	lanes []lane
+	b      *Bus
+	inbox  string // one prefix for all acknowledgements
+	sub    *nats.Subscription
+	lanes  []lane
+	window window
 
 	inFlight               atomic.Int64
 	acked, retried, failed atomic.Int64
@@ -102,6 +109,7 @@ type lane struct {
 	mu       sync.Mutex
 	order    []*pending // oldest first; holds finished ones until they are swept
 	finished int        // of those in order
+	unsent   []*pending // those of order that the window holds back
 	byToken  map[uint64]*pending
 	next     uint64
 	// broken since then; zero while all is well.
@@ -110,7 +118,7 @@ type lane struct {
 
 type pending struct {
 	msg      *nats.Msg
-	done     func(Ack, error)
+	done     func(worker int, ack Ack, err error)
 	token    uint64
 	deadline time.Time
 	sent     time.Time
@@ -135,7 +143,7 @@ func newPublisher(b *Bus) (*publisher, error) {
 	}
 	p.ctx, p.cancel = context.WithCancel(context.Background())
 	var err error
-	if p.sub, err = b.nc.Subscribe(p.inbox+"*.*", p.answered); err != nil {
+	if p.sub, err = b.nc.Subscribe(p.inbox+ownAnswers+".*.*", p.answered); err != nil {
 		return nil, fmt.Errorf("subscribing to acknowledgements: %w", err)
 	}
 	// Every publish on its way is at most one message here; the bound on those
@@ -147,6 +155,7 @@ func newPublisher(b *Bus) (*publisher, error) {
 	// What was on the wire when the connection broke may never have arrived:
 	// it is not worth waiting for an answer.
 	b.OnReconnect(p.doubt)
+	p.window.init(b.opts.PublishWindow, len(p.lanes), p.sendHeld)
 	p.wg.Go(p.watch)
 	return p, nil
 }
@@ -163,11 +172,14 @@ func (p *publisher) doubt() {
 	}
 }
 
-func (p *publisher) publish(shard int, q *pending) {
+// ownAnswers is the inbox of the acknowledgements that belong to no feed.
+const ownAnswers = "p"
+
+func (p *publisher) publish(shard int, inbox string, q *pending) {
 	if p.inFlight.Add(1) > int64(p.b.opts.MaxInFlight) {
 		p.inFlight.Add(-1)
 		p.failed.Add(1)
-		q.done(Ack{}, errs.Missing("the log", errors.New("too many publishes are waiting for it")))
+		q.done(-1, Ack{}, errs.Missing("the log", errors.New("too many publishes are waiting for it")))
 		return
 	}
 	l := &p.lanes[shard]
@@ -175,19 +187,39 @@ func (p *publisher) publish(shard int, q *pending) {
 	if p.ctx.Err() != nil {
 		l.mu.Unlock()
 		p.inFlight.Add(-1)
-		q.done(Ack{}, errs.Missing("the log", errors.New("this process is stopping")))
+		q.done(-1, Ack{}, errs.Missing("the log", errors.New("this process is stopping")))
 		return
 	}
 	q.token = l.next
 	l.next++
-	q.deadline = time.Now().Add(p.b.opts.PublishTimeout)
-	q.msg.Reply = p.inbox + strconv.Itoa(shard) + "." + strconv.FormatUint(q.token, 36)
+	now := time.Now()
+	q.deadline = now.Add(p.b.opts.PublishTimeout)
+	q.msg.Reply = p.inbox + inbox + "." + strconv.Itoa(shard) + "." + strconv.FormatUint(q.token, 36)
 	l.order = append(l.order, q)
 	l.byToken[q.token] = q
-	if l.broken.IsZero() {
+	switch {
+	case !l.broken.IsZero():
+	case len(l.unsent) == 0 && p.window.open(now, shard):
 		p.send(l, q)
+	default:
+		l.unsent = append(l.unsent, q)
 	}
 	l.mu.Unlock()
+}
+
+// sendHeld sends what the window has held back.
+func (p *publisher) sendHeld() {
+	for _, shard := range p.window.next() {
+		l := &p.lanes[shard]
+		l.mu.Lock()
+		for _, q := range l.unsent {
+			if l.broken.IsZero() && q.attempts == 0 && !q.finished && p.ctx.Err() == nil {
+				p.send(l, q)
+			}
+		}
+		l.unsent = nil
+		l.mu.Unlock()
+	}
 }
 
 // send puts one message on the wire; l.mu is held, which keeps the order.
@@ -207,34 +239,42 @@ func (l *lane) fail() {
 	}
 }
 
-// answered takes an acknowledgement in.
+// answered takes an acknowledgement in that belongs to no feed.
 func (p *publisher) answered(msg *nats.Msg) {
+	if q, ack, err := p.take(msg); q != nil {
+		q.done(-1, ack, err)
+	}
+}
+
+// take finds the publish that a message acknowledges and ends it; nil where
+// there is none any more, or where it is to be sent again. The caller calls
+// done.
+func (p *publisher) take(msg *nats.Msg) (*pending, Ack, error) {
 	shard, token, ok := p.parseReply(msg.Subject)
 	if !ok {
-		return
+		return nil, Ack{}, nil
 	}
+	ack, err, passing := parseAck(msg)
 	l := &p.lanes[shard]
 	l.mu.Lock()
 	q := l.byToken[token]
-	if q == nil { // given up, or answered twice
-		l.mu.Unlock()
-		return
-	}
-	ack, err, passing := parseAck(msg)
-	if passing {
-		q.last = err
+	switch {
+	case q == nil: // given up, or answered twice
+	case passing:
+		q.last, q = err, nil
 		l.fail()
-		l.mu.Unlock()
-		return
+	default:
+		p.finish(l, q)
 	}
-	p.finish(l, q)
 	l.mu.Unlock()
-	if err != nil {
+	switch {
+	case q == nil:
+	case err != nil:
 		p.failed.Add(1)
-	} else {
+	default:
 		p.acked.Add(1)
 	}
-	q.done(ack, err)
+	return q, ack, err
 }
 
 // finish takes a publish out of its lane; l.mu is held.
@@ -256,6 +296,7 @@ func (p *publisher) finish(l *lane, q *pending) {
 
 func (p *publisher) parseReply(subject string) (shard int, token uint64, ok bool) {
 	rest, found := strings.CutPrefix(subject, p.inbox)
+	_, rest, _ = strings.Cut(rest, ".") // whose inbox it came to
 	s, t, found2 := strings.Cut(rest, ".")
 	if !found || !found2 {
 		return 0, 0, false
@@ -336,7 +377,7 @@ func (p *publisher) tend(l *lane, now time.Time) {
 		p.finish(l, q)
 	}
 	if !l.broken.IsZero() && now.Sub(l.broken) >= resendPause && p.b.Connected() {
-		l.broken = time.Time{}
+		l.broken, l.unsent = time.Time{}, nil
 		for _, q := range l.order {
 			if q.finished {
 				continue
@@ -353,7 +394,7 @@ func (p *publisher) tend(l *lane, now time.Time) {
 	l.mu.Unlock()
 	for _, q := range over {
 		p.failed.Add(1)
-		q.done(Ack{}, errs.Missing("the log", q.last))
+		q.done(-1, Ack{}, errs.Missing("the log", q.last))
 	}
 }
 
@@ -375,6 +416,7 @@ func (p *publisher) drained(ctx context.Context) error {
 // returned; so none of them may call it.
 func (p *publisher) close() {
 	p.cancel()
+	p.window.close()
 	p.wg.Wait()
 	_ = p.sub.Unsubscribe() // fails only when the connection is closed
 	<-p.silent
@@ -382,12 +424,12 @@ func (p *publisher) close() {
 		l := &p.lanes[i]
 		l.mu.Lock()
 		rest := l.order
-		l.order, l.byToken = nil, make(map[uint64]*pending)
+		l.order, l.unsent, l.byToken = nil, nil, make(map[uint64]*pending)
 		l.mu.Unlock()
 		for _, q := range rest {
 			if !q.finished {
 				p.inFlight.Add(-1)
-				q.done(Ack{}, errs.Missing("the log", errors.New("this process is stopping")))
+				q.done(-1, Ack{}, errs.Missing("the log", errors.New("this process is stopping")))
 			}
 		}
 	}

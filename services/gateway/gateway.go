@@ -66,7 +66,7 @@ func New(o Options) (*Gateway, error) {
 	g.announcer.Connections = g.listener.Count
 	g.sessions = session.NewHub(session.Options{
 		Logger: g.log, Listener: g.listener, Rooms: g.rooms, Announcer: g.announcer,
-		Log: o.Bus, Registry: o.Registry, History: o.History, Presence: o.Presence,
+		Bus: o.Bus, Registry: o.Registry, History: o.History, Presence: o.Presence,
 		Authenticate: g.tokens.authenticate, Revoked: g.tokens.revoked,
 		SignResume: g.tokens.signResume, ReadResume: g.tokens.readResume,
 		Lobby: !o.NoLobby, AuthTimeout: o.AuthTimeout, CommandTimeout: o.CommandTimeout,

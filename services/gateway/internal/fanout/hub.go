@@ -14,7 +14,9 @@ import (
 
 	"github.com/parley-im/parley/pkg/bus"
 	"github.com/parley-im/parley/pkg/errs"
+	busv1 "github.com/parley-im/parley/proto/bus/v1"
 	wirev1 "github.com/parley-im/parley/proto/wire/v1"
+	"github.com/parley-im/parley/services/gateway/internal/conn"
 )
 
 // Source is the log as rooms read it; *bus.Bus is one.
@@ -34,6 +36,7 @@ type Source interface {
 // feed is what the rooms hear by; *bus.Feed is one.
 type feed interface {
 	Subscribe(room string) (subscription, error)
+	Publish(room, id string, entry *busv1.LogEntry, done func(worker int, ack bus.Ack, err error))
 	Do(ctx context.Context, room string, task func()) error
 	On(ctx context.Context, worker int, task func()) error
 	Worker(room string) int
@@ -240,6 +243,20 @@ func (h *Hub) Join(ctx context.Context, request Request) (Place, error) {
 		}
 	})
 	return Place{}, errs.Missing("the log", cmp.Or(ctx.Err(), h.ctx.Err()))
+}
+
+// Publish stores an entry in the log of a room that has members here. done is
+// told where it is, or why it is not there, once: by the room's worker, whose
+// Flusher takes what is to be said about it, or with none by somebody else. It
+// must not wait for anything.
+func (h *Hub) Publish(room, id string, entry *busv1.LogEntry, done func(f *conn.Flusher, ack bus.Ack, err error)) {
+	h.feed.Publish(room, id, entry, func(worker int, ack bus.Ack, err error) {
+		if worker < 0 {
+			done(nil, ack, err)
+			return
+		}
+		done(&h.workers[worker].flusher, ack, err)
+	})
 }
 
 // Leave ends a membership, also when ctx has ended. Nothing is delivered

@@ -208,6 +208,11 @@ func (f *worldFeed) Do(ctx context.Context, room string, task func()) error {
 	return f.On(ctx, f.Worker(room), task)
 }
 
+// Publish is not what these tests are about: the world stores by itself.
+func (f *worldFeed) Publish(string, string, *busv1.LogEntry, func(int, bus.Ack, error)) {
+	panic("nobody publishes here")
+}
+
 func (f *worldFeed) Close() { close(f.stop); f.wg.Wait() }
 
 type worldSub struct {

@@ -22,7 +22,7 @@ var adminBroadcastCommand = &command{
 		if !who.HasRole(RoleAdmin) {
 			return errs.New(errs.Forbidden, "a broadcast needs the role %q", RoleAdmin)
 		}
-		err := s.hub.opts.Log.PublishAll(&busv1.Broadcast{
+		err := s.hub.opts.Bus.PublishAll(&busv1.Broadcast{
 			Content: f.GetAdminBroadcast().Content, From: who.User, TimeMs: time.Now().UnixMilli(),
 		})
 		if err != nil {

@@ -23,9 +23,8 @@ import (
 	"github.com/parley-im/parley/services/gateway/internal/fanout"
 )
 
-// Log is where sessions publish; *bus.Bus is one.
-type Log interface {
-	PublishAsync(room, id string, entry *busv1.LogEntry, done func(bus.Ack, error))
+// Bus is what sessions say beside what rooms do; *bus.Bus is one.
+type Bus interface {
 	PublishLive(room string, event *busv1.LiveEvent) error
 	PublishAll(*busv1.Broadcast) error
 	Durability() bus.Durability
@@ -38,7 +37,7 @@ type Options struct {
 	Listener  *conn.Listener
 	Rooms     *fanout.Hub
 	Announcer *announce.Announcer
-	Log       Log
+	Bus       Bus
 	Registry  registryv1.RegistryClient
 	History   historyv1.HistoryClient
 	Presence  presencev1.PresenceClient

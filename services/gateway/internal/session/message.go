@@ -12,6 +12,7 @@ import (
 	"github.com/parley-im/parley/pkg/ids"
 	busv1 "github.com/parley-im/parley/proto/bus/v1"
 	wirev1 "github.com/parley-im/parley/proto/wire/v1"
+	"github.com/parley-im/parley/services/gateway/internal/conn"
 	"github.com/parley-im/parley/services/gateway/internal/fanout"
 )
 
@@ -74,7 +75,7 @@ func (s *Session) publish(id *string, room string, entry *busv1.LogEntry) error 
 	if !s.flight.take() {
 		return nil // the connection is closing; what comes now has no effect
 	}
-	s.hub.opts.Log.PublishAsync(room, unique, entry, func(ack bus.Ack, err error) {
+	s.hub.opts.Rooms.Publish(room, unique, entry, func(f *conn.Flusher, ack bus.Ack, err error) {
 		defer s.flight.give() // behind the answer
 		s.hub.published(now, err)
 		if err != nil {
@@ -88,7 +89,7 @@ func (s *Session) publish(id *string, room string, entry *busv1.LogEntry) error 
 		if !ack.Duplicate {
 			answer.Timestamp = timestamppb.New(time.UnixMilli(entry.TimeMs))
 		}
-		s.reply(id, &wirev1.ServerFrame{Event: &wirev1.ServerFrame_Ack{Ack: answer}})
+		s.send(fanout.NewOutgoing(&wirev1.ServerFrame{Id: id, Event: &wirev1.ServerFrame_Ack{Ack: answer}}), f)
 	})
 	return nil
 }
@@ -96,7 +97,7 @@ func (s *Session) publish(id *string, room string, entry *busv1.LogEntry) error 
 // ack says that something is stored, and how safely.
 func (h *Hub) ack(room string, seq uint64, duplicate bool) *wirev1.Ack {
 	ack := &wirev1.Ack{RoomId: room, Seq: proto.Int64(int64(seq)), Duplicate: duplicate}
-	durability := h.opts.Log.Durability()
+	durability := h.opts.Bus.Durability()
 	if durability.Kept != "" {
 		ack.Durability = &durability.Kept
 	}

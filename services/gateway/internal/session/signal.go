@@ -31,7 +31,7 @@ var signalCommand = &command{
 		if s.room(signal.RoomId) == nil {
 			return notJoined(signal.RoomId)
 		}
-		err := s.hub.opts.Log.PublishLive(signal.RoomId, &busv1.LiveEvent{Event: &busv1.LiveEvent_Signal{Signal: &busv1.LiveSignal{
+		err := s.hub.opts.Bus.PublishLive(signal.RoomId, &busv1.LiveEvent{Event: &busv1.LiveEvent_Signal{Signal: &busv1.LiveSignal{
 			SessionId: s.SessionID(), User: s.who().User, Event: signal.Event, Data: signal.Data,
 		}}})
 		if err != nil {
