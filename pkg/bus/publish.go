@@ -1,6 +1,7 @@
 package bus
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
@@ -317,6 +318,9 @@ func parseAck(msg *nats.Msg) (ack Ack, err error, passing bool) {
 		// the leader is being elected or the stream has not been made yet.
 		return Ack{}, fmt.Errorf("the log answered status %q", msg.Header.Get("Status")), true
 	}
+	if ack, ok := readAck(msg.Data); ok {
+		return ack, nil, false
+	}
 	var answer struct {
 		Seq       uint64 `json:"seq"`
 		Duplicate bool   `json:"duplicate"`
@@ -339,6 +343,26 @@ func parseAck(msg *nats.Msg) (ack Ack, err error, passing bool) {
 		return Ack{}, err, false
 	}
 	return Ack{Seq: answer.Seq, Duplicate: answer.Duplicate}, nil, false
+}
+
+// readAck reads an acknowledgement in the form in which the server writes nearly
+// all of them; false leaves it to the JSON decoder, which costs a microsecond
+// more.
+func readAck(b []byte) (Ack, bool) {
+	rest, ok := bytes.CutPrefix(b, []byte(`{"stream":"`))
+	_, rest, found := bytes.Cut(rest, []byte(`"seq":`))
+	digits, ok2 := bytes.CutSuffix(rest, []byte("}"))
+	if !ok || !found || !ok2 || len(digits) == 0 || len(digits) > 19 {
+		return Ack{}, false
+	}
+	var ack Ack
+	for _, c := range digits {
+		if c < '0' || c > '9' {
+			return Ack{}, false
+		}
+		ack.Seq = ack.Seq*10 + uint64(c-'0')
+	}
+	return ack, true
 }
 
 // watch looks after what does not go the straight way: answers that do not

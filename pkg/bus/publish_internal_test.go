@@ -1,9 +1,35 @@
 package bus
 
 import (
+	"encoding/json"
 	"testing"
 	"time"
 )
+
+// TestReadAck: what is read without the JSON decoder is what that reads.
+func TestReadAck(t *testing.T) {
+	for text, quick := range map[string]bool{
+		`{"stream":"PARLEY_LOG_3","seq":1}`:                                 true,
+		`{"stream":"PARLEY_LOG_3","seq":9223372036854775807}`:               true,
+		`{"stream":"PARLEY_LOG_3","seq":12,"duplicate": true}`:              false,
+		`{"stream":"PARLEY_LOG_3","domain":"hub","seq":12}`:                true,
+		`{"error":{"code":400,"err_code":10060,"description":"x"},"seq":0}`: false,
+		`{"stream":"PARLEY_LOG_3","seq":}`:                                  false,
+		`{"stream":"PARLEY_LOG_3","seq":1e3}`:                               false,
+		`{"stream":"PARLEY_LOG_3","seq":12345678901234567890}`:              false,
+		`{"seq":1}`: false,
+	} {
+		ack, ok := readAck([]byte(text))
+		if ok != quick {
+			t.Errorf("%s: read quickly: %v", text, ok)
+			continue
+		}
+		var want struct{ Seq uint64 }
+		if err := json.Unmarshal([]byte(text), &want); ok && (err != nil || ack != Ack{Seq: want.Seq}) {
+			t.Errorf("%s: read %v, want %d, %v", text, ack, want.Seq, err)
+		}
+	}
+}
 
 // TestLaneForgets: one publish that stays unanswered does not keep those that
 // came after it in memory, and they stay in order.

@@ -2,6 +2,7 @@ package program
 
 import (
 	"errors"
+	"time"
 
 	"github.com/parley-im/parley/pkg/bus"
 	"github.com/parley-im/parley/pkg/config"
@@ -32,7 +33,12 @@ func (n *natsSettings) settings(s *config.Set) (url *config.Setting) {
 	s.Int(&n.Replicas, "replicas", "how many NATS nodes keep each record and message, 1 to 5; 3 in a cluster")
 	s.Bool(&n.Synced, "nats-synced", "declare that the NATS servers force every write to disk before they acknowledge it (sync_interval: always); acks say so")
 	s.Int(&n.Shards, "shards", "streams the log is spread over; 0 is what the deployment has, and 16 for a new one")
+	n.PublishWindow = time.Millisecond
+	s.Duration(&n.PublishWindow, "publish-window", "how long a message may wait to go to the log together with others; the first after a pause goes at once")
 	s.Validate(func() error {
+		if n.PublishWindow < 0 || n.PublishWindow > 100*time.Millisecond {
+			return errors.New("publish-window: not between 0 and 100ms")
+		}
 		if n.Replicas < 1 || n.Replicas > 5 {
 			return errors.New("replicas: not between 1 and 5")
 		}
