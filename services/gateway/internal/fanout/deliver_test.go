@@ -15,6 +15,7 @@ type nobody struct{}
 
 func (nobody) Deliver(*Outgoing)          {}
 func (nobody) RoomGone(string, *Outgoing) {}
+func (nobody) Missed(string)              {}
 func (nobody) SessionID() string          { return "s" }
 func (nobody) UserID() string             { return "u" }
 

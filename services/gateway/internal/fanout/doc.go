@@ -25,7 +25,7 @@
 //   - A joiner is told that it has recovered only when nothing can have been
 //     dropped by the log in between; memory and the log are judged by the same
 //     rule (holdAll).
-//
-// The only entries that members may miss are those that the log itself had
-// dropped, for its retention or their age, before this gateway could read them.
+//   - Where the log has dropped entries, for its retention or their age, before
+//     this gateway could read them, no member is shown anything behind them: all
+//     are told (Member.Missed), and come back with their place (gap.go).
 package fanout

@@ -2,6 +2,7 @@ package fanout
 
 import (
 	"context"
+	"time"
 
 	"github.com/parley-im/parley/pkg/bus"
 )
@@ -11,21 +12,22 @@ import (
 func (r *room) load() {
 	r.reading = true
 	r.hub.read(r, func(ctx context.Context) (func(), error) {
+		asked := time.Now()
 		tail, err := r.hub.source.Tail(ctx, r.id)
 		if err != nil {
 			return nil, err
 		}
-		page, first, whole, err := r.hub.readWhole(ctx, r.id, 0, func() (bus.Page, error) {
+		page, first, whole, err := r.hub.readWhole(ctx, r.id, 0, time.Time{}, func(least uint64) (bus.Page, error) {
 			if tail == 0 {
 				return bus.Page{}, nil
 			}
-			return r.hub.source.ReadNewest(ctx, r.id, 0, recentEntries, tail)
+			return r.hub.source.ReadNewest(ctx, r.id, 0, recentEntries, max(tail, least))
 		})
 		if err != nil {
 			return nil, err
 		}
 		return func() {
-			r.last = tail
+			r.last, r.current = tail, asked
 			if n := len(page.Entries); n > 0 {
 				r.told = page.Entries[n-1].Seq
 				r.last = max(tail, r.told)
@@ -54,15 +56,25 @@ func (r *room) catchUp(seq uint64) {
 func (r *room) read(reach uint64) {
 	r.reading = true
 	r.reach = max(r.reach, reach)
-	last, reach := r.last, r.reach
+	last, reach, current := r.last, r.reach, r.current
 	r.hub.read(r, func(ctx context.Context) (func(), error) {
-		page, first, whole, err := r.hub.readWhole(ctx, r.id, last, func() (bus.Page, error) {
-			return r.hub.source.ReadAfter(ctx, r.id, last, bus.MaxPage, reach)
+		page, first, whole, err := r.hub.readWhole(ctx, r.id, last, current, func(least uint64) (bus.Page, error) {
+			return r.hub.source.ReadAfter(ctx, r.id, last, bus.MaxPage, max(reach, least))
 		})
+		gap := false
+		if err == nil && !whole {
+			gap, err = r.hub.missed(ctx, r.id, last, reach, current)
+		}
 		if err != nil {
 			return nil, err
 		}
 		return func() {
+			if gap {
+				r.tellGap()
+			}
+			if r.gone {
+				return
+			}
 			if !whole {
 				r.recent.forget(page, reach)
 			}

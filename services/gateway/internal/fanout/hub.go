@@ -93,7 +93,7 @@ type Hub struct {
 
 	latency metric.Float64Histogram
 
-	rooms, holes, filled, repeats, deliveries atomic.Int64
+	rooms, holes, gaps, filled, repeats, deliveries atomic.Int64
 }
 
 // New makes a Hub; Close ends it.

@@ -8,7 +8,7 @@ import (
 )
 
 func (h *Hub) observe(meter metric.Meter) error {
-	var err, err1, err2, err3, err4, err5 error
+	var err, err1, err2, err3, err4, err5, err6 error
 	h.latency, err = meter.Float64Histogram("parley.gateway.delivery.latency",
 		metric.WithUnit("s"), metric.WithDescription("From taking a message in on its gateway to handing it to this one's members."))
 	counter := func(name, help string, v interface{ Load() int64 }) error {
@@ -23,10 +23,11 @@ func (h *Hub) observe(meter metric.Meter) error {
 	err2 = counter("parley.gateway.room.holes", "Holes found in the chain of a room's messages.", &h.holes)
 	err3 = counter("parley.gateway.room.filled", "Messages that were read from the log to fill a hole.", &h.filled)
 	err4 = counter("parley.gateway.room.repeats", "Messages that came again and were passed over.", &h.repeats)
+	err6 = counter("parley.gateway.room.gaps", "Holes that could not be filled, for the log had dropped the messages; the room's members were sent to recover.", &h.gaps)
 	_, err5 = meter.Int64ObservableGauge("parley.gateway.rooms", metric.WithDescription("Rooms with members on this gateway."),
 		metric.WithInt64Callback(func(_ context.Context, o metric.Int64Observer) error {
 			o.Observe(h.rooms.Load())
 			return nil
 		}))
-	return errors.Join(err, err1, err2, err3, err4, err5)
+	return errors.Join(err, err1, err2, err3, err4, err5, err6)
 }

@@ -2,6 +2,7 @@ package fanout
 
 import (
 	"slices"
+	"time"
 
 	"github.com/parley-im/parley/pkg/bus"
 	busv1 "github.com/parley-im/parley/proto/bus/v1"
@@ -14,6 +15,10 @@ type Member interface {
 	Deliver(*Outgoing)
 	// RoomGone tells that a room has ended; the member is not in it any more.
 	RoomGone(room string, out *Outgoing)
+	// Missed tells that the log has dropped messages of a room before they
+	// could be delivered; the member is not in the room any more, and must come
+	// back with its place to learn what is left.
+	Missed(room string)
 	SessionID() string
 	UserID() string
 }
@@ -47,6 +52,9 @@ type room struct {
 	// than last, where that was erased or is no entry of ours.
 	told   uint64
 	recent recent
+	// current is when everything stored was delivered, as far as is known; no
+	// entry after last is older.
+	current time.Time
 
 	// loaded: last and recent are known.
 	loaded bool
@@ -81,6 +89,9 @@ func (r *room) stored(s bus.Stored) {
 		r.hub.repeats.Add(1)
 	case r.reading:
 		r.hold(s)
+	case s.Prev == 0 && r.stale():
+		r.hold(s)
+		r.read(s.Seq)
 	case s.Prev > r.last:
 		r.hub.holes.Add(1)
 		r.hub.log.Info("hole in a room, reading the log", "room", r.id, "last", r.last, "prev", s.Prev)
