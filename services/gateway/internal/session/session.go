@@ -12,6 +12,7 @@ import (
 	"github.com/parley-im/parley/pkg/errs"
 	"github.com/parley-im/parley/pkg/frame"
 	"github.com/parley-im/parley/pkg/ids"
+	"github.com/parley-im/parley/pkg/token"
 	wirev1 "github.com/parley-im/parley/proto/wire/v1"
 	"github.com/parley-im/parley/services/gateway/internal/conn"
 	"github.com/parley-im/parley/services/gateway/internal/fanout"
@@ -27,6 +28,16 @@ type Identity struct {
 	IssuedAt time.Time
 	// ExpiresAt is when the token ends; zero for never.
 	ExpiresAt time.Time
+}
+
+// end is when the token is not accepted any more, and so ends what it has
+// opened; zero for never. It is later than ExpiresAt by the leeway that clocks
+// are given: who may sign in with a token may also stay for as long.
+func (i *Identity) end() time.Time {
+	if i.ExpiresAt.IsZero() {
+		return time.Time{}
+	}
+	return i.ExpiresAt.Add(token.Leeway)
 }
 
 // HasRole says whether the account has a role.
