@@ -26,7 +26,7 @@ func crowd(tb testing.TB, n int) *room {
 	if err := h.observe(noop.Meter{}); err != nil {
 		tb.Fatal(err)
 	}
-	r := &room{hub: h, id: "general", loaded: true, joining: map[*join]struct{}{}}
+	r := &room{hub: h, id: "general", loaded: true, joining: map[*join]struct{}{}, memory: newMemories(1, 0, &h.remembered)[0]}
 	for i := range n {
 		r.members = append(r.members, &Membership{room: r.id, member: nobody{}, index: i})
 	}

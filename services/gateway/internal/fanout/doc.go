@@ -10,6 +10,9 @@
 // log, happens in goroutines of the hub that hand their findings back to the
 // worker as tasks.
 //
+// What is held in memory is bounded: the newest entries by room (recent) and
+// over all rooms (memory), what waits for a reading by room (maxHeld).
+//
 // # What is promised
 //
 // Every member gets every stored message that comes after the place at which

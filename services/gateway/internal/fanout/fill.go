@@ -33,6 +33,7 @@ func (r *room) load() {
 				r.last = max(tail, r.told)
 			}
 			r.recent.reset(from(page, first), r.last, whole, r.hub.limits.keep())
+			r.memory.used(r)
 			r.loaded = true
 			r.proceed()
 		}, nil
@@ -87,6 +88,7 @@ func (r *room) read(reach uint64) {
 			if !whole && first > last {
 				r.recent.reset(from(page, first), max(r.last, reach), false, r.hub.limits.keep())
 			}
+			r.memory.used(r)
 			if page.More || r.reach > reach { // the latter was dropped meanwhile
 				r.read(r.reach)
 				return

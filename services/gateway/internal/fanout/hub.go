@@ -53,6 +53,9 @@ type Options struct {
 	Meter  metric.Meter
 	// Workers share the rooms among them; default twice the processors.
 	Workers int
+	// RecentBytes bounds the newest messages of all rooms that are held in
+	// memory; default 64 MiB, and at least 128 KiB for each worker.
+	RecentBytes int
 	// CompareEvery is how often all rooms are compared with the log, for what
 	// was lost without a trace; default 10 s.
 	CompareEvery time.Duration
@@ -68,6 +71,9 @@ func (o *Options) complete() {
 	if o.Workers == 0 {
 		o.Workers = 2 * runtime.GOMAXPROCS(0)
 	}
+	if o.RecentBytes == 0 {
+		o.RecentBytes = 64 << 20
+	}
 	if o.CompareEvery == 0 {
 		o.CompareEvery = 10 * time.Second
 	}
@@ -80,7 +86,8 @@ type Hub struct {
 	feed   feed
 	shards []map[string]*room // by worker, each touched by its worker alone
 
-	limits limits
+	limits   limits
+	memories []*memory // by worker
 
 	compareEvery time.Duration
 	reconnected  chan struct{}
@@ -93,7 +100,7 @@ type Hub struct {
 
 	latency metric.Float64Histogram
 
-	rooms, holes, gaps, filled, repeats, deliveries atomic.Int64
+	rooms, holes, gaps, filled, repeats, deliveries, remembered atomic.Int64
 }
 
 // New makes a Hub; Close ends it.
@@ -123,6 +130,7 @@ func newHub(o Options, source Source, open func(workers int, handle func(int, []
 	for i := range h.shards {
 		h.shards[i] = make(map[string]*room)
 	}
+	h.memories = newMemories(o.Workers, o.RecentBytes, &h.remembered)
 	h.limits.source, h.limits.turn = source, make(chan struct{}, 1)
 	h.ctx, h.cancel = context.WithCancel(context.Background())
 	if err := h.observe(o.Meter); err != nil {
@@ -173,11 +181,12 @@ func (h *Hub) handle(worker int, batch []bus.Delivery) {
 // room gives a room, and opens it when this gateway has nobody in it yet. Only
 // its worker calls this.
 func (h *Hub) room(id string) (*room, error) {
-	rooms := h.shards[h.feed.Worker(id)]
+	worker := h.feed.Worker(id)
+	rooms := h.shards[worker]
 	if r := rooms[id]; r != nil {
 		return r, nil
 	}
-	r := &room{hub: h, id: id, joining: make(map[*join]struct{})}
+	r := &room{hub: h, id: id, memory: h.memories[worker], joining: make(map[*join]struct{})}
 	var err error
 	// Subscribe first, read second: what is stored in between comes live.
 	if r.sub, err = h.feed.Subscribe(id); err != nil {

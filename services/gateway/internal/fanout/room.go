@@ -1,6 +1,7 @@
 package fanout
 
 import (
+	"container/list"
 	"slices"
 	"time"
 
@@ -50,8 +51,11 @@ type room struct {
 	last uint64
 	// told is the newest entry that was shown to anybody. It may be smaller
 	// than last, where that was erased or is no entry of ours.
-	told   uint64
-	recent recent
+	told    uint64
+	recent  recent
+	memory  *memory       // of its worker
+	place   *list.Element // in memory; nil where it is not
+	counted int           // bytes of recent as memory knows them
 	// current is when everything stored was delivered, as far as is known; no
 	// entry after last is older.
 	current time.Time
@@ -122,6 +126,7 @@ func (r *room) deliver(s bus.Stored, prev uint64) {
 	prev = min(prev, r.told)
 	r.told = s.Seq
 	r.recent.add(s, r.hub.limits.keep())
+	r.memory.used(r)
 	if len(r.members) == 0 {
 		return
 	}
@@ -161,6 +166,7 @@ func (r *room) end() {
 	r.refuseAll(errRoomGone)
 	if r.pinned {
 		r.recent = recent{floor: r.last}
+		r.memory.left(r)
 		return
 	}
 	r.close()
@@ -168,6 +174,8 @@ func (r *room) end() {
 
 func (r *room) close() {
 	r.gone = true
+	r.recent = recent{}
+	r.memory.left(r)
 	r.sub.Stop()
 	r.hub.forget(r)
 }
