@@ -104,6 +104,7 @@ func (r *room) read(reach uint64) {
 // proceed goes on with what had to wait while the log was read.
 func (r *room) proceed() {
 	held, reach := r.held, r.reach
+	r.hub.heldBytes.Add(-int64(r.heldBytes))
 	r.reading, r.held, r.heldBytes, r.reach = false, nil, 0, 0
 	for _, s := range held {
 		r.stored(s)

@@ -100,7 +100,7 @@ type Hub struct {
 
 	latency metric.Float64Histogram
 
-	rooms, holes, gaps, filled, repeats, deliveries, remembered atomic.Int64
+	rooms, holes, gaps, filled, repeats, deliveries, remembered, heldBytes atomic.Int64
 }
 
 // New makes a Hub; Close ends it.

@@ -9,7 +9,7 @@ import (
 )
 
 func (h *Hub) observe(meter metric.Meter) error {
-	var err, err1, err2, err3, err4, err5, err6, err7 error
+	var err, err1, err2, err3, err4, err5, err6, err7, err8 error
 	h.latency, err = meter.Float64Histogram("parley.gateway.delivery.latency",
 		metric.WithUnit("s"), metric.WithDescription("From taking a message in on its gateway to handing it to this one's members."))
 	counter := func(name, help string, v interface{ Load() int64 }) error {
@@ -35,5 +35,6 @@ func (h *Hub) observe(meter metric.Meter) error {
 	}
 	err5 = gauge("parley.gateway.rooms", "Rooms with members on this gateway.", "", &h.rooms)
 	err7 = gauge("parley.gateway.recent.bytes", "Newest messages of all rooms, held for who joins.", "By", &h.remembered)
-	return errors.Join(err, err1, err2, err3, err4, err5, err6, err7)
+	err8 = gauge("parley.gateway.held.bytes", "Messages held back while holes before them are read from the log, at most 1 MiB for each room.", "By", &h.heldBytes)
+	return errors.Join(err, err1, err2, err3, err4, err5, err6, err7, err8)
 }

@@ -374,6 +374,9 @@ func simulate(t *testing.T, seed uint64, retention int, faults float64) (gaps in
 	if r := h.shards[h.feed.Worker("pinned")]["pinned"]; h.remembered.Load() != int64(r.counted) {
 		t.Errorf("%d bytes are held when only a room of %d is open", h.remembered.Load(), r.counted)
 	}
+	if n := h.heldBytes.Load(); n != 0 {
+		t.Errorf("%d bytes are held back at rest", n)
+	}
 	for name, subs := range w.subs {
 		if len(subs) != 0 {
 			t.Errorf("%d subscriptions to %s are left", len(subs), name)

@@ -114,6 +114,7 @@ func (r *room) hold(s bus.Stored) {
 	}
 	r.held = append(r.held, s)
 	r.heldBytes += size
+	r.hub.heldBytes.Add(int64(size))
 }
 
 // deliver hands the next entry to every member.
@@ -174,6 +175,7 @@ func (r *room) end() {
 
 func (r *room) close() {
 	r.gone = true
+	r.hub.heldBytes.Add(-int64(r.heldBytes))
 	r.recent = recent{}
 	r.memory.left(r)
 	r.sub.Stop()
