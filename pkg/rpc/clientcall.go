@@ -83,20 +83,29 @@ type clientStream struct {
 	ctx  context.Context
 	name string
 	once sync.Once
+
+	heard bool // something came; only who receives has it
 }
 
 func (s *clientStream) RecvMsg(m any) error {
 	err := fromStatus(s.ctx, s.c.name, s.ClientStream.RecvMsg(m))
 	if err != nil {
 		s.once.Do(func() {
-			if err == io.EOF { //nolint:errorlint // gRPC gives io.EOF as it is
+			switch {
+			case err == io.EOF: //nolint:errorlint // gRPC gives io.EOF as it is
 				s.c.done(s.ctx, s.name, nil)
-			} else {
+			case s.heard && errs.CodeOf(err) == errs.Unavailable:
+				// A replica that ends in order cuts what it streams. Whether
+				// the service is lost, the next call tells.
+				s.c.count(s.ctx, s.name, string(errs.Unavailable))
+			default:
 				s.c.done(s.ctx, s.name, err)
 			}
 		})
+		return err
 	}
-	return err
+	s.heard = true
+	return nil
 }
 
 func (s *clientStream) SendMsg(m any) error {
@@ -105,6 +114,10 @@ func (s *clientStream) SendMsg(m any) error {
 
 func (s *clientStream) CloseSend() error {
 	return fromStatus(s.ctx, s.c.name, s.ClientStream.CloseSend())
+}
+
+func (c *caller) count(ctx context.Context, name, code string) {
+	c.calls.Add(ctx, 1, metric.WithAttributes(attribute.String("service", c.name), method(name), attribute.String("code", code)))
 }
 
 // done counts a call and tells when the service is lost and found.
@@ -116,7 +129,7 @@ func (c *caller) done(ctx context.Context, name string, err error) {
 	case err != nil:
 		code = codeLabel(errs.CodeOf(err))
 	}
-	c.calls.Add(ctx, 1, metric.WithAttributes(attribute.String("service", c.name), method(name), attribute.String("code", code)))
+	c.count(ctx, name, code)
 	switch code {
 	case "canceled": // says nothing about the service
 	case string(errs.Unavailable):

@@ -129,16 +129,17 @@ func TestAPI(t *testing.T) {
 			refused(400, row.code, row.field, path, row.body)
 		}
 		refused(413, "too-large", "", path, `{"username":"bob","password":"`+strings.Repeat("x", 17<<10)+`"}`)
-		if answer, _ := call(t, http.MethodGet, base+path, "", nil); answer.StatusCode != 405 {
-			t.Errorf("GET %s: %s", path, answer.Status)
+		answer, object := call(t, http.MethodGet, base+path, "", nil)
+		e, _ := object["error"].(map[string]any)
+		if answer.StatusCode != 405 || answer.Header.Get("Allow") != "POST" || e["code"] != "invalid-argument" || e["message"] == "" {
+			t.Errorf("GET %s: %s %v", path, answer.Status, object)
 		}
 	}
 	refused(400, "invalid-argument", "refreshToken", "/api/refresh", `{}`)
 	refused(400, "invalid-argument", "refreshToken", "/api/logout", `{}`)
 	refused(400, "bad-message", "refreshToken", "/api/refresh", `{"refreshToken":1}`)
-	if answer, _ := call(t, http.MethodPost, base+"/api/nothing", "{}", nil); answer.StatusCode != 404 {
-		t.Errorf("/api/nothing: %s", answer.Status)
-	}
+	refused(404, "not-found", "", "/api/nothing", "{}")
+	refused(404, "not-found", "", "/api/", "{}")
 
 	// Pages of other origins.
 	from := func(origin string) http.Header {

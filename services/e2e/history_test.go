@@ -238,10 +238,20 @@ func testJoinWhileSpoken(t *testing.T, s *stack.Stack, encoding frame.Encoding) 
 	room := named(t, "a")
 	alice, bob := signedIn(t, s, 0, encoding, "alice"), signedIn(t, s, 1, encoding, "bob")
 	alice.Join(room)
-	const total = 1500
+	// ahead is how far the writer may be before the reader: well within the
+	// retention, or a reader that has little of the processor would rightly not
+	// be brought up to date.
+	const total, ahead = 1500, 500
+	slots := make(chan struct{}, ahead)
 	done := make(chan error, 1)
 	go func() {
 		for i := range total {
+			select {
+			case slots <- struct{}{}:
+			case <-t.Context().Done(): // the reader has failed
+				done <- t.Context().Err()
+				return
+			}
 			if err := alice.TrySend(message(room, fmt.Sprint(i), fmt.Sprint(i))); err != nil {
 				done <- err
 				return
@@ -254,6 +264,12 @@ func testJoinWhileSpoken(t *testing.T, s *stack.Stack, encoding frame.Encoding) 
 	}()
 	var got []*wirev1.Message
 	var seen int64
+	take := func(messages ...*wirev1.Message) {
+		got = append(got, messages...)
+		for range messages {
+			<-slots
+		}
+	}
 	for len(got) < total {
 		f := ask.JoinRoom(&wirev1.JoinRoom{RoomId: room, After: &seen})
 		state := bob.Ask(f).GetRoomJoined()
@@ -261,17 +277,17 @@ func testJoinWhileSpoken(t *testing.T, s *stack.Stack, encoding frame.Encoding) 
 			t.Fatalf("joined %v", state)
 		}
 		list, _ := pages(t, bob, f.GetId(), 200)
-		got = append(got, list...)
+		take(list...)
 		for range min(20, total-len(got)) {
 			m := bob.Want("chat-message").GetChatMessage()
 			if n := len(got); n > 0 && m.GetPrev() != got[n-1].Seq {
 				t.Fatalf("%v came after %v", m, got[n-1])
 			}
-			got = append(got, m)
+			take(m)
 		}
 		bob.Ask(ask.LeaveRoom(room))
 		for _, f := range bob.Untaken("chat-message") { // came before it had left
-			got = append(got, f.GetChatMessage())
+			take(f.GetChatMessage())
 			bob.Want("chat-message")
 		}
 		seen = got[len(got)-1].Seq

@@ -58,11 +58,15 @@ func TestProcessServe(t *testing.T) {
 	if info, err := os.Stat(p.dir); err != nil || info.Mode().Perm()&0o077 != 0 {
 		t.Errorf("the data directory: %v, %v", info, err)
 	}
-	for _, level := range []string{"WARN", "ERROR"} {
-		if strings.Contains(p.Stderr(), `"level":"`+level+`"`) {
-			t.Errorf("an undisturbed start warns:\n%s", p.Stderr())
+	calm := func(what string) {
+		t.Helper()
+		for _, level := range []string{"WARN", "ERROR"} {
+			if strings.Contains(p.Stderr(), `"level":"`+level+`"`) {
+				t.Errorf("%s warns:\n%s", what, p.Stderr())
+			}
 		}
 	}
+	calm("an undisturbed start")
 
 	// What is served to browsers.
 	status, page, err := process.Get(p.url + "/")
@@ -87,6 +91,7 @@ func TestProcessServe(t *testing.T) {
 	if code := p.Stop(); code != 0 {
 		t.Errorf("exit status %d after SIGTERM", code)
 	}
+	calm("an orderly stop")
 }
 
 // testAdmin looks at the admin port of a process with two clients in a room

@@ -7,6 +7,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/parley-im/parley/pkg/token"
 	authv1 "github.com/parley-im/parley/proto/auth/v1"
 	"github.com/parley-im/parley/services/e2e/internal/ask"
 	"github.com/parley-im/parley/services/e2e/internal/client"
@@ -147,11 +148,20 @@ func testExpiry(t *testing.T, s *stack.Stack) {
 			t.Errorf("expires %v, want %v", at.AsTime(), end)
 		}
 		c.Join("expiry")
+		// One that has expired, and is accepted for clocks differ, is as good:
+		// a client is not let in to be sent away at once.
+		within := client.Dial(t, s.URLs[0], client.Options{Encoding: encoding})
+		over := time.Unix(time.Now().Unix(), 0)
+		within.SignIn(signHS256(t, secret, claims{"sub": "mortal", "exp": over.Unix()}))
+		within.Join("expiry")
 		if code := c.Closed(); code != 4203 {
 			t.Errorf("closed with %d", code)
 		}
 		if late := time.Since(end); late < 0 || late > 2*time.Second {
 			t.Errorf("closed %v after the end", late)
+		}
+		if code, late := within.Closed(), time.Since(over.Add(token.Leeway)); code != 4203 || late < 0 || late > 2*time.Second {
+			t.Errorf("within the leeway: closed with %d, %v after its end", code, late)
 		}
 	}
 }

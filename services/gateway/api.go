@@ -21,10 +21,21 @@ const maxBody = 16 << 10
 // api is the HTTP API beside the socket (PROTOCOL.md, section 7).
 func (g *Gateway) api() http.Handler {
 	mux := http.NewServeMux()
-	mux.Handle("POST /api/register", endpoint(g.register))
-	mux.Handle("POST /api/auth", endpoint(g.signIn))
-	mux.Handle("POST /api/refresh", endpoint(g.refresh))
-	mux.Handle("POST /api/logout", endpoint(g.signOut))
+	for path, call := range map[string]func(context.Context, *http.Request, credentials) (any, error){
+		"/api/register": g.register,
+		"/api/auth":     g.signIn,
+		"/api/refresh":  g.refresh,
+		"/api/logout":   g.signOut,
+	} {
+		mux.Handle("POST "+path, endpoint(call))
+		mux.HandleFunc(path, func(w http.ResponseWriter, _ *http.Request) {
+			w.Header().Set("Allow", http.MethodPost) // RFC 9110, section 15.5.6
+			writeErrorAs(w, http.StatusMethodNotAllowed, errs.New(errs.InvalidArgument, "the method is not POST"))
+		})
+	}
+	mux.HandleFunc("/", func(w http.ResponseWriter, _ *http.Request) {
+		writeError(w, errs.New(errs.NotFound, "there is nothing of that name in the API"))
+	})
 	return g.crossOrigin(mux)
 }
 
@@ -225,6 +236,10 @@ func writeError(w http.ResponseWriter, err error) {
 	if status == 0 {
 		status = http.StatusInternalServerError
 	}
+	writeErrorAs(w, status, e)
+}
+
+func writeErrorAs(w http.ResponseWriter, status int, e *errs.Error) {
 	if e.RetryAfter > 0 {
 		w.Header().Set("Retry-After", strconv.Itoa(int(math.Ceil(e.RetryAfter.Seconds()))))
 	}

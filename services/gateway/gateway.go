@@ -59,7 +59,7 @@ func New(o Options) (*Gateway, error) {
 		NoDeflate:      o.NoDeflate,
 	})
 	var err error
-	if g.rooms, err = fanout.New(fanout.Options{Bus: o.Bus, Logger: g.log, Meter: o.Meter}); err != nil {
+	if g.rooms, err = fanout.New(fanout.Options{Bus: o.Bus, Logger: g.log, Meter: o.Meter, RecentBytes: int(o.RecentBytes)}); err != nil {
 		return nil, err
 	}
 	g.announcer = announce.New(o.Bus, g.id, o.Lease, g.log)

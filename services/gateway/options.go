@@ -54,6 +54,11 @@ type Options struct {
 	// together, each of which may have one answer of at most 32 MiB waiting;
 	// default 256 MiB.
 	HistoryBytes int64
+	// RecentBytes bounds the newest messages of all rooms that are held in
+	// memory, so that who joins has nothing read from the log; the rooms used
+	// least recently go first. Default 64 MiB, and never less than 128 KiB for
+	// each of the twice as many workers as there are processors.
+	RecentBytes int64
 	// MaxInFlight is how many messages of one session may wait for the log;
 	// default 64.
 	MaxInFlight int
@@ -107,6 +112,7 @@ func (o *Options) defaults() {
 	setDefault(&o.MaxData, 16<<10)
 	setDefault(&o.QueueBytes, 1<<20)
 	setDefault(&o.HistoryBytes, 256<<20)
+	setDefault(&o.RecentBytes, 64<<20)
 	setDefault(&o.MaxInFlight, 64)
 	setDefault(&o.Heartbeat, 25*time.Second)
 	setDefault(&o.AuthTimeout, 10*time.Second)
@@ -149,6 +155,8 @@ func (o Options) Validate() error {
 		return fmt.Errorf("max-message: %d is more than 512 KiB, which NATS would not carry", o.MaxMessage)
 	case o.QueueBytes < o.MaxMessage:
 		return fmt.Errorf("queue-bytes: %d is less than one message of max-message", o.QueueBytes)
+	case o.RecentBytes < 0:
+		return fmt.Errorf("recent-bytes: %d is negative", o.RecentBytes)
 	case o.Heartbeat < 0 || o.AuthTimeout < 0 || o.CommandTimeout < 0 || o.Lease < 0:
 		return fmt.Errorf("heartbeat, auth-timeout, command-timeout, lease: a negative time")
 	case o.DrainDelay < 0 || o.DrainTimeout < 0 || o.DrainInterval < 0 || o.ReconnectSpread < 0:

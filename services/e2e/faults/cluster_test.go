@@ -21,6 +21,10 @@ const (
 	// retention is more than any room gets, so that the whole log is checked.
 	retention = 500_000
 	secret    = "a secret that only these tests have"
+	// queueBytes is what may wait for a client, maxInFlight what of a gateway may
+	// wait for the log (package bus).
+	queueBytes  = 128 << 10
+	maxInFlight = 8192
 )
 
 // cluster is the deployment under test.
@@ -43,7 +47,7 @@ func deploy(t testing.TB) *cluster {
 		"PARLEY_RETENTION=" + strconv.Itoa(retention),
 		"PARLEY_JWT_SECRET=" + secret, "PARLEY_RATE_LIMIT=0", "PARLEY_LOG_FORMAT=text",
 		// So that a client that does not read overflows it soon.
-		"PARLEY_QUEUE_BYTES=128KiB",
+		"PARLEY_QUEUE_BYTES=" + strconv.Itoa(queueBytes),
 	}
 	for _, s := range process.Services {
 		env = append(env, "PARLEY_"+strings.ToUpper(s)+"_ADDR="+process.Addr(t))

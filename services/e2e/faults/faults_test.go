@@ -45,6 +45,7 @@ func TestFaults(t *testing.T) {
 		defer c.keepLogs(dir)
 	}
 	o.URLs = c.urls
+	m := observe(c)
 	o.During = func(ctx context.Context, control *check.Control) error {
 		b := &breaker{cluster: c, control: control, rand: rand.New(rand.NewPCG(o.Seed, 1)), ctx: ctx}
 		for i := 0; ctx.Err() == nil; i++ {
@@ -68,6 +69,7 @@ func TestFaults(t *testing.T) {
 	if err := report.WriteText(t.Output()); err != nil {
 		t.Fatal(err)
 	}
+	m.end(t)
 	if !report.OK() {
 		t.Errorf("promises were broken: %v; PARLEY_SOAK_SEED=%d makes the same choices", report.Counts, o.Seed)
 	}

@@ -134,6 +134,7 @@ func (g *GatewaySettings) register(s *config.Set) {
 	s.Bytes(&g.MaxData, "max-data", "largest data of a message")
 	s.Bytes(&g.QueueBytes, "queue-bytes", "what may wait to be written to one client")
 	s.Bytes(&g.HistoryBytes, "history-bytes", "history that may wait to be written to all clients together")
+	s.Bytes(&g.RecentBytes, "recent-bytes", "newest messages of all rooms held in memory for who joins")
 	s.Int(&g.MaxInFlight, "max-in-flight", "messages of one client that may wait for the log")
 	s.Bytes(&g.MemoryLimit, "memory-limit", "what /health compares the process's memory with; 0 for nothing")
 	s.Section("Connections")

@@ -73,6 +73,7 @@ func (h *Hub) names(worker int) []string {
 
 func (h *Hub) compare(worker int, names []string) bool {
 	var tails map[string]uint64
+	asked := time.Now()
 	_, err := h.once(func(ctx context.Context) (_ func(), err error) {
 		tails, err = h.source.Tails(ctx, names)
 		return nil, err
@@ -84,9 +85,14 @@ func (h *Hub) compare(worker int, names []string) bool {
 		return false
 	}
 	_ = h.feed.On(h.ctx, worker, func() { // fails only when the hub ends
-		for name, tail := range tails {
-			if r := h.workers[worker].rooms[name]; r != nil {
-				r.catchUp(tail)
+		for _, name := range names {
+			r := h.workers[worker].rooms[name]
+			if r == nil {
+				continue
+			}
+			r.catchUp(tails[name]) // 0 for an empty log
+			if r.loaded && !r.reading {
+				r.current = asked
 			}
 		}
 	})

@@ -3,6 +3,7 @@ package fanout
 import (
 	"fmt"
 	"testing"
+	"time"
 
 	"google.golang.org/protobuf/proto"
 
@@ -48,7 +49,7 @@ func TestDeletionsCountForWhatTheyErase(t *testing.T) {
 		{Entry: &busv1.LogEntry{}}, {Entry: &busv1.LogEntry{Kind: busv1.LogEntry_KIND_DELETION, Erases: 9}},
 	}}
 	for retention, want := range map[int64]bool{11: false, 12: true} {
-		if got := holdAll(size(page), bus.LogConfig{Retention: retention}); got != want {
+		if got := holdAll(size(page), bus.LogConfig{Retention: retention}, time.Time{}); got != want {
 			t.Errorf("with a retention of %d: %t, want %t", retention, got, want)
 		}
 	}

@@ -16,6 +16,7 @@ type nobody struct{}
 
 func (nobody) Deliver(*Burst, *conn.Flusher)          {}
 func (nobody) RoomGone(string, *Burst, *conn.Flusher) {}
+func (nobody) Missed(string)                          {}
 func (nobody) SessionID() string                      { return "s" }
 func (nobody) UserID() string                         { return "u" }
 
@@ -26,7 +27,7 @@ func crowd(tb testing.TB, n int) *room {
 	if err := h.observe(noop.Meter{}); err != nil {
 		tb.Fatal(err)
 	}
-	r := &room{hub: h, worker: new(worker), id: "general", loaded: true, joining: map[*join]struct{}{}}
+	r := &room{hub: h, worker: &worker{memory: newMemories(1, 0, &h.remembered)[0]}, id: "general", loaded: true, joining: map[*join]struct{}{}}
 	for i := range n {
 		r.members = append(r.members, &Membership{room: r.id, member: nobody{}, index: i})
 	}

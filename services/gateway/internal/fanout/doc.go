@@ -10,6 +10,9 @@
 // log, happens in goroutines of the hub that hand their findings back to the
 // worker as tasks.
 //
+// What is held in memory is bounded: the newest entries by room (recent) and
+// over all rooms (memory), what waits for a reading by room (maxHeld).
+//
 // # What is promised
 //
 // Every member gets every stored message that comes after the place at which
@@ -25,7 +28,7 @@
 //   - A joiner is told that it has recovered only when nothing can have been
 //     dropped by the log in between; memory and the log are judged by the same
 //     rule (holdAll).
-//
-// The only entries that members may miss are those that the log itself had
-// dropped, for its retention or their age, before this gateway could read them.
+//   - Where the log has dropped entries, for its retention or their age, before
+//     this gateway could read them, no member is shown anything behind them: all
+//     are told (Member.Missed), and come back with their place (gap.go).
 package fanout

@@ -2,6 +2,7 @@ package fanout
 
 import (
 	"context"
+	"time"
 
 	"github.com/parley-im/parley/pkg/bus"
 )
@@ -11,26 +12,28 @@ import (
 func (r *room) load() {
 	r.reading = true
 	r.hub.read(r, func(ctx context.Context) (func(), error) {
+		asked := time.Now()
 		tail, err := r.hub.source.Tail(ctx, r.id)
 		if err != nil {
 			return nil, err
 		}
-		page, first, whole, err := r.hub.readWhole(ctx, r.id, 0, func() (bus.Page, error) {
+		page, first, whole, err := r.hub.readWhole(ctx, r.id, 0, time.Time{}, func(least uint64) (bus.Page, error) {
 			if tail == 0 {
 				return bus.Page{}, nil
 			}
-			return r.hub.source.ReadNewest(ctx, r.id, 0, recentEntries, tail)
+			return r.hub.source.ReadNewest(ctx, r.id, 0, recentEntries, max(tail, least))
 		})
 		if err != nil {
 			return nil, err
 		}
 		return func() {
-			r.last = tail
+			r.last, r.current = tail, asked
 			if n := len(page.Entries); n > 0 {
 				r.told = page.Entries[n-1].Seq
 				r.last = max(tail, r.told)
 			}
 			r.recent.reset(from(page, first), r.last, whole, r.hub.limits.keep())
+			r.worker.memory.used(r)
 			r.loaded = true
 			r.proceed()
 		}, nil
@@ -54,15 +57,25 @@ func (r *room) catchUp(seq uint64) {
 func (r *room) read(reach uint64) {
 	r.reading = true
 	r.reach = max(r.reach, reach)
-	last, reach := r.last, r.reach
+	last, reach, current := r.last, r.reach, r.current
 	r.hub.read(r, func(ctx context.Context) (func(), error) {
-		page, first, whole, err := r.hub.readWhole(ctx, r.id, last, func() (bus.Page, error) {
-			return r.hub.source.ReadAfter(ctx, r.id, last, bus.MaxPage, reach)
+		page, first, whole, err := r.hub.readWhole(ctx, r.id, last, current, func(least uint64) (bus.Page, error) {
+			return r.hub.source.ReadAfter(ctx, r.id, last, bus.MaxPage, max(reach, least))
 		})
+		gap := false
+		if err == nil && !whole {
+			gap, err = r.hub.missed(ctx, r.id, last, reach, current)
+		}
 		if err != nil {
 			return nil, err
 		}
 		return func() {
+			if gap {
+				r.tellGap()
+			}
+			if r.gone {
+				return
+			}
 			if !whole {
 				r.recent.forget(page, reach)
 			}
@@ -75,6 +88,7 @@ func (r *room) read(reach uint64) {
 			if !whole && first > last {
 				r.recent.reset(from(page, first), max(r.last, reach), false, r.hub.limits.keep())
 			}
+			r.worker.memory.used(r)
 			if page.More || r.reach > reach { // the latter was dropped meanwhile
 				r.read(r.reach)
 				return
@@ -90,6 +104,7 @@ func (r *room) read(reach uint64) {
 // proceed goes on with what had to wait while the log was read.
 func (r *room) proceed() {
 	held, reach := r.held, r.reach
+	r.hub.heldBytes.Add(-int64(r.heldBytes))
 	r.reading, r.held, r.heldBytes, r.reach = false, nil, 0, 0
 	for _, s := range held {
 		r.stored(s)

@@ -56,6 +56,9 @@ type Options struct {
 	Meter  metric.Meter
 	// Workers share the rooms among them; default twice the processors.
 	Workers int
+	// RecentBytes bounds the newest messages of all rooms that are held in
+	// memory; default 64 MiB, and at least 128 KiB for each worker.
+	RecentBytes int
 	// CompareEvery is how often all rooms are compared with the log, for what
 	// was lost without a trace; default 10 s.
 	CompareEvery time.Duration
@@ -70,6 +73,9 @@ func (o *Options) complete() {
 	}
 	if o.Workers == 0 {
 		o.Workers = 2 * runtime.GOMAXPROCS(0)
+	}
+	if o.RecentBytes == 0 {
+		o.RecentBytes = 64 << 20
 	}
 	if o.CompareEvery == 0 {
 		o.CompareEvery = 10 * time.Second
@@ -96,7 +102,7 @@ type Hub struct {
 
 	latency metric.Float64Histogram
 
-	rooms, holes, filled, repeats, deliveries atomic.Int64
+	rooms, holes, gaps, filled, repeats, deliveries, remembered, heldBytes atomic.Int64
 }
 
 // New makes a Hub; Close ends it.
@@ -123,8 +129,8 @@ func newHub(o Options, source Source, open func(workers int, handle func(int, []
 		compareEvery: o.CompareEvery,
 		reconnected:  make(chan struct{}, 1),
 	}
-	for i := range h.workers {
-		h.workers[i] = &worker{rooms: make(map[string]*room)}
+	for i, memory := range newMemories(o.Workers, o.RecentBytes, &h.remembered) {
+		h.workers[i] = &worker{rooms: make(map[string]*room), memory: memory}
 	}
 	h.limits.source, h.limits.turn = source, make(chan struct{}, 1)
 	h.ctx, h.cancel = context.WithCancel(context.Background())

@@ -133,6 +133,7 @@ func (r *room) join(j *join) {
 		return
 	}
 	r.recent.expire(time.Now(), r.hub.limits.maxAge())
+	r.worker.memory.used(r)
 	switch {
 	case !r.countUnread(j):
 	case j.Silent:

@@ -177,19 +177,28 @@ func (l *limits) maxAge() time.Duration {
 // may drop entries before the reading comes to them, even between two that it
 // gives. But it drops from its front: while an entry up to that seq is still
 // there afterwards, nothing can be missing, and if the front has not moved
-// meanwhile, the page is what the log held.
-func (h *Hub) readWhole(ctx context.Context, room string, after uint64, read func() (bus.Page, error)) (page bus.Page, first uint64, whole bool, err error) {
+// meanwhile and the page comes up to where the leader was, the page is what the
+// log held. A replica that lags catches up while it is read, so read is told
+// how far it has to come.
+//
+// current is since when the log is known to have had nothing more after that
+// seq, where somebody knows.
+func (h *Hub) readWhole(ctx context.Context, room string, after uint64, current time.Time, read func(reach uint64) (bus.Page, error)) (page bus.Page, first uint64, whole bool, err error) {
 	limits, err := h.limits.fresh(ctx)
 	if err == nil {
-		page, err = read()
+		page, err = read(0)
 	}
-	if err != nil || limits.Retention >= 2*recentEntries && (page.More || holdAll(2*size(page), limits)) {
+	if err != nil || limits.Retention >= 2*recentEntries && (page.More || holdAll(2*size(page), limits, current)) {
 		// The front is far away from anything that was read.
 		return page, 0, !page.More, err
 	}
 	before, err := h.source.First(ctx, room)
+	var tail uint64
 	if err == nil {
-		page, err = read()
+		tail, err = h.source.Tail(ctx, room)
+	}
+	if err == nil {
+		page, err = read(tail)
 	}
 	if err == nil {
 		first, err = h.source.First(ctx, room)
@@ -198,7 +207,7 @@ func (h *Hub) readWhole(ctx context.Context, room string, after uint64, read fun
 		return page, 0, false, err
 	}
 	// An empty log was erased, unless it has never had anything.
-	whole = first != 0 && first <= after || first == before && size(page) > 0 && holdAll(size(page), limits)
+	whole = first != 0 && first <= after || first == before && size(page) > 0 && holdAll(size(page), limits, current)
 	return page, first, whole && !page.More, nil
 }
 
@@ -217,7 +226,9 @@ func size(page bus.Page) int64 {
 // holdAll says whether a log with so many entries of a room has never dropped
 // one: it does so when as many newer ones as the retention are there, or for
 // its age.
-func holdAll(n int64, limits bus.LogConfig) bool { return limits.MaxAge == 0 && n < limits.Retention }
+func holdAll(n int64, limits bus.LogConfig, current time.Time) bool {
+	return !expired(limits, current) && n < limits.Retention
+}
 
 // from leaves away what a page has before a seq.
 func from(page bus.Page, seq uint64) bus.Page {

@@ -52,6 +52,13 @@ func (r *recent) add(s bus.Stored, keep int) {
 	r.cut(n)
 }
 
+// drop forgets all entries; the log has them.
+func (r *recent) drop() {
+	if n := len(r.entries); n > 0 {
+		*r = recent{floor: r.entries[n-1].Seq, more: true}
+	}
+}
+
 // cut takes the oldest n out. Moving, and not reslicing, keeps the array from
 // growing behind the entries that are gone.
 func (r *recent) cut(n int) {

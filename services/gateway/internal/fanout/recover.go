@@ -2,6 +2,7 @@ package fanout
 
 import (
 	"context"
+	"time"
 
 	"google.golang.org/protobuf/proto"
 
@@ -20,7 +21,7 @@ const (
 func (r *room) recover(j *join) {
 	after, last := *j.After, r.last
 	r.hub.readJoin(r, j, func(ctx context.Context) (func(), error) {
-		page, whole, err := r.hub.readFrom(ctx, r.id, after, last)
+		page, whole, err := r.hub.readFrom(ctx, r.id, after, last, time.Time{})
 		if err != nil {
 			return nil, err
 		}
@@ -37,12 +38,12 @@ func (r *room) recover(j *join) {
 
 // readFrom reads what a log has after a seq. whole says that it is all that
 // ever followed and was not deleted.
-func (h *Hub) readFrom(ctx context.Context, room string, after, reach uint64) (all bus.Page, whole bool, err error) {
-	all, _, whole, err = h.readWhole(ctx, room, after, func() (bus.Page, error) {
+func (h *Hub) readFrom(ctx context.Context, room string, after, reach uint64, current time.Time) (all bus.Page, whole bool, err error) {
+	all, _, whole, err = h.readWhole(ctx, room, after, current, func(least uint64) (bus.Page, error) {
 		var all bus.Page
 		pos, bytes := after, 0
 		for all.More = true; all.More; {
-			page, err := h.source.ReadAfter(ctx, room, pos, bus.MaxPage, reach)
+			page, err := h.source.ReadAfter(ctx, room, pos, bus.MaxPage, max(reach, least))
 			if err != nil {
 				return all, err
 			}

@@ -1,7 +1,9 @@
 package fanout
 
 import (
+	"container/list"
 	"slices"
+	"time"
 
 	"github.com/parley-im/parley/pkg/bus"
 	busv1 "github.com/parley-im/parley/proto/bus/v1"
@@ -17,6 +19,10 @@ type Member interface {
 	Deliver(*Burst, *conn.Flusher)
 	// RoomGone tells that a room has ended; the member is not in it any more.
 	RoomGone(room string, word *Burst, f *conn.Flusher)
+	// Missed tells that the log has dropped messages of a room before they
+	// could be delivered; the member is not in the room any more, and must come
+	// back with its place to learn what is left.
+	Missed(room string)
 	SessionID() string
 	UserID() string
 }
@@ -53,8 +59,13 @@ type room struct {
 	last uint64
 	// told is the newest entry that was shown to anybody. It may be smaller
 	// than last, where that was erased or is no entry of ours.
-	told   uint64
-	recent recent
+	told    uint64
+	recent  recent
+	place   *list.Element // in the worker's memory; nil where it is not
+	counted int           // bytes of recent as memory knows them
+	// current is when everything stored was delivered, as far as is known; no
+	// entry after last is older.
+	current time.Time
 
 	// loaded: last and recent are known.
 	loaded bool
@@ -89,6 +100,9 @@ func (r *room) stored(s bus.Stored) {
 		r.hub.repeats.Add(1)
 	case r.reading:
 		r.hold(s)
+	case s.Prev == 0 && r.stale():
+		r.hold(s)
+		r.read(s.Seq)
 	case s.Prev > r.last:
 		r.hub.holes.Add(1)
 		r.hub.log.Info("hole in a room, reading the log", "room", r.id, "last", r.last, "prev", s.Prev)
@@ -107,6 +121,7 @@ func (r *room) hold(s bus.Stored) {
 	}
 	r.held = append(r.held, s)
 	r.heldBytes += size
+	r.hub.heldBytes.Add(int64(size))
 }
 
 // deliver hands the next entry to every member.
@@ -119,6 +134,7 @@ func (r *room) deliver(s bus.Stored, prev uint64) {
 	prev = min(prev, r.told)
 	r.told = s.Seq
 	r.recent.add(s, r.hub.limits.keep())
+	r.worker.memory.used(r)
 	if len(r.members) == 0 {
 		return
 	}
@@ -158,6 +174,7 @@ func (r *room) end() {
 	r.refuseAll(errRoomGone)
 	if r.pinned {
 		r.recent = recent{floor: r.last}
+		r.worker.memory.left(r)
 		return
 	}
 	r.close()
@@ -165,6 +182,9 @@ func (r *room) end() {
 
 func (r *room) close() {
 	r.gone = true
+	r.hub.heldBytes.Add(-int64(r.heldBytes))
+	r.recent = recent{}
+	r.worker.memory.left(r)
 	r.sub.Stop()
 	r.hub.forget(r)
 }

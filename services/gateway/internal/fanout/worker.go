@@ -12,6 +12,7 @@ import (
 // calls a delivery costs.
 type worker struct {
 	rooms   map[string]*room
+	memory  *memory // of what was said in them
 	flusher conn.Flusher
 	dirty   []*room // that have something pending
 	single  Burst

@@ -86,8 +86,8 @@ func (s *Session) adopt(ctx context.Context, identity *Identity, session string,
 		}
 	}
 	s.expiry.Stop()
-	if !identity.ExpiresAt.IsZero() {
-		s.expiry = time.AfterFunc(time.Until(identity.ExpiresAt), func() { s.close(conn.TokenExpired, "the token has expired") })
+	if end := identity.end(time.Now()); !end.IsZero() {
+		s.expiry = time.AfterFunc(time.Until(end), func() { s.close(conn.TokenExpired, "the token has expired") })
 	}
 	signedAt := s.signedAt
 	s.mu.Unlock()

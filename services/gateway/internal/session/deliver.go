@@ -111,6 +111,15 @@ func (s *Session) RoomGone(room string, word *fanout.Burst, f *conn.Flusher) {
 	s.Deliver(word, f)
 }
 
+// Missed implements fanout.Member. The lag was the gateway's and the client has
+// done nothing wrong, so it is not called slow (4102): 1011 is what RFC 6455
+// (section 7.4.1) has for a server that cannot keep what it promised, and after
+// it every client comes back with its places and a pause, which a gateway that
+// lags needs. What is queued was before the gap and goes out first.
+func (s *Session) Missed(string) {
+	s.close(conn.InternalError, "messages were dropped before they could be sent: resume")
+}
+
 // batch collects a client's room messages, each room's by itself, until there
 // are enough of them or the first has waited long enough.
 type batch struct {

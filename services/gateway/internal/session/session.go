@@ -12,6 +12,7 @@ import (
 	"github.com/parley-im/parley/pkg/errs"
 	"github.com/parley-im/parley/pkg/frame"
 	"github.com/parley-im/parley/pkg/ids"
+	"github.com/parley-im/parley/pkg/token"
 	wirev1 "github.com/parley-im/parley/proto/wire/v1"
 	"github.com/parley-im/parley/services/gateway/internal/conn"
 	"github.com/parley-im/parley/services/gateway/internal/fanout"
@@ -27,6 +28,16 @@ type Identity struct {
 	IssuedAt time.Time
 	// ExpiresAt is when the token ends; zero for never.
 	ExpiresAt time.Time
+}
+
+// end is when a connection ends that uses the token from now on; zero for never.
+// One that has expired and is accepted all the same, for clocks differ, lets its
+// client stay for as long as it is.
+func (i *Identity) end(now time.Time) time.Time {
+	if i.ExpiresAt.IsZero() || i.ExpiresAt.After(now) {
+		return i.ExpiresAt
+	}
+	return i.ExpiresAt.Add(token.Leeway)
 }
 
 // HasRole says whether the account has a role.
