@@ -6,6 +6,7 @@
 
 ARGS ?=
 BENCH ?= .
+BENCH_FLAGS ?=
 FUZZTIME ?= 60s
 
 # Go writes the commit into programs, and fails where git refuses to tell it:
@@ -28,8 +29,10 @@ test: ## everything that proves the project, as CI does it; installs what it nee
 e2e: ## the whole product through real sockets, processes and a browser (PARLEY_URL=http://… tries that deployment)
 	@scripts/e2e
 
-bench: ## Go benchmarks with their memory (BENCH=regexp)
+bench: ## Go benchmarks with their memory (BENCH=regexp), and what deliveries cost (BENCH_FLAGS="--help"; BENCH=none: only that)
 	@scripts/bench -benchmem -bench '$(BENCH)'
+	go build -o bin/ ./services/cmd/parley
+	bin/parley bench --duration 5s --markdown services/e2e/bench.md $(BENCH_FLAGS)
 
 fuzz: ## every fuzz target for FUZZTIME=60s
 	@scripts/fuzz $(FUZZTIME)

@@ -16,11 +16,6 @@ import (
 	"time"
 )
 
-// ProcessCommand is the command of the parley program that runs one process of
-// a deployment: its arguments are the program's name (nats, floor, gateway,
-// auth, registry, history, presence) and that one's flags.
-const ProcessCommand = "bench-process"
-
 // settings are what the programs are given beside addresses and the secret,
 // for here a few clients send what many would. Everything else has its default.
 var settings = []string{"PARLEY_MAX_CONNECTIONS=20000", "PARLEY_RATE_LIMIT=0", "PARLEY_LOG_LEVEL=warn"}

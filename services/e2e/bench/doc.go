@@ -11,3 +11,8 @@
 // It knows the programs by their command line and settings, as an operator
 // does, and nothing of what is in them. It needs Linux.
 package bench
+
+// ProcessCommand is the command of the parley program that runs one process of
+// a deployment: its arguments are the program's name (nats, floor, gateway,
+// auth, registry, history, presence) and that one's flags.
+const ProcessCommand = "bench-process"

@@ -4,16 +4,16 @@ package bench
 
 import (
 	"bytes"
+	"debug/buildinfo"
 	"os"
 	"runtime"
-	"runtime/debug"
 	"strings"
 
 	"golang.org/x/sys/unix"
 )
 
-// thisMachine is what the figures depend on.
-func thisMachine() Machine {
+// thisMachine is what the figures depend on, with the versions in the program.
+func thisMachine(program string) Machine {
 	m := Machine{CPU: "unknown", Cores: runtime.NumCPU(), Go: runtime.Version(), NATS: "unknown"}
 	var name unix.Utsname
 	if unix.Uname(&name) == nil {
@@ -28,7 +28,8 @@ func thisMachine() Machine {
 			}
 		}
 	}
-	if info, ok := debug.ReadBuildInfo(); ok {
+	if info, err := buildinfo.ReadFile(program); err == nil {
+		m.Go = info.GoVersion
 		for _, dep := range info.Deps {
 			if dep.Path == "github.com/nats-io/nats-server/v2" {
 				m.NATS = strings.TrimPrefix(dep.Version, "v")

@@ -33,7 +33,7 @@ func Run(ctx context.Context, o Options) (*Report, error) {
 	runtime.LockOSThread()
 	defer runtime.UnlockOSThread()
 	b := &bench{opts: o, name: fmt.Sprintf("b%x", time.Now().UnixMilli()&0xFFFFFFFF)}
-	report := &Report{Machine: thisMachine(), Duration: o.Duration, Scale: o.Scale}
+	report := &Report{Machine: thisMachine(o.Program), Duration: o.Duration, Scale: o.Scale}
 	for _, name := range o.Scenarios {
 		for _, s := range scenarios {
 			if s.name != name {

@@ -22,7 +22,7 @@ var scenarios = []scenario{
 	{"two-gateways", "The members of each room are spread over two gateways; beside it, the same on one. NATS is apart.", twoGateways},
 	{"idle", "Connections that are signed in, have joined a room, and are left alone.", idle},
 	{"storm", "Connections are made, sign in and join, with 512 of them in progress.", storm},
-	{"join-history", "Joins of a room in which messages flow, each with 50 messages of history; 32 are in progress.", joinHistory},
+	{"join-history", "Joins of a room in which messages flow, each with 50 messages of history; 32 are in progress. CPU includes what the messages cost.", joinHistory},
 	{"churn", "Messages flow in rooms, while other connections come, join with 50 messages of history, and go.", churn},
 }
 
@@ -220,7 +220,7 @@ func joinHistory(b *bench, ctx context.Context) ([]Row, error) {
 		return nil, err
 	}
 	defer d.stop()
-	members, joining := b.scaled(100), b.scaled(2000)
+	members, joining := b.scaled(100), b.scaled(5000)
 	row := Row{Load: fmt.Sprintf("%s join %s members, 20 messages/s", thousands(joining), thousands(members)), Server: d.name}
 	c, err := b.newLoad(d, load.Options{Rooms: 1, History: 50, InProgress: 32})
 	if err != nil {

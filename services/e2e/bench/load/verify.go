@@ -168,6 +168,9 @@ func (v *Verifier) Left(p *Place) {
 
 // Reached tells that a member has all that has come to anybody in its room.
 func (v *Verifier) Reached(p *Place) bool {
+	if p.waiting != nil {
+		v.settle(p)
+	}
 	return p.waiting == nil && int(p.at) == len(v.rooms[p.room].order)
 }
 
@@ -185,17 +188,20 @@ func (v *Verifier) UnderWay() int {
 // Verdict judges what has come to the places of those who have not left.
 func (v *Verifier) Verdict(places []*Place) Faults {
 	members := make([]int, len(v.rooms))
-	f := v.faults
+	lost := 0
 	for _, p := range places {
 		members[p.room]++
-		f.Lost += len(p.missed)
-		if !p.lost && p.waiting == nil {
-			f.Lost += len(v.rooms[p.room].order) - int(p.at)
+		switch {
+		case v.Reached(p):
+		case p.waiting != nil:
+			lost++ // nobody else has what it was given
+		case !p.lost:
+			lost += len(v.rooms[p.room].order) - int(p.at)
 		}
-		if p.waiting != nil {
-			f.Lost++ // nobody else has what it was given
-		}
+		lost += len(p.missed)
 	}
+	f := v.faults
+	f.Lost += lost
 	for i := range v.messages {
 		m := &v.messages[i]
 		if m.acked && m.pos == 0 {
