@@ -47,6 +47,7 @@ func (b *benchSettings) register(s *config.Set) {
 	s.Bool(&b.Apart, "apart", "start NATS and each service as a process of its own in all scenarios, and not one process")
 	s.Strings(&b.URLs, "url", "gateways of a running deployment in place of that, separated by commas")
 	s.Secret(&b.secret, "jwt-secret", "with url: the deployment's own, to sign the clients' tokens with")
+	s.String(&b.Protocol, "protocol", "what Parley's clients speak").OneOf("json", "proto")
 	s.Section("Report")
 	s.Bool(&b.json, "json", "report as JSON")
 	s.String(&b.markdown, "markdown", "file to write the tables to as well")

@@ -89,6 +89,7 @@ func TestScenarios(t *testing.T) {
 			o.Scenarios = []string{name}
 			if name == "churn" {
 				o.Scale = 0.1 // 20 connections a second
+				o.Protocol = "proto"
 			}
 			report := run(t, o)
 			if len(report.Scenarios) != 1 || len(report.Scenarios[0].Rows) != rows[name] {
@@ -183,6 +184,7 @@ func TestOptions(t *testing.T) {
 		"many-rooms": {Scenarios: []string{"few-rooms"}},
 		"jwt-secret": {URLs: []string{"http://127.0.0.1:1"}},
 		"duration":   {Duration: -1},
+		"protocol":   {Protocol: "xml"},
 		"scale":      {Scale: 100},
 	} {
 		if _, err := bench.Run(t.Context(), o); err == nil || !strings.Contains(err.Error(), want) {

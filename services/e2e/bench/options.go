@@ -28,6 +28,9 @@ type Options struct {
 	// Apart gives NATS and each service a process of its own in all scenarios,
 	// and not only where a scenario says so.
 	Apart bool
+	// Protocol is json, the default, or proto: what Parley's clients speak. The
+	// floor has one language, like JSON.
+	Protocol string
 	// Duration is how long a load is measured; default 10 s. Warmup comes before
 	// it; default 2 s.
 	Duration, Warmup time.Duration
@@ -62,6 +65,7 @@ func (o *Options) defaults() {
 	setDefault(&o.Warmup, 2*time.Second)
 	setDefault(&o.Settle, 20*time.Second)
 	setDefault(&o.Scale, 1)
+	setDefault(&o.Protocol, "json")
 	if len(o.Scenarios) == 0 {
 		o.Scenarios = Names()
 	}
@@ -78,6 +82,8 @@ func (o *Options) Validate() error {
 		}
 	}
 	switch {
+	case o.Protocol != "json" && o.Protocol != "proto":
+		return fmt.Errorf("protocol: %q is neither json nor proto", o.Protocol)
 	case len(o.URLs) > 0 && o.Secret == "":
 		return errors.New("jwt-secret: is missing: with url, it has to be the deployment's own")
 	case o.Duration < 0 || o.Warmup < 0 || o.Settle < 0:

@@ -14,7 +14,9 @@ import (
 type Report struct {
 	Machine   Machine       `json:"machine"`
 	Duration  time.Duration `json:"duration"`
+	Settle    time.Duration `json:"settle"`
 	Scale     float64       `json:"scale"`
+	Protocol  string        `json:"protocol"`
 	Scenarios []Scenario    `json:"scenarios"`
 }
 

@@ -33,7 +33,7 @@ func Run(ctx context.Context, o Options) (*Report, error) {
 	runtime.LockOSThread()
 	defer runtime.UnlockOSThread()
 	b := &bench{opts: o, name: fmt.Sprintf("b%x", time.Now().UnixMilli()&0xFFFFFFFF)}
-	report := &Report{Machine: thisMachine(o.Program), Duration: o.Duration, Scale: o.Scale}
+	report := &Report{Machine: thisMachine(o.Program), Duration: o.Duration, Settle: o.Settle, Scale: o.Scale, Protocol: o.Protocol}
 	for _, name := range o.Scenarios {
 		for _, s := range scenarios {
 			if s.name != name {
@@ -59,6 +59,7 @@ func (b *bench) scaled(n int) int {
 func (b *bench) newLoad(d *deployment, o load.Options) (*load.Client, error) {
 	b.loads++
 	o.Gateways, o.Secret = d.gateways, d.secret
+	o.Protobuf = b.opts.Protocol == "proto" && !d.floor
 	o.Name = fmt.Sprintf("%sx%d", b.name, b.loads)
 	return load.New(o)
 }

@@ -11,6 +11,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"github.com/parley-im/parley/pkg/frame"
 	"github.com/parley-im/parley/services/e2e/bench/internal/socket"
 )
 
@@ -27,6 +28,8 @@ type Options struct {
 	Name string
 	// Rooms is how many there are.
 	Rooms int
+	// Protobuf speaks parley.v1.proto in place of parley.v1.json.
+	Protobuf bool
 	// Deflate offers permessage-deflate.
 	Deflate bool
 	// History is how many messages a join asks for.
@@ -42,10 +45,10 @@ type Client struct {
 	opts   Options
 	poller *socket.Poller
 	shared []byte
-	frame  []byte
 	began  time.Time
 	now    int64 // ns since began
 
+	requests  requests
 	conns     []*conn // by tag; nil for those that are gone
 	rooms     []roomOf
 	planned   []int // rooms of connections that are to be made
@@ -85,6 +88,9 @@ func New(o Options) (*Client, error) {
 	c := &Client{
 		opts: o, poller: poller, shared: make([]byte, 1<<20), began: time.Now(),
 		rooms: make([]roomOf, o.Rooms), verifier: NewVerifier(o.Rooms),
+	}
+	if o.Protobuf {
+		c.requests.encoding = frame.Proto
 	}
 	for i := range c.rooms {
 		c.rooms[i].name = fmt.Sprintf("%s-%d", o.Name, i)

@@ -88,7 +88,7 @@ func (c *Client) writable(cn *conn) error {
 	}
 	cn.state = upgrading
 	host := c.opts.Gateways[cn.Tag%len(c.opts.Gateways)].String()
-	return cn.Write(upgradeRequest(host, token, c.opts.Deflate))
+	return cn.Write(upgradeRequest(host, token, c.requests.encoding.Subprotocol(), c.opts.Deflate))
 }
 
 // readable takes what a connection has got.
@@ -156,7 +156,11 @@ func (c *Client) welcomed(cn *conn) error {
 
 func (c *Client) join(cn *conn) error {
 	cn.state = joining
-	return cn.Write(joinRequest(c.rooms[cn.room].name, c.opts.History))
+	b, err := c.requests.join(c.rooms[cn.room].name, c.opts.History)
+	if err != nil {
+		return err
+	}
+	return cn.Write(b)
 }
 
 // made counts one that is as far as it was to come.
@@ -164,14 +168,6 @@ func (c *Client) made(cn *conn) {
 	c.making--
 	c.ready++
 }
-
-var (
-	chatMessage    = []byte(`{"type":"chat-message"`)
-	ack            = []byte(`{"type":"ack","id":"`)
-	authSuccess    = []byte(`{"type":"auth-success"`)
-	messageHistory = []byte(`{"type":"message-history"`)
-	refusals       = [][]byte{[]byte(`{"type":"error"`), []byte(`{"type":"auth-failed"`), []byte(`{"type":"kicked"`), []byte(`{"type":"going-away"`)}
-)
 
 // take takes a frame. The types it does not name (welcome, room-joined, who
 // comes and goes) need nothing done.
@@ -185,31 +181,30 @@ func (c *Client) take(cn *conn, first byte, payload []byte) error {
 			code, payload = int(binary.BigEndian.Uint16(payload)), payload[2:]
 		}
 		return fmt.Errorf("the server closes it: %d %q", code, payload)
-	case first != socket.Text:
+	case first != opcode(c.requests.encoding):
 		return fmt.Errorf("an unexpected kind of frame: %#x", first)
-	case bytes.HasPrefix(payload, chatMessage):
-		n, _, ok := marked(payload[len(chatMessage):])
+	}
+	event, id := look(c.requests.encoding, payload)
+	switch {
+	case event == chatMessage:
+		n, _, ok := marked(payload)
 		if !ok || cn.state < joining {
-			return fmt.Errorf("a message of somebody else: %.300s", payload)
+			return fmt.Errorf("a message of somebody else: %.300q", payload)
 		}
 		c.deliver(cn, n)
-	case bytes.HasPrefix(payload, ack):
-		n, ok := number(payload[len(ack):])
+	case event == ack:
+		n, ok := number(id)
 		if !ok {
-			return fmt.Errorf("an acknowledgement of what was not sent: %s", payload)
+			return fmt.Errorf("an acknowledgement of what was not sent: %q", payload)
 		}
 		c.acked++
 		c.verifier.Acked(n)
-	case cn.state == signingIn && bytes.HasPrefix(payload, authSuccess):
+	case event == authSuccess && cn.state == signingIn:
 		return c.welcomed(cn)
-	case cn.state == joining && bytes.HasPrefix(payload, messageHistory):
+	case event == messageHistory && cn.state == joining:
 		c.joined(cn, payload)
-	default:
-		for _, refusal := range refusals {
-			if bytes.HasPrefix(payload, refusal) {
-				return fmt.Errorf("the server says: %s", payload)
-			}
-		}
+	case event == refusal:
+		return fmt.Errorf("the server says: %.300q", payload)
 	}
 	return nil
 }

@@ -2,11 +2,13 @@ package load
 
 import (
 	"bytes"
-	"strconv"
+	"fmt"
 	"time"
 
 	"github.com/golang-jwt/jwt/v5"
 
+	"github.com/parley-im/parley/pkg/frame"
+	wirev1 "github.com/parley-im/parley/proto/wire/v1"
 	"github.com/parley-im/parley/services/e2e/bench/internal/socket"
 )
 
@@ -49,37 +51,63 @@ func number(b []byte) (n uint32, ok bool) {
 // marked finds the first content in a frame and gives its number, and what
 // follows it.
 func marked(b []byte) (n uint32, rest []byte, ok bool) {
-	i := bytes.IndexByte(b, mark)
-	if i < 0 {
-		return 0, nil, false
+	for {
+		i := bytes.IndexByte(b, mark)
+		if i < 0 {
+			return 0, nil, false
+		}
+		b = b[i+1:]
+		if n, ok := number(b); ok { // in a protobuf frame it can be part of a number
+			return n, b, true
+		}
 	}
-	b = b[i+1:]
-	n, ok = number(b)
-	return n, b, ok
 }
 
-// appendMessage appends the frame of a message.
-func appendMessage(b []byte, room string, n uint32) []byte {
-	const a, c, d, e = `{"type":"chat-message","id":"`, `","roomId":"`, `","content":"~`, `"}`
-	b = socket.AppendClient(b, socket.Text, len(a)+8+len(c)+len(room)+len(d)+8+len(padding)+len(e))
-	b = append(appendNumber(append(b, a...), n), c...)
-	b = append(append(append(b, room...), d...), ""...)
-	return append(append(appendNumber(b, n), padding...), e...)
+// requests writes the frames of clients.
+type requests struct {
+	encoding     frame.Encoding
+	payload, out []byte
+	id, content  []byte
 }
 
-func joinRequest(room string, history int) []byte {
-	return textFrame(`{"type":"join-room","id":"join","roomId":"` + room + `","history":` + strconv.Itoa(history) + `}`)
+// message is the frame of a message, good until the next.
+func (r *requests) message(room string, n uint32) ([]byte, error) {
+	r.id = appendNumber(r.id[:0], n)
+	r.content = append(append(append(r.content[:0], mark), r.id...), padding...)
+	id, content := string(r.id), string(r.content)
+	return r.frame(&wirev1.ClientFrame{Id: &id, Request: &wirev1.ClientFrame_ChatMessage{
+		ChatMessage: &wirev1.SendMessage{RoomId: room, Content: &content},
+	}})
 }
 
-func textFrame(s string) []byte {
-	return append(socket.AppendClient(nil, socket.Text, len(s)), s...)
+func (r *requests) join(room string, history int) ([]byte, error) {
+	count := int32(history)
+	return r.frame(&wirev1.ClientFrame{Request: &wirev1.ClientFrame_JoinRoom{
+		JoinRoom: &wirev1.JoinRoom{RoomId: room, History: &count},
+	}})
+}
+
+func (r *requests) frame(f *wirev1.ClientFrame) (b []byte, err error) {
+	if r.payload, err = frame.AppendClient(r.payload[:0], r.encoding, f); err != nil {
+		return nil, fmt.Errorf("encoding %s: %w", frame.RequestType(f), err)
+	}
+	r.out = append(socket.AppendClient(r.out[:0], opcode(r.encoding), len(r.payload)), r.payload...)
+	return r.out, nil
+}
+
+// opcode is what the frames of an encoding begin with.
+func opcode(encoding frame.Encoding) byte {
+	if encoding == frame.Proto {
+		return socket.Binary
+	}
+	return socket.Text
 }
 
 // upgradeRequest signs in by header where there is a token.
-func upgradeRequest(host, token string, deflate bool) []byte {
+func upgradeRequest(host, token, subprotocol string, deflate bool) []byte {
 	var b bytes.Buffer
 	b.WriteString("GET /ws HTTP/1.1\r\nHost: " + host + "\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n" +
-		"Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: cGFybGV5IGJlbmNoIGtleQ==\r\nSec-WebSocket-Protocol: parley.v1.json\r\n")
+		"Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: cGFybGV5IGJlbmNoIGtleQ==\r\nSec-WebSocket-Protocol: " + subprotocol + "\r\n")
 	if deflate {
 		b.WriteString("Sec-WebSocket-Extensions: permessage-deflate; client_no_context_takeover; server_no_context_takeover\r\n")
 	}

@@ -69,7 +69,10 @@ func (c *Client) sendOne(at int64) error {
 	r := &c.rooms[c.turnOf]
 	cn := r.members[r.turn]
 	n := c.verifier.Sent(int32(c.turnOf), int32(cn.Tag), at)
-	c.frame = appendMessage(c.frame[:0], r.name, n)
+	b, err := c.requests.message(r.name, n)
+	if err != nil {
+		return err
+	}
 	if c.turnOf++; c.turnOf == len(c.rooms) {
 		c.turnOf = 0
 	}
@@ -80,7 +83,7 @@ func (c *Client) sendOne(at int64) error {
 	if c.opts.Secret == nil {
 		c.verifier.Acked(n) // the floor does not, and owes it all the same
 	}
-	return cn.Write(c.frame)
+	return cn.Write(b)
 }
 
 // deliver takes a delivery.
