@@ -5,7 +5,8 @@
 .PHONY: help run test e2e bench fuzz lint gen build clean
 
 ARGS ?=
-BENCH ?= .
+BENCH ?=
+SCENARIO ?=
 FUZZTIME ?= 60s
 
 # Go writes the commit into programs, and fails where git refuses to tell it:
@@ -28,8 +29,14 @@ test: ## everything that proves the project, as CI does it; installs what it nee
 e2e: ## the whole product through real sockets, processes and a browser (PARLEY_URL=http://… tries that deployment)
 	@scripts/e2e
 
-bench: ## Go benchmarks with their memory (BENCH=regexp)
-	@scripts/bench -benchmem -bench '$(BENCH)'
+bench: ## Go benchmarks with their memory, and parley bench, which writes services/e2e/bench.md (BENCH=regexp or SCENARIO=name: only that)
+ifeq ($(SCENARIO),)
+	@scripts/bench -benchmem -bench '$(or $(BENCH),.)'
+endif
+ifeq ($(BENCH),)
+	go build -o bin/ ./services/cmd/parley
+	bin/parley bench --duration 5s $(if $(SCENARIO),--scenario $(SCENARIO),--markdown services/e2e/bench.md)
+endif
 
 fuzz: ## every fuzz target for FUZZTIME=60s
 	@scripts/fuzz $(FUZZTIME)

@@ -11,9 +11,11 @@ import (
 	"github.com/parley-im/parley/pkg/config"
 	"github.com/parley-im/parley/pkg/run"
 	"github.com/parley-im/parley/services/cmd/internal/program"
+	"github.com/parley-im/parley/services/e2e/bench"
 )
 
-// command is one of the program's commands.
+// command is one of the program's commands; one without a word about it is for
+// the others' use.
 type command struct {
 	name, about string
 	run         func(ctx context.Context, args []string) error
@@ -22,6 +24,8 @@ type command struct {
 var commands = []command{
 	{"serve", "Run everything in one process, with NATS inside.", serve},
 	{"check", "Check that a deployment loses, repeats and reorders nothing.", checkDelivery},
+	{"bench", "Measure what deliveries and connections cost.", benchmark},
+	{bench.ProcessCommand, "", benchProcess},
 	{"version", "Tell which version this is.", version},
 }
 
@@ -48,7 +52,9 @@ func usage() {
 	var b strings.Builder
 	b.WriteString("Parley: real-time rooms over WebSocket.\n\nUsage: parley COMMAND [flags]\n\n")
 	for _, c := range commands {
-		fmt.Fprintf(&b, "  %-10s %s\n", c.name, c.about)
+		if c.about != "" {
+			fmt.Fprintf(&b, "  %-10s %s\n", c.name, c.about)
+		}
 	}
 	b.WriteString("\nTry it:\n\n  parley serve            then open http://localhost:8080\n  parley serve --help     all settings\n")
 	fmt.Fprint(os.Stdout, b.String())
