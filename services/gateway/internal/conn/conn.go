@@ -22,7 +22,8 @@ type Conn struct {
 	proto    string
 	remote   string
 	agent    string
-	slot     int // of the heartbeat wheel
+	slot     int32 // of the heartbeat wheel
+	place    int32 // in it
 
 	in atomic.Int64 // bytes of messages
 
@@ -138,6 +139,8 @@ func (c *Conn) upgrade(w http.ResponseWriter, r *http.Request, opts *Options) er
 	if err != nil {
 		return err
 	}
+	// The library keeps its connection from being collected until told so.
+	defer func() { _ = ws.CloseNow() }() // its socket is none
 	// The library compares without regard to case, and echoes the client's.
 	for _, known := range opts.Subprotocols {
 		if strings.EqualFold(known, ws.Subprotocol()) {

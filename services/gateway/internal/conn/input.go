@@ -4,7 +4,6 @@ import (
 	"errors"
 	"io"
 	"slices"
-	"sync"
 )
 
 // input is what a connection works with while bytes of its peer are there. It
@@ -29,7 +28,19 @@ const (
 	maxKeptBuffer = 128 << 10
 )
 
-var inputs = sync.Pool{New: func() any { return new(input) }}
+// inputs are those that nobody works with. It is no sync.Pool, which the
+// garbage collector empties: to make an input takes more stack than a waiting
+// goroutine has to have (see await).
+var inputs = make(chan *input, 256)
+
+func borrow() *input {
+	select {
+	case in := <-inputs:
+		return in
+	default:
+		return new(input)
+	}
+}
 
 // give puts an input back.
 func (in *input) give() {
@@ -40,7 +51,10 @@ func (in *input) give() {
 		in.inflated = nil
 	}
 	in.r, in.w, in.err, in.opcode = 0, 0, nil, 0
-	inputs.Put(in)
+	select {
+	case inputs <- in:
+	default:
+	}
 }
 
 // await waits until the peer has sent something, and holds no input meanwhile.
@@ -50,7 +64,7 @@ func (in *input) give() {
 // begins with; TestIdleIsSmall looks after that.
 func (w *wire) await() error {
 	if w.ready == nil {
-		w.input = inputs.Get().(*input)
+		w.input = borrow()
 		w.input.w, w.input.err = w.Conn.Read(w.input.buf[:])
 		if w.input.w > 0 {
 			w.input.err = nil // it comes again

@@ -14,14 +14,14 @@ func (w *wire) listen() { w.ready = w.read }
 
 // read is called when the socket may be readable, and says whether it was.
 func (w *wire) read(fd uintptr) bool {
-	in := inputs.Get().(*input)
+	in := borrow()
 	for {
 		n, err := syscall.Read(int(fd), in.buf[:])
 		switch {
 		case err == syscall.EINTR:
 			continue
 		case err == syscall.EAGAIN:
-			inputs.Put(in)
+			in.give()
 			return false
 		case err != nil:
 			in.err = os.NewSyscallError("read", err)

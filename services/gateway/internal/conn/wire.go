@@ -31,7 +31,7 @@ func (h *hijacker) Hijack() (net.Conn, *bufio.ReadWriter, error) {
 	}
 	// An eager client's first frames may lie in net/http's buffer already.
 	if n := min(buffered.Reader.Buffered(), inputSize); n > 0 {
-		in := inputs.Get().(*input)
+		in := borrow()
 		in.w, err = buffered.Reader.Read(in.buf[:n])
 		h.wire.input = in
 		if err != nil {
