@@ -88,7 +88,7 @@ func (s *Session) adopt(ctx context.Context, identity *Identity, session string,
 	if identity.ExpiresAt.IsZero() {
 		s.hub.deadlines.clear(s)
 	} else {
-		s.hub.deadlines.set(s, identity.ExpiresAt)
+		s.hub.deadlines.set(s, s.hub.now()+time.Until(identity.ExpiresAt))
 	}
 	signedAt := s.signedAt
 	s.mu.Unlock()

@@ -10,23 +10,26 @@ import (
 // expires. One timer, set to the earliest, serves all sessions of a gateway,
 // which number at most its connections.
 type deadlines struct {
-	ended func(*Session) // called without a lock
+	now   func() time.Duration // the hub's
+	ended func(*Session)       // called without a lock
 
 	mu    sync.Mutex
 	queue deadlineQueue
-	timer *time.Timer // nil before the first
-	armed time.Time   // what the timer is set to; zero for nothing
+	timer *time.Timer   // nil before the first
+	armed time.Duration // what the timer is set to; never for nothing
 }
 
+const never = time.Duration(-1)
+
 // set gives a session a deadline in place of the one it has.
-func (d *deadlines) set(s *Session, at time.Time) {
+func (d *deadlines) set(s *Session, at time.Duration) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	s.deadline = at
 	if s.queued == 0 {
 		heap.Push(&d.queue, s)
 	} else {
-		heap.Fix(&d.queue, s.queued-1)
+		heap.Fix(&d.queue, int(s.queued-1))
 	}
 	d.arm()
 }
@@ -36,7 +39,7 @@ func (d *deadlines) clear(s *Session) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	if s.queued > 0 {
-		heap.Remove(&d.queue, s.queued-1)
+		heap.Remove(&d.queue, int(s.queued-1))
 		d.arm()
 	}
 }
@@ -48,26 +51,26 @@ func (d *deadlines) arm() {
 		if d.timer != nil {
 			d.timer.Stop()
 		}
-		d.armed = time.Time{}
+		d.armed = never
 		return
-	case d.queue[0].deadline.Equal(d.armed):
+	case d.queue[0].deadline == d.armed:
 		return
 	}
 	d.armed = d.queue[0].deadline
 	if d.timer == nil {
-		d.timer = time.AfterFunc(time.Until(d.armed), d.fire)
+		d.timer = time.AfterFunc(d.armed-d.now(), d.fire)
 		return
 	}
-	d.timer.Reset(time.Until(d.armed))
+	d.timer.Reset(d.armed - d.now())
 }
 
 func (d *deadlines) fire() {
 	var over []*Session
 	d.mu.Lock()
-	for now := time.Now(); len(d.queue) > 0 && !d.queue[0].deadline.After(now); {
+	for now := d.now(); len(d.queue) > 0 && d.queue[0].deadline <= now; {
 		over = append(over, heap.Pop(&d.queue).(*Session))
 	}
-	d.armed = time.Time{} // the timer has fired
+	d.armed = never // the timer has fired
 	d.arm()
 	d.mu.Unlock()
 	for _, s := range over {
@@ -79,17 +82,17 @@ func (d *deadlines) fire() {
 type deadlineQueue []*Session
 
 func (q deadlineQueue) Len() int           { return len(q) }
-func (q deadlineQueue) Less(i, j int) bool { return q[i].deadline.Before(q[j].deadline) }
+func (q deadlineQueue) Less(i, j int) bool { return q[i].deadline < q[j].deadline }
 
 func (q deadlineQueue) Swap(i, j int) {
 	q[i], q[j] = q[j], q[i]
-	q[i].queued, q[j].queued = i+1, j+1
+	q[i].queued, q[j].queued = int32(i+1), int32(j+1)
 }
 
 func (q *deadlineQueue) Push(x any) {
 	s := x.(*Session)
 	*q = append(*q, s)
-	s.queued = len(*q)
+	s.queued = int32(len(*q))
 }
 
 func (q *deadlineQueue) Pop() any {

@@ -23,7 +23,7 @@ func newDirectory() *directory {
 func (d *directory) open(s *Session) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	s.listed = len(d.all)
+	s.listed = int32(len(d.all))
 	d.all = append(d.all, s)
 }
 

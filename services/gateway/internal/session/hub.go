@@ -99,14 +99,18 @@ type Hub struct {
 func NewHub(o Options) *Hub {
 	h := &Hub{
 		opts: o, log: o.Logger, directory: newDirectory(), complain: rate.Sometimes{Interval: time.Second},
-		deadlines: deadlines{ended: (*Session).overdue}, started: time.Now(),
-		codes: make(map[conn.Code]int64), errs: make(map[errs.Code]int64),
+		started: time.Now(),
+		codes:   make(map[conn.Code]int64), errs: make(map[errs.Code]int64),
 	}
+	h.deadlines.now, h.deadlines.ended = h.now, (*Session).overdue
 	if o.RateLimit > 0 {
 		h.every = interval(o.RateLimit)
 	}
 	return h
 }
+
+// now is the time since the hub's start.
+func (h *Hub) now() time.Duration { return time.Since(h.started) }
 
 // limit counts a request against a session's pace, and tells how long it is
 // too early; 0 for a request that may be.
@@ -114,7 +118,7 @@ func (h *Hub) limit(p *pace) time.Duration {
 	if h.every == 0 {
 		return 0
 	}
-	return p.take(time.Since(h.started), h.every, max(h.opts.RateBurst, 1))
+	return p.take(h.now(), h.every, max(h.opts.RateBurst, 1))
 }
 
 // Serve runs the session of a connection, with the token it came with, in

@@ -46,8 +46,8 @@ type Session struct {
 	conn     *conn.Conn
 	encoding frame.Encoding
 	log      connectionLog
-	debug    bool // a line for each message
-	opened   time.Time
+	debug    bool          // a line for each message
+	opened   time.Duration // times are counted from the hub's start, which takes a third of the room
 
 	flight flight
 	lane   lane
@@ -56,17 +56,14 @@ type Session struct {
 
 	// Only the reading goroutine has these.
 	pace     pace
-	received int // messages
-	badSince time.Time
-	bad      int
+	received int64 // messages
+	badSince time.Duration
+	bad      int32
 
-	// The directory's.
-	listed  int
-	sibling *Session
-
-	// The deadlines'.
-	deadline time.Time
-	queued   int
+	listed   int32         // the directory's
+	sibling  *Session      // the directory's
+	deadline time.Duration // the deadlines'
+	queued   int32         // the deadlines'
 
 	mu       sync.Mutex
 	identity *Identity // nil until signed in
@@ -86,7 +83,7 @@ func start(h *Hub, c *conn.Conn) *Session {
 		hub:    h,
 		conn:   c,
 		log:    connectionLog{h.log, ids.New("c_")},
-		opened: time.Now(),
+		opened: h.now(),
 	}
 	if c.Subprotocol() == frame.Proto.Subprotocol() {
 		s.encoding = frame.Proto
@@ -96,18 +93,29 @@ func start(h *Hub, c *conn.Conn) *Session {
 	s.mode.Store(&plain)
 	s.log.Info("opened", "remote", c.RemoteAddr(), "agent", c.UserAgent(), "protocol", s.encoding.Subprotocol())
 	s.reply(nil, s.hub.welcome(s))
-	h.deadlines.set(s, s.opened.Add(h.opts.AuthTimeout))
+	h.deadlines.set(s, s.opened+h.opts.AuthTimeout)
 	return s
 }
 
-// overdue ends a session whose deadline has come.
+// overdue is called when the session's deadline has come.
 func (s *Session) overdue() {
-	switch who := s.who(); {
-	case who == nil:
+	s.mu.Lock()
+	who := s.identity
+	if who != nil && !s.ended {
+		// It may have signed in, or brought a newer token, at the last moment.
+		left := time.Until(who.ExpiresAt)
+		if who.ExpiresAt.IsZero() || left > 0 {
+			if !who.ExpiresAt.IsZero() {
+				s.hub.deadlines.set(s, s.hub.now()+left)
+			}
+			s.mu.Unlock()
+			return
+		}
+	}
+	s.mu.Unlock()
+	if who == nil {
 		s.close(conn.Policy, "not authenticated in time")
-	case who.ExpiresAt.IsZero() || time.Now().Before(who.ExpiresAt):
-		// It has signed in, or brought a newer token, at the last moment.
-	default:
+	} else {
 		s.close(conn.TokenExpired, "the token has expired")
 	}
 }
@@ -176,7 +184,7 @@ func (s *Session) end() {
 		user = identity.User.Id
 	}
 	s.log.Info("closed", "user", user, "remote", s.conn.RemoteAddr(), "agent", s.conn.UserAgent(), "code", int(code), "reason", reason,
-		"duration", time.Since(s.opened).Round(time.Millisecond), "bytes_in", in, "bytes_out", out)
+		"duration", (s.hub.now() - s.opened).Round(time.Millisecond), "bytes_in", in, "bytes_out", out)
 	s.hub.closed(s, code)
 }
 
@@ -339,8 +347,8 @@ func (s *Session) fail(id *string, err error) {
 
 func (s *Session) countBad() {
 	s.mu.Lock()
-	if time.Since(s.badSince) > time.Minute {
-		s.badSince, s.bad = time.Now(), 0
+	if now := s.hub.now(); s.bad == 0 || now-s.badSince > time.Minute {
+		s.badSince, s.bad = now, 0
 	}
 	s.bad++
 	over := s.bad >= maxBad
