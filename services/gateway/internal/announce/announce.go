@@ -8,7 +8,6 @@ import (
 	"context"
 	"fmt"
 	"log/slog"
-	"maps"
 	"slices"
 	"sync"
 	"time"
@@ -55,7 +54,7 @@ type Announcer struct {
 type session struct {
 	user            *wirev1.User
 	authenticatedAt int64
-	rooms           map[string]struct{}
+	rooms           []string // ordered
 	status          *busv1.SessionStatus
 	leased          bool // offline, but not yet gone
 	// connections are more than one while a client that was cut off is back
@@ -84,7 +83,7 @@ func New(b *bus.Bus, id string, lease time.Duration, log *slog.Logger) *Announce
 func (a *Announcer) Online(id string, user *wirev1.User, authenticatedAt time.Time, rooms []string) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	s := &session{user: user, authenticatedAt: authenticatedAt.UnixMilli(), rooms: make(map[string]struct{}, len(rooms)), connections: 1}
+	s := &session{user: user, authenticatedAt: authenticatedAt.UnixMilli(), connections: 1}
 	if old := a.sessions[id]; old != nil {
 		s.status = old.status
 		if !old.leased {
@@ -92,15 +91,23 @@ func (a *Announcer) Online(id string, user *wirev1.User, authenticatedAt time.Ti
 		}
 	}
 	for _, room := range rooms {
-		s.rooms[room] = struct{}{}
+		s.enter(room)
 	}
 	a.sessions[id] = s
 	a.add(&busv1.PresenceChange{SessionId: id, Change: &busv1.PresenceChange_Online{Online: s.online()}})
 }
 
+// enter notes a room. A session is in one or two rooms, mostly, for which a map
+// would cost 250 bytes.
+func (s *session) enter(room string) {
+	if i, ok := slices.BinarySearch(s.rooms, room); !ok {
+		s.rooms = slices.Insert(s.rooms, i, room)
+	}
+}
+
 func (s *session) online() *busv1.SessionOnline {
 	return &busv1.SessionOnline{
-		User: s.user, AuthenticatedAtMs: s.authenticatedAt, Rooms: slices.Sorted(maps.Keys(s.rooms)), Status: s.status,
+		User: s.user, AuthenticatedAtMs: s.authenticatedAt, Rooms: slices.Clone(s.rooms), Status: s.status,
 	}
 }
 
@@ -112,7 +119,7 @@ func (a *Announcer) Joined(id, room string) {
 	if s == nil || s.leased {
 		return
 	}
-	s.rooms[room] = struct{}{}
+	s.enter(room)
 	a.add(&busv1.PresenceChange{SessionId: id, Change: &busv1.PresenceChange_Joined{Joined: room}})
 }
 
@@ -124,7 +131,9 @@ func (a *Announcer) Left(id, room string) {
 	if s == nil || s.leased {
 		return
 	}
-	delete(s.rooms, room)
+	if i, ok := slices.BinarySearch(s.rooms, room); ok {
+		s.rooms = slices.Delete(s.rooms, i, i+1)
+	}
 	a.add(&busv1.PresenceChange{SessionId: id, Change: &busv1.PresenceChange_Left{Left: room}})
 }
 

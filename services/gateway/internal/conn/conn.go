@@ -1,18 +1,12 @@
 package conn
 
 import (
-	"bytes"
-	"compress/flate"
-	"context"
 	"errors"
 	"fmt"
 	"io"
-	"net"
 	"net/http"
 	"strings"
-	"sync"
 	"sync/atomic"
-	"unicode/utf8"
 
 	"github.com/coder/websocket"
 )
@@ -21,14 +15,15 @@ import (
 // close.
 type Conn struct {
 	listener *Listener
-	ws       *websocket.Conn
 	wire     wire
 	deflate  bool
 	binary   bool // the subprotocol wants binary messages
+	deaf     bool // what comes is not handed on any more; only who reads has it
 	proto    string
 	remote   string
 	agent    string
-	slot     int // of the heartbeat wheel
+	slot     int32 // of the heartbeat wheel
+	place    int32 // in it
 
 	in atomic.Int64 // bytes of messages
 
@@ -53,53 +48,30 @@ func (c *Conn) Bytes() (in, out int64) {
 	return c.in.Load(), c.out
 }
 
-// maxKeptBuffer bounds, in bytes, a reading buffer that goes back to the pool.
-const maxKeptBuffer = 128 << 10
-
-var readBuffers = sync.Pool{New: func() any { return new(bytes.Buffer) }}
-
-// Read waits for the next message and hands it to f, whose slice is good until
-// f returns. It answers pings and the close handshake on the way. The error
-// says that the connection has ended; Ended says how.
+// Read waits until the peer has sent something, takes a frame, and hands f the
+// message that the frame brings to its end, if it does, in a slice that is good
+// until f returns. It answers pings and the close handshake on the way. The
+// error says that the connection has ended; Ended says how.
 func (c *Conn) Read(f func(message []byte)) error {
-	// Without a context: waiting ends when the connection is closed, and the
-	// library would keep a goroutine's worth of state for a deadline.
-	kind, r, err := c.ws.Reader(context.Background())
+	if c.wire.input == nil {
+		if err := c.wire.await(); err != nil {
+			return c.ended(err)
+		}
+	}
+	message, whole, err := c.frame()
 	if err != nil {
 		return c.ended(err)
 	}
-	if (kind == websocket.MessageBinary) != c.binary {
-		wanted := "text"
-		if c.binary {
-			wanted = "binary"
-		}
-		c.Close(WrongKind, "this subprotocol has "+wanted+" messages")
-		return c.drain(r)
+	if whole && !c.deaf {
+		c.in.Add(int64(len(message)))
+		f(message)
 	}
-	buf := readBuffers.Get().(*bytes.Buffer)
-	defer func() {
-		if buf.Cap() <= maxKeptBuffer {
-			buf.Reset()
-			readBuffers.Put(buf)
-		}
-	}()
-	if _, err := buf.ReadFrom(r); err != nil {
-		return c.ended(err)
-	}
-	if c.wire.failed {
-		// The library takes a message for whole that the end of the
-		// connection has cut off between two frames, or behind a header.
-		return c.ended(io.ErrUnexpectedEOF)
-	}
-	if kind == websocket.MessageText && !utf8.Valid(buf.Bytes()) {
-		// RFC 6455, section 8.1; the library does not check.
-		c.Close(InvalidUTF8, "text is not UTF-8")
-		return c.drain(r)
-	}
-	c.in.Add(int64(buf.Len()))
-	f(buf.Bytes())
+	c.wire.release()
 	return nil
 }
+
+// Quiet says whether all that has come is taken, for who reads.
+func (c *Conn) Quiet() bool { return c.wire.input == nil }
 
 // Wait returns when the connection has been closed, for who closes one that
 // nobody reads.
@@ -108,53 +80,28 @@ func (c *Conn) Wait() {
 	}
 }
 
-// drain takes what the peer still sends, r first, until it answers our close
-// frame or its time is over.
-func (c *Conn) drain(r io.Reader) error {
-	for {
-		if _, err := io.Copy(io.Discard, r); err != nil {
-			return c.ended(err)
-		}
-		var err error
-		if _, r, err = c.ws.Reader(context.Background()); err != nil {
-			return c.ended(err)
-		}
-	}
-}
-
 // ended notes how reading came to its end, and brings the connection to its.
 func (c *Conn) ended(err error) error {
+	c.wire.drop()
 	var (
-		closed  websocket.CloseError
-		corrupt flate.CorruptInputError
+		b *breach
+		g *goodbye
 	)
 	switch {
-	case errors.As(err, &closed):
-		if !utf8.ValidString(closed.Reason) {
-			closed.Code, closed.Reason = websocket.StatusInvalidFramePayloadData, "close reason is not UTF-8"
-		}
-		c.note(Code(closed.Code), closed.Reason)
-	case c.wire.failed && (errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF)):
+	case errors.As(err, &g): // noted and answered
+	case errors.As(err, &b):
+		c.Close(b.code, b.reason)
+		c.linger()
+	case errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF):
 		c.note(Abnormal, "the peer went without a close")
-	case c.wire.failed || errors.Is(err, net.ErrClosed):
-		c.note(Abnormal, err.Error())
-	// The peer has broken the protocol. Mostly the library has sent the close
-	// frame already, and ours does not count.
-	case errors.Is(err, websocket.ErrMessageTooBig):
-		c.Close(TooBig, "message too big")
-		c.linger()
-	case errors.As(err, &corrupt):
-		c.Close(InvalidUTF8, "message cannot be inflated")
-		c.linger()
 	default:
-		c.Close(Violation, err.Error())
-		c.linger()
+		c.note(Abnormal, err.Error())
 	}
 	c.end()
 	return fmt.Errorf("reading: %w", err)
 }
 
-// linger waits for a peer whose frames cannot be read any more to go, until its
+// linger waits for a peer whose frames cannot be told apart any more to go, until its
 // time is over: closing a socket with unread bytes resets it, and the reset can
 // overtake our close frame (RFC 6455, section 7.1.1).
 func (c *Conn) linger() {
@@ -184,18 +131,16 @@ func (c *Conn) upgrade(w http.ResponseWriter, r *http.Request, opts *Options) er
 	if opts.NoDeflate {
 		compression = websocket.CompressionDisabled
 	}
-	c.wire.conn = c
 	ws, err := websocket.Accept(&hijacker{ResponseWriter: w, wire: &c.wire}, r, &websocket.AcceptOptions{
 		Subprotocols:    opts.Subprotocols,
 		OriginPatterns:  opts.AllowedOrigins,
 		CompressionMode: compression,
-		OnPongReceived:  func(context.Context, []byte) { c.heard() },
 	})
 	if err != nil {
 		return err
 	}
-	ws.SetReadLimit(opts.MaxMessage)
-	c.ws = ws
+	// The library keeps its connection from being collected until told so.
+	defer func() { _ = ws.CloseNow() }() // its socket is none
 	// The library compares without regard to case, and echoes the client's.
 	for _, known := range opts.Subprotocols {
 		if strings.EqualFold(known, ws.Subprotocol()) {

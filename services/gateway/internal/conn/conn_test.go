@@ -22,11 +22,6 @@ func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 // patience is how long a test waits for what must come.
 const patience = 10 * time.Second
 
-const (
-	opContinuation = 0x0
-	opPong         = 0xa
-)
-
 // served is the server's side of a connection in a test.
 type served struct {
 	*Conn

@@ -55,7 +55,7 @@ type Listener struct {
 
 	mu    sync.Mutex         // taken after that of a Conn, never before
 	heavy map[*Conn]struct{} // those that history waits for
-	slots [wheelSlots]map[*Conn]struct{}
+	slots [wheelSlots][]*Conn
 	next  int
 	count int
 
@@ -74,11 +74,7 @@ const closeTimeout = 5 * time.Second
 // NewListener makes a Listener. Run must be running for heartbeats.
 func NewListener(opts Options) *Listener {
 	opts.complete()
-	l := &Listener{opts: opts, closeTimeout: closeTimeout, stallAfter: stallAfter, heavy: make(map[*Conn]struct{})}
-	for i := range l.slots {
-		l.slots[i] = make(map[*Conn]struct{})
-	}
-	return l
+	return &Listener{opts: opts, closeTimeout: closeTimeout, stallAfter: stallAfter, heavy: make(map[*Conn]struct{})}
 }
 
 // Accept answers an upgrade request. When it fails it has written the refusal:
@@ -93,9 +89,10 @@ func (l *Listener) Accept(w http.ResponseWriter, r *http.Request) (*Conn, error)
 	}
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	c.slot = l.next
+	c.slot = int32(l.next)
 	l.next = (l.next + 1) % wheelSlots
-	l.slots[c.slot][c] = struct{}{}
+	c.place = int32(len(l.slots[c.slot]))
+	l.slots[c.slot] = append(l.slots[c.slot], c)
 	l.count++
 	return c, nil
 }
@@ -104,10 +101,15 @@ func (l *Listener) Accept(w http.ResponseWriter, r *http.Request) (*Conn, error)
 func (l *Listener) Forget(c *Conn) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if _, ok := l.slots[c.slot][c]; ok {
-		delete(l.slots[c.slot], c)
-		l.count--
+	slot := l.slots[c.slot]
+	if int(c.place) >= len(slot) || slot[c.place] != c {
+		return // forgotten already
 	}
+	last := slot[len(slot)-1]
+	slot[c.place], last.place = last, c.place
+	slot[len(slot)-1] = nil
+	l.slots[c.slot] = slot[:len(slot)-1]
+	l.count--
 }
 
 // Count is how many connections there are.
@@ -175,9 +177,7 @@ func (l *Listener) Run(ctx context.Context) error {
 		}
 		slot = (slot + 1) % wheelSlots
 		l.mu.Lock()
-		for c := range l.slots[slot] {
-			due = append(due, c)
-		}
+		due = append(due, l.slots[slot]...)
 		l.mu.Unlock()
 		for _, c := range due {
 			c.beat(&flusher)

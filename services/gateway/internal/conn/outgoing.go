@@ -335,7 +335,7 @@ func (c *Conn) abort() {
 }
 
 // end closes the socket, which ends reading and writing. It may be called more
-// than once, but not from within the library.
+// than once.
 func (c *Conn) end() {
 	c.mu.Lock()
 	c.endWriting(true)
@@ -346,6 +346,4 @@ func (c *Conn) end() {
 	c.over = true
 	c.mu.Unlock()
 	_ = c.wire.Conn.Close() // it may be closed already
-	// The library keeps its connection from being collected until told so.
-	_ = c.ws.CloseNow()
 }

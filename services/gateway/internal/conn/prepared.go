@@ -9,10 +9,12 @@ import (
 
 // Opcodes of RFC 6455, section 5.2.
 const (
-	opText   = 0x1
-	opBinary = 0x2
-	opClose  = 0x8
-	opPing   = 0x9
+	opContinuation = 0x0
+	opText         = 0x1
+	opBinary       = 0x2
+	opClose        = 0x8
+	opPing         = 0x9
+	opPong         = 0xa
 
 	finBit  = 0x80
 	rsv1Bit = 0x40 // the message is compressed (RFC 7692, section 7.2.3.1)

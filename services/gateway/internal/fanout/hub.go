@@ -187,7 +187,7 @@ func (h *Hub) room(id string) (*room, error) {
 	if r := w.rooms[id]; r != nil {
 		return r, nil
 	}
-	r := &room{hub: h, worker: w, id: id, joining: make(map[*join]struct{})}
+	r := &room{hub: h, worker: w, id: id}
 	var err error
 	// Subscribe first, read second: what is stored in between comes live.
 	if r.sub, err = h.feed.Subscribe(id); err != nil {

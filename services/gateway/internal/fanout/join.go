@@ -121,6 +121,9 @@ func (r *room) enter(j *join) {
 		next.enter(j)
 		return
 	}
+	if r.joining == nil {
+		r.joining = make(map[*join]struct{}, 1)
+	}
 	r.joining[j] = struct{}{}
 	r.join(j)
 }
@@ -186,7 +189,7 @@ func (r *room) joinAhead(j *join) {
 
 // admit answers a join and makes its session a member, in one step.
 func (r *room) admit(j *join, h history) {
-	delete(r.joining, j)
+	r.settled(j)
 	if !j.claim() {
 		r.closeIfEmpty()
 		return

@@ -34,6 +34,9 @@ type Membership struct {
 	index  int // in room.members; -1 when it has left
 }
 
+// Room is the room's id.
+func (m *Membership) Room() string { return m.room }
+
 // room is one room with members on this gateway. Only its worker touches it.
 type room struct {
 	hub    *Hub
@@ -52,7 +55,7 @@ type room struct {
 	pending      []*Outgoing
 	pendingBytes int
 	// joining are those whose join is not settled; the room stays for them.
-	joining map[*join]struct{}
+	joining map[*join]struct{} // nil while there are none
 
 	// last is the seq that was delivered last, or was the log's newest when the
 	// room was loaded: no entry up to it is still to come.
@@ -189,9 +192,18 @@ func (r *room) close() {
 	r.hub.forget(r)
 }
 
+// settled forgets a join. Most rooms have none for most of the time, and then
+// keep no map.
+func (r *room) settled(j *join) {
+	delete(r.joining, j)
+	if len(r.joining) == 0 {
+		r.joining = nil
+	}
+}
+
 // refuse ends a join that comes to nothing.
 func (r *room) refuse(j *join, err error) {
-	delete(r.joining, j)
+	r.settled(j)
 	j.finish(Place{}, err)
 	r.closeIfEmpty()
 }
@@ -200,13 +212,12 @@ func (r *room) refuseAll(err error) {
 	for j := range r.joining {
 		j.finish(Place{}, err)
 	}
-	clear(r.joining)
-	r.waiting = nil
+	r.joining, r.waiting = nil, nil
 }
 
 // drop forgets a joiner that does not wait any more.
 func (r *room) drop(j *join) {
-	delete(r.joining, j)
+	r.settled(j)
 	r.waiting = slices.DeleteFunc(r.waiting, func(w *join) bool { return w == j })
 	r.closeIfEmpty()
 }

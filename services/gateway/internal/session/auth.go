@@ -85,9 +85,10 @@ func (s *Session) adopt(ctx context.Context, identity *Identity, session string,
 			s.signedAt = time.Now()
 		}
 	}
-	s.expiry.Stop()
-	if end := identity.end(time.Now()); !end.IsZero() {
-		s.expiry = time.AfterFunc(time.Until(end), func() { s.close(conn.TokenExpired, "the token has expired") })
+	if end := identity.end(time.Now()); end.IsZero() {
+		s.hub.deadlines.clear(s)
+	} else {
+		s.hub.deadlines.set(s, s.hub.now()+time.Until(end))
 	}
 	signedAt := s.signedAt
 	s.mu.Unlock()
@@ -115,22 +116,22 @@ func (s *Session) adopt(ctx context.Context, identity *Identity, session string,
 			// The rest goes on: only `chat` needs the lobby.
 			s.log.Warn("entering the lobby", "error", err)
 		} else {
-			s.enter(ctx, ids.Lobby, place.Membership, "")
+			s.enter(ctx, place.Membership)
 		}
 	}
 	return true, nil
 }
 
 // enter notes a room that the session is in.
-func (s *Session) enter(ctx context.Context, room string, membership *fanout.Membership, epoch string) {
+func (s *Session) enter(ctx context.Context, place *fanout.Membership) {
 	s.mu.Lock()
 	ended := s.ended
 	if !ended {
-		s.rooms[room] = &joined{membership, epoch}
+		s.rooms.put(place)
 	}
 	s.mu.Unlock()
 	if ended {
-		s.hub.opts.Rooms.Leave(ctx, membership)
+		s.hub.opts.Rooms.Leave(ctx, place)
 	}
 }
 

@@ -20,6 +20,9 @@ type mode struct {
 	batch *batch // nil to send each message as it comes
 }
 
+// plain is the mode of all that have configured nothing.
+var plain mode
+
 func (m *mode) stop() {
 	if m.batch != nil {
 		m.batch.stop()
@@ -104,7 +107,7 @@ func (s *Session) UserID() string {
 // RoomGone implements fanout.Member.
 func (s *Session) RoomGone(room string, word *fanout.Burst, f *conn.Flusher) {
 	s.mu.Lock()
-	delete(s.rooms, room)
+	s.rooms.remove(room)
 	session := s.session
 	s.mu.Unlock()
 	s.hub.opts.Announcer.Left(session, room)

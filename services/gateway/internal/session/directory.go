@@ -1,49 +1,66 @@
 package session
 
-import "sync"
+import (
+	"slices"
+	"sync"
+)
 
 // directory knows the sessions that are signed in, by user, and all that are
 // open. Its size is bounded by the gateway's limit of connections.
+//
+// Sessions carry what they are found by themselves (listed, and sibling for the
+// next session of the same user): maps of maps would cost each 200 bytes.
 type directory struct {
 	mu    sync.Mutex
-	all   map[*Session]struct{}
-	users map[string]map[*Session]struct{}
+	all   []*Session
+	users map[string]*Session // the first of each user's
 }
 
 func newDirectory() *directory {
-	return &directory{all: make(map[*Session]struct{}), users: make(map[string]map[*Session]struct{})}
+	return &directory{users: make(map[string]*Session)}
 }
 
 func (d *directory) open(s *Session) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	d.all[s] = struct{}{}
+	s.listed = int32(len(d.all))
+	d.all = append(d.all, s)
 }
 
 func (d *directory) close(s *Session) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	delete(d.all, s)
+	last := d.all[len(d.all)-1]
+	last.listed, d.all[s.listed] = s.listed, last
+	d.all[len(d.all)-1] = nil
+	d.all = d.all[:len(d.all)-1]
 }
 
 func (d *directory) add(s *Session, i *Identity) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	set := d.users[i.User.Id]
-	if set == nil {
-		set = make(map[*Session]struct{}, 1)
-		d.users[i.User.Id] = set
-	}
-	set[s] = struct{}{}
+	s.sibling = d.users[i.User.Id]
+	d.users[i.User.Id] = s
 }
 
 func (d *directory) remove(s *Session, i *Identity) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	set := d.users[i.User.Id]
-	delete(set, s)
-	if len(set) == 0 {
+	first := d.users[i.User.Id]
+	if first == s {
+		first = s.sibling
+	}
+	for t := first; t != nil; t = t.sibling {
+		if t.sibling == s {
+			t.sibling = s.sibling
+			break
+		}
+	}
+	s.sibling = nil
+	if first == nil {
 		delete(d.users, i.User.Id)
+	} else {
+		d.users[i.User.Id] = first
 	}
 }
 
@@ -51,11 +68,7 @@ func (d *directory) remove(s *Session, i *Identity) {
 func (d *directory) everyone() []*Session {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	list := make([]*Session, 0, len(d.all))
-	for s := range d.all {
-		list = append(list, s)
-	}
-	return list
+	return slices.Clone(d.all)
 }
 
 // signedIn gives the sessions of one user, or of all where user is "".
@@ -63,16 +76,17 @@ func (d *directory) signedIn(user string) []*Session {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	var list []*Session
-	if user != "" {
-		for s := range d.users[user] {
+	take := func(s *Session) {
+		for ; s != nil; s = s.sibling {
 			list = append(list, s)
 		}
+	}
+	if user != "" {
+		take(d.users[user])
 		return list
 	}
-	for _, set := range d.users {
-		for s := range set {
-			list = append(list, s)
-		}
+	for _, first := range d.users {
+		take(first)
 	}
 	return list
 }

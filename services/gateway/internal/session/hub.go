@@ -79,6 +79,9 @@ type Hub struct {
 	opts      Options
 	log       *slog.Logger
 	directory *directory
+	deadlines deadlines
+	started   time.Time
+	every     time.Duration // between two requests of a session, 0 for no limit
 	wg        sync.WaitGroup
 
 	received, sent, publishes, publishFailures, failures atomic.Int64
@@ -94,14 +97,32 @@ type Hub struct {
 
 // NewHub makes a Hub.
 func NewHub(o Options) *Hub {
-	return &Hub{
+	h := &Hub{
 		opts: o, log: o.Logger, directory: newDirectory(), complain: rate.Sometimes{Interval: time.Second},
-		codes: make(map[conn.Code]int64), errs: make(map[errs.Code]int64),
+		started: time.Now(),
+		codes:   make(map[conn.Code]int64), errs: make(map[errs.Code]int64),
 	}
+	h.deadlines.now, h.deadlines.ended = h.now, (*Session).overdue
+	if o.RateLimit > 0 {
+		h.every = interval(o.RateLimit)
+	}
+	return h
 }
 
-// Serve runs the session of a connection, with the token it came with, in a
-// goroutine of its own, whose stack stays small because the upgrade is over.
+// now is the time since the hub's start.
+func (h *Hub) now() time.Duration { return time.Since(h.started) }
+
+// limit counts a request against a session's pace, and tells how long it is
+// too early; 0 for a request that may be.
+func (h *Hub) limit(p *pace) time.Duration {
+	if h.every == 0 {
+		return 0
+	}
+	return p.take(h.now(), h.every, max(h.opts.RateBurst, 1))
+}
+
+// Serve runs the session of a connection, with the token it came with, in
+// goroutines of its own.
 func (h *Hub) Serve(c *conn.Conn, token string) {
 	h.mu.Lock()
 	if h.closing {
@@ -114,7 +135,6 @@ func (h *Hub) Serve(c *conn.Conn, token string) {
 	h.wg.Add(1) // under the lock: never beside the Wait of Drain
 	h.mu.Unlock()
 	go func() {
-		defer h.wg.Done()
 		s := start(h, c)
 		h.directory.open(s)
 		if h.isClosing() {
@@ -129,9 +149,9 @@ func (h *Hub) Serve(c *conn.Conn, token string) {
 			}
 		}
 		if token != "" {
-			s.authenticate(s.ctx, nil, token)
+			s.authenticate(context.Background(), nil, token)
 		}
-		s.read()
+		go s.read()
 	}()
 }
 
@@ -173,7 +193,7 @@ func (h *Hub) welcome(s *Session) *wirev1.ServerFrame {
 	o := &h.opts
 	return &wirev1.ServerFrame{Event: &wirev1.ServerFrame_Welcome{Welcome: &wirev1.Welcome{
 		Message:             "Welcome to Parley. Sign in with auth.",
-		ConnectionId:        s.id,
+		ConnectionId:        s.log.connection,
 		Timestamp:           timestamppb.New(now),
 		ServerTime:          now.UnixMilli(),
 		HeartbeatIntervalMs: o.Heartbeat.Milliseconds(),

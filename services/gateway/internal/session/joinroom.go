@@ -60,7 +60,7 @@ func (s *Session) join(ctx context.Context, request fanout.Request) error {
 	}
 	request.Epoch = admitted.Room.Epoch
 	if again != nil {
-		s.hub.opts.Rooms.Leave(ctx, again.membership)
+		s.hub.opts.Rooms.Leave(ctx, again)
 	} else if room != ids.Lobby {
 		s.hub.opts.Announcer.Joined(s.SessionID(), room)
 	}
@@ -73,14 +73,14 @@ func (s *Session) join(ctx context.Context, request fanout.Request) error {
 		s.forget(room)
 		return err
 	}
-	s.enter(ctx, room, place.Membership, admitted.Room.Epoch)
+	s.enter(ctx, place.Membership)
 	return nil
 }
 
 // forget takes a room off the session's list, and tells presence.
 func (s *Session) forget(room string) {
 	s.mu.Lock()
-	delete(s.rooms, room)
+	s.rooms.remove(room)
 	session := s.session
 	s.mu.Unlock()
 	if room != ids.Lobby {

@@ -11,7 +11,7 @@ import (
 // goroutine. It has a goroutine only while there is something to run.
 type lane struct {
 	mu      sync.Mutex
-	room    *sync.Cond // signalled when the lane gets shorter
+	shorter chan struct{} // closed when the lane gets shorter; nil while nobody waits
 	tasks   []laneTask
 	running bool
 	current string
@@ -48,11 +48,8 @@ func (l *lane) has(room string) bool {
 func (l *lane) add(room string, run func()) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if l.room == nil {
-		l.room = sync.NewCond(&l.mu)
-	}
 	for len(l.tasks) >= laneLength {
-		l.room.Wait()
+		l.await()
 	}
 	l.tasks = append(l.tasks, laneTask{room, run})
 	if !l.running {
@@ -68,7 +65,7 @@ func (l *lane) work() {
 		t := l.tasks[0]
 		l.tasks = l.tasks[1:]
 		l.current = t.room
-		l.room.Broadcast() // there is room for one more
+		l.told() // there is room for one more
 		l.mu.Unlock()
 		t.run()
 		l.mu.Lock()
@@ -76,7 +73,26 @@ func (l *lane) work() {
 	l.tasks = nil
 	l.current = ""
 	l.running = false
-	l.room.Broadcast()
+	l.told()
+}
+
+// await waits until the lane has got shorter; l.mu is held.
+func (l *lane) await() {
+	if l.shorter == nil {
+		l.shorter = make(chan struct{})
+	}
+	shorter := l.shorter
+	l.mu.Unlock()
+	<-shorter
+	l.mu.Lock()
+}
+
+// told wakes who waits; l.mu is held.
+func (l *lane) told() {
+	if l.shorter != nil {
+		close(l.shorter)
+		l.shorter = nil
+	}
 }
 
 // wait returns when the lane is empty.
@@ -84,7 +100,7 @@ func (l *lane) wait() {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	for l.running {
-		l.room.Wait()
+		l.await()
 	}
 }
 

@@ -19,11 +19,11 @@ var leaveRoomCommand = &command{
 	},
 	run: func(ctx context.Context, s *Session, f *wirev1.ClientFrame) error {
 		room := f.GetLeaveRoom().RoomId
-		j := s.room(room)
-		if j == nil {
+		place := s.room(room)
+		if place == nil {
 			return notJoined(room)
 		}
-		s.hub.opts.Rooms.Leave(ctx, j.membership)
+		s.hub.opts.Rooms.Leave(ctx, place)
 		s.forget(room)
 		// Delivered, not replied: it comes behind what is collected of the room.
 		f2 := &wirev1.ServerFrame{Id: f.Id, Event: &wirev1.ServerFrame_RoomLeft{RoomLeft: &wirev1.RoomLeft{RoomId: room}}}

@@ -134,8 +134,8 @@ func (s *Session) resume(ctx context.Context, id *string, r *Resumption, positio
 
 // resumeRoom brings the session back into one room.
 func (s *Session) resumeRoom(ctx context.Context, room string, position *wirev1.Position, answer *wirev1.ResumedRoom) {
-	if j := s.room(room); j != nil { // the lobby
-		s.hub.opts.Rooms.Leave(ctx, j.membership)
+	if lobby := s.room(room); lobby != nil {
+		s.hub.opts.Rooms.Leave(ctx, lobby)
 	}
 	after := uint64(position.GetSeq())
 	place, err := s.hub.opts.Rooms.Join(ctx, fanout.Request{
@@ -148,7 +148,7 @@ func (s *Session) resumeRoom(ctx context.Context, room string, position *wirev1.
 		answer.Error = &code
 		return
 	}
-	s.enter(ctx, room, place.Membership, answer.Epoch)
+	s.enter(ctx, place.Membership)
 	answer.Recovered, answer.Seq = place.Recovered, int64(place.Seq)
 	if !place.Recovered {
 		oldest := int64(place.Oldest)

@@ -2,12 +2,9 @@ package session
 
 import (
 	"context"
-	"log/slog"
 	"sync"
 	"sync/atomic"
 	"time"
-
-	"golang.org/x/time/rate"
 
 	"github.com/parley-im/parley/pkg/errs"
 	"github.com/parley-im/parley/pkg/frame"
@@ -58,24 +55,26 @@ const RoleAdmin = "admin"
 type Session struct {
 	hub      *Hub
 	conn     *conn.Conn
-	id       string // of the connection
 	encoding frame.Encoding
-	log      *slog.Logger
-	debug    bool // a line for each message
-	opened   time.Time
+	log      connectionLog
+	debug    bool          // a line for each message
+	opened   time.Duration // times are counted from the hub's start, which takes a third of the room
 
-	ctx    context.Context // the connection's own life
-	cancel context.CancelFunc
-
-	limiter *rate.Limiter // nil for no limit
-	flight  flight
-	lane    lane
-	mode    atomic.Pointer[mode]
-	gate    gate
+	flight flight
+	lane   lane
+	mode   atomic.Pointer[mode]
+	gate   gate
 
 	// Only the reading goroutine has these.
-	badSince time.Time
-	bad      int
+	pace     pace
+	received int64 // messages
+	badSince time.Duration
+	bad      int32
+
+	listed   int32         // the directory's
+	sibling  *Session      // the directory's
+	deadline time.Duration // the deadlines'
+	queued   int32         // the deadlines'
 
 	mu       sync.Mutex
 	identity *Identity // nil until signed in
@@ -83,15 +82,10 @@ type Session struct {
 	signedAt time.Time
 	// announced: presence was told of the session, and is to be told of its end.
 	announced bool
-	rooms     map[string]*joined
-	expiry    *time.Timer // of the sign-in's time, then of the token
-	ended     bool
-}
-
-// joined is what the session knows of a room that it is in.
-type joined struct {
-	membership *fanout.Membership
-	epoch      string
+	rooms     places
+	abort     context.CancelFunc // of the slow request that runs, nil for none
+	leaving   bool               // reading is over
+	ended     bool               // and all requests
 }
 
 // start makes a session of a connection and greets the client.
@@ -99,45 +93,85 @@ func start(h *Hub, c *conn.Conn) *Session {
 	s := &Session{
 		hub:    h,
 		conn:   c,
-		id:     ids.New("c_"),
-		opened: time.Now(),
-		rooms:  make(map[string]*joined),
+		log:    connectionLog{h.log, ids.New("c_")},
+		opened: h.now(),
 	}
 	if c.Subprotocol() == frame.Proto.Subprotocol() {
 		s.encoding = frame.Proto
 	}
 	s.flight.limit, s.flight.waits = h.opts.MaxInFlight, &h.throttled
-	s.log = h.log.With("connection", s.id)
-	s.debug = s.log.Enabled(context.Background(), slog.LevelDebug)
-	s.ctx, s.cancel = context.WithCancel(context.Background())
-	if h.opts.RateLimit > 0 {
-		s.limiter = rate.NewLimiter(rate.Limit(h.opts.RateLimit), max(h.opts.RateBurst, 1))
-	}
-	s.mode.Store(new(mode))
+	s.debug = s.log.debugging()
+	s.mode.Store(&plain)
 	s.log.Info("opened", "remote", c.RemoteAddr(), "agent", c.UserAgent(), "protocol", s.encoding.Subprotocol())
 	s.reply(nil, s.hub.welcome(s))
-	s.expiry = time.AfterFunc(h.opts.AuthTimeout, func() {
-		if s.who() == nil {
-			s.close(conn.Policy, "not authenticated in time")
-		}
-	})
+	h.deadlines.set(s, s.opened+h.opts.AuthTimeout)
 	return s
 }
 
-// read serves the client until the connection has ended.
-func (s *Session) read() {
-	for s.conn.Read(s.handle) == nil {
+// overdue is called when the session's deadline has come.
+func (s *Session) overdue() {
+	s.mu.Lock()
+	who := s.identity
+	if who != nil && !s.ended {
+		// It may have signed in, or brought a newer token, at the last moment.
+		left := time.Until(who.ExpiresAt)
+		if who.ExpiresAt.IsZero() || left > 0 {
+			if !who.ExpiresAt.IsZero() {
+				s.hub.deadlines.set(s, s.hub.now()+left)
+			}
+			s.mu.Unlock()
+			return
+		}
 	}
-	s.end()
+	s.mu.Unlock()
+	if who == nil {
+		s.close(conn.Policy, "not authenticated in time")
+	} else {
+		s.close(conn.TokenExpired, "the token has expired")
+	}
+}
+
+// earlyMessages is how many messages a client sends before it is taken for one
+// that goes on talking; to sign in and join takes two or three.
+const earlyMessages = 8
+
+// read serves the client until the connection has ended; it is a goroutine that
+// the hub waits for.
+//
+// A stack that has grown with the work on a message stays larger than one that
+// only waits needs, so read goes on in a new goroutine, whose stack is the
+// smallest, before it waits again: while the client is new, and later, when a
+// heartbeat has gone by without a message.
+func (s *Session) read() {
+	defer s.hub.wg.Done()
+	for grown := false; ; {
+		before := s.received
+		if s.conn.Read(s.handle) != nil {
+			s.end()
+			return
+		}
+		silent := s.received == before
+		grown = grown || !silent
+		if grown && (silent || s.received <= earlyMessages) && s.conn.Quiet() {
+			s.hub.wg.Add(1) // this one's own has not ended
+			go s.read()
+			return
+		}
+	}
 }
 
 // end gives back all that the session holds.
 func (s *Session) end() {
-	s.cancel()
+	s.mu.Lock()
+	s.leaving = true
+	if s.abort != nil {
+		s.abort()
+	}
+	s.mu.Unlock()
 	s.lane.wait()
 	s.mu.Lock()
 	s.ended = true
-	s.expiry.Stop()
+	s.hub.deadlines.clear(s)
 	rooms := s.rooms
 	s.rooms = nil
 	identity, session, announced := s.identity, s.session, s.announced
@@ -151,8 +185,8 @@ func (s *Session) end() {
 			// any other may come back.
 			s.hub.opts.Announcer.Offline(session, code != conn.Normal && !(code >= 4000 && code < 4100))
 		}
-		for _, j := range rooms {
-			s.hub.opts.Rooms.Leave(context.Background(), j.membership)
+		for _, place := range rooms {
+			s.hub.opts.Rooms.Leave(context.Background(), place)
 		}
 	}
 	in, out := s.conn.Bytes()
@@ -161,7 +195,7 @@ func (s *Session) end() {
 		user = identity.User.Id
 	}
 	s.log.Info("closed", "user", user, "remote", s.conn.RemoteAddr(), "agent", s.conn.UserAgent(), "code", int(code), "reason", reason,
-		"duration", time.Since(s.opened).Round(time.Millisecond), "bytes_in", in, "bytes_out", out)
+		"duration", (s.hub.now() - s.opened).Round(time.Millisecond), "bytes_in", in, "bytes_out", out)
 	s.hub.closed(s, code)
 }
 
@@ -173,10 +207,10 @@ func (s *Session) who() *Identity {
 }
 
 // room gives the session's place in a room, nil where it has none.
-func (s *Session) room(id string) *joined {
+func (s *Session) room(id string) *fanout.Membership {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return s.rooms[id]
+	return s.rooms.in(id)
 }
 
 // close ends the connection with a code.
@@ -188,18 +222,15 @@ func (s *Session) handle(message []byte) {
 		return // we are closing; what comes now has no effect
 	}
 	s.hub.received.Add(1)
+	s.received++
 	f, err := frame.DecodeClient(s.encoding, message)
 	kind := frame.RequestType(f)
 	if s.debug {
 		s.log.Debug("received", "type", kind, "bytes", len(message))
 	}
-	if s.limiter != nil {
-		if r := s.limiter.Reserve(); r.Delay() > 0 {
-			after := r.Delay()
-			r.Cancel()
-			s.fail(f.Id, &errs.Error{Code: errs.RateLimited, Message: "too many requests", RetryAfter: after})
-			return
-		}
+	if after := s.hub.limit(&s.pace); after > 0 {
+		s.fail(f.Id, &errs.Error{Code: errs.RateLimited, Message: "too many requests", RetryAfter: after})
+		return
 	}
 	if err != nil {
 		s.fail(f.Id, coded(err))
@@ -238,17 +269,43 @@ func (s *Session) run(c *command, f *wirev1.ClientFrame, known bool) {
 		err = s.awaitHistory()
 	}
 	if err == nil {
-		ctx := s.ctx
+		// Nothing ends what runs on the reading goroutine but what it bounds
+		// itself; the connection's end is found out by reading.
+		ctx := context.Background()
 		if c.slow {
 			var cancel context.CancelFunc
-			ctx, cancel = context.WithTimeout(ctx, s.hub.opts.CommandTimeout)
+			ctx, cancel = s.asking()
 			defer cancel()
 		}
 		err = c.run(ctx, s, f)
 	}
-	if err != nil && s.ctx.Err() == nil {
+	if err != nil && !s.isLeaving() {
 		s.fail(f.Id, err)
 	}
+}
+
+// asking gives the context of a slow request, of which one runs at a time. It
+// ends with the connection.
+func (s *Session) asking() (context.Context, context.CancelFunc) {
+	ctx, cancel := context.WithTimeout(context.Background(), s.hub.opts.CommandTimeout)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.leaving {
+		cancel()
+	}
+	s.abort = cancel
+	return ctx, func() {
+		cancel()
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		s.abort = nil
+	}
+}
+
+func (s *Session) isLeaving() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.leaving
 }
 
 // awaitHistory waits until the client has taken the history that it was sent
@@ -256,12 +313,8 @@ func (s *Session) run(c *command, f *wirev1.ClientFrame, known bool) {
 // clients together have too much of it waiting, nobody gets more.
 func (s *Session) awaitHistory() error {
 	for pause := time.Millisecond; !s.conn.HistoryWritten(); pause = min(2*pause, 50*time.Millisecond) {
-		select {
-		case <-s.ctx.Done():
-			return s.ctx.Err()
-		case <-time.After(pause):
-		}
-		if code, _ := s.conn.Ended(); code != 0 {
+		time.Sleep(pause)
+		if code, _ := s.conn.Ended(); code != 0 || s.isLeaving() {
 			return errs.New(errs.Unavailable, "the connection is closing")
 		}
 	}
@@ -305,8 +358,8 @@ func (s *Session) fail(id *string, err error) {
 
 func (s *Session) countBad() {
 	s.mu.Lock()
-	if time.Since(s.badSince) > time.Minute {
-		s.badSince, s.bad = time.Now(), 0
+	if now := s.hub.now(); s.bad == 0 || now-s.badSince > time.Minute {
+		s.badSince, s.bad = now, 0
 	}
 	s.bad++
 	over := s.bad >= maxBad
