@@ -66,7 +66,7 @@ var resumeCommand = &command{
 			return errs.New(errs.ResumeFailed, "the connection is signed in already")
 		}
 		r, err := s.hub.opts.ReadResume(f.GetResume().ResumeToken)
-		if err == nil && !r.Identity.ExpiresAt.IsZero() && !r.Identity.end(time.Now()).After(time.Now()) {
+		if err == nil && !r.Identity.ExpiresAt.IsZero() && !r.Identity.ExpiresAt.After(time.Now()) {
 			err = errs.New(errs.Unauthenticated, "the token behind it has expired")
 		}
 		if err == nil {
