@@ -13,7 +13,7 @@ import (
 // gcPercent is what GOGC is where nobody has set it. Most of a gateway's memory
 // is connections that wait; at 100, the garbage of a storm of them would go on
 // to take about as much again as they need (services/adr/0008-idle-connections.md).
-const gcPercent = 50
+const gcPercent = 40
 
 func main() {
 	if os.Getenv("GOGC") == "" {
