@@ -3,10 +3,10 @@
 // from a bounded queue. It knows RFC 6455 and 7692 and nothing of what the
 // messages say; package session gives them their meaning.
 //
-// Reading, the opening handshake and knowing what control frames ask for are
-// coder/websocket's. Writing is ours, because every member of a room gets the
-// same bytes: server frames carry no mask (RFC 6455, 5.1), so a message is
-// framed once and those bytes are written to everybody. All that the library
-// would write goes through our net.Conn (wire.go) to the same writing goroutine
-// (outgoing.go, write.go).
+// The opening handshake is coder/websocket's. Writing is ours (outgoing.go,
+// write.go), because every member of a room gets the same bytes: server frames
+// carry no mask (RFC 6455, 5.1), so a message is framed once and those bytes
+// are written to everybody. Reading is ours (wire.go, input.go, frame.go), so
+// that a connection on which nothing happens, as on most, holds no buffer and
+// the smallest stack.
 package conn
