@@ -191,7 +191,7 @@ func (b *Bus) natsOptions() ([]nats.Option, error) {
 		nats.MaxReconnects(-1),
 		// An answer of the log is one page, or a tail for each of 1024 rooms, and
 		// its end. The default makes a queue of 512 KiB for each read.
-		nats.SyncQueueLen(2*MaxPage),
+		nats.SyncQueueLen(2 * MaxPage),
 		nats.ReconnectWait(100 * time.Millisecond),
 		nats.ReconnectJitter(200*time.Millisecond, 500*time.Millisecond),
 		nats.Timeout(2 * time.Second),

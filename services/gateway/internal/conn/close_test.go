@@ -95,13 +95,13 @@ func TestEndsWithoutClose(t *testing.T) {
 	}
 }
 
-// The library may be about to answer a close frame when the end comes.
+// The reader may be about to answer a close frame when the end comes.
 func TestNothingWaitsForWhatIsNotWritten(t *testing.T) {
 	s := serve(t, Options{})
 	_, v := s.dial(t, nil)
 	v.Drop()
 	answered := make(chan error, 1)
-	go func() { answered <- v.answerClose(closeFrame(Normal, "")) }()
+	go func() { answered <- v.answerClose(&goodbye{code: Normal}) }()
 	select {
 	case err := <-answered:
 		if err == nil {

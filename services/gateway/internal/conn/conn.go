@@ -88,7 +88,7 @@ func (c *Conn) ended(err error) error {
 		g *goodbye
 	)
 	switch {
-	case errors.As(err, &g): // noted and answered
+	case errors.As(err, &g): // answered, and noted with that
 	case errors.As(err, &b):
 		c.Close(b.code, b.reason)
 		c.linger()

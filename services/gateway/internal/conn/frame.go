@@ -185,9 +185,7 @@ func (c *Conn) closeReceived(payload []byte) error {
 			g.code, g.reason = InvalidUTF8, "close reason is not UTF-8"
 		}
 	}
-	c.note(g.code, g.reason)
-	answer := append(appendHeader(make([]byte, 0, 2+len(payload)), finBit|opClose, len(payload)), payload...)
-	if err := c.answerClose(answer); err != nil {
+	if err := c.answerClose(g); err != nil {
 		return err
 	}
 	return g

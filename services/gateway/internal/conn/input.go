@@ -31,7 +31,7 @@ const (
 // inputs are those that nobody works with. It is no sync.Pool, which the
 // garbage collector empties: to make an input takes more stack than a waiting
 // goroutine has to have (see await).
-var inputs = make(chan *input, 256)
+var inputs = make(chan *input, 64)
 
 func borrow() *input {
 	select {

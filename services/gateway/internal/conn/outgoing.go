@@ -4,7 +4,6 @@ import (
 	"sync"
 	"sync/atomic"
 	"time"
-	"unicode/utf8"
 )
 
 // outgoing is what waits to be written to a peer, and how the writing ends.
@@ -236,17 +235,20 @@ func (c *Conn) shut(frame []byte) {
 	c.startWriting()
 }
 
-// answerClose writes a close frame of the library's, which answers the peer's
-// or says what the peer did wrong, unless we have begun to close ourselves. It
-// returns when a close frame is written: the library closes the socket next.
-func (c *Conn) answerClose(frame []byte) error {
-	if len(frame) > 4 && !utf8.Valid(frame[4:]) {
-		// The library echoes the peer's reason without a look at it.
-		frame = closeFrame(InvalidUTF8, "close reason is not UTF-8")
-	}
+// answerClose answers the peer's close frame, unless we have begun to close
+// ourselves, and notes how the connection has ended. It returns when a close
+// frame is written: the socket is closed next.
+func (c *Conn) answerClose(g *goodbye) error {
 	c.mu.Lock()
+	if c.code == 0 {
+		c.code, c.reason = g.code, g.reason
+	}
 	if !c.closing {
-		c.shut(append([]byte(nil), frame...))
+		if g.code == NoCode {
+			c.shut([]byte{finBit | opClose, 0})
+		} else {
+			c.shut(closeFrame(g.code, g.reason))
+		}
 	}
 	c.mu.Unlock()
 	if !c.waitWritten() {
@@ -259,7 +261,7 @@ func (c *Conn) answerClose(frame []byte) error {
 // faster than it reads gets the latest (RFC 6455, section 5.5.3).
 const maxPongs = 2 << 10
 
-// answerPing writes a pong of the library's, soon.
+// answerPing writes a pong, framed, soon.
 func (c *Conn) answerPing(pong []byte) {
 	c.mu.Lock()
 	defer c.mu.Unlock()

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"slices"
+	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -16,8 +17,13 @@ func TestDeadlines(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		start := time.Now()
 		now := func() time.Duration { return time.Since(start) }
+		var mu sync.Mutex // each time the timer fires is a goroutine
 		over := make(map[*Session]time.Duration)
-		d := &deadlines{now: now, ended: func(s *Session) { over[s] = now() }}
+		d := &deadlines{now: now, ended: func(s *Session) {
+			mu.Lock()
+			defer mu.Unlock()
+			over[s] = now()
+		}}
 		want := make(map[*Session]time.Duration)
 		var all []*Session
 		for range 1000 {
