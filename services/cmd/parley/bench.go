@@ -20,7 +20,7 @@ const aboutBench = `Measures what Parley costs, beside a floor that does the lea
 Starts each server as processes of its own, with ports on 127.0.0.1 and data in a temporary directory, and a
 floor that only makes one frame and one write(2) per member (floor+: with pending messages in one write), puts
 the same load on all of them, and tells deliveries per second, CPU for each, delays, memory, and losses. Exits
-with 1 if a message was lost, doubled or out of order. All scenarios take about 10 minutes. Example:
+with 1 if a message was lost, doubled or out of order. All scenarios take about 8 minutes. Example:
 
   parley bench --scenario fan-out,many-rooms --duration 5s`
 

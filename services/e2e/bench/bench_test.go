@@ -198,7 +198,7 @@ func TestCommand(t *testing.T) {
 	page := filepath.Join(t.TempDir(), "bench.md")
 	cmd := exec.CommandContext(t.Context(), process.Binary(t, process.Parley), "bench", "--scenario", "storm", "--scale", "0.01",
 		"--json", "--markdown", page)
-	cmd.Env = append(os.Environ(), "PARLEY_RETENTION=10") // another program's setting is passed over
+	cmd.Env = []string{"TMPDIR=" + os.TempDir(), "PARLEY_RETENTION=10"} // another program's setting is passed over
 	out, err := cmd.Output()
 	var report bench.Report
 	if err := json.Unmarshal(out, &report); err != nil {

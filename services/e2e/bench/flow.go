@@ -60,7 +60,7 @@ func (b *bench) measure(ctx context.Context, f flow, start starter) (row Row, er
 		return Row{}, err
 	}
 	defer d.stop()
-	row = Row{Load: f.String(), Server: d.name, floor: d.floor, saturated: f.rate == 0}
+	row = Row{Load: f.String(), Server: d.name, saturated: f.rate == 0}
 	total := f.rooms * f.members
 	if err := checkFiles(total); err != nil {
 		return row, err

@@ -12,12 +12,15 @@ import (
 
 // Report is what a run measured.
 type Report struct {
-	Machine   Machine       `json:"machine"`
-	Duration  time.Duration `json:"duration"`
-	Settle    time.Duration `json:"settle"`
-	Scale     float64       `json:"scale"`
-	Protocol  string        `json:"protocol"`
-	Scenarios []Scenario    `json:"scenarios"`
+	Machine  Machine       `json:"machine"`
+	Duration time.Duration `json:"duration"`
+	Warmup   time.Duration `json:"warmup"`
+	Settle   time.Duration `json:"settle"`
+	Scale    float64       `json:"scale"`
+	Protocol string        `json:"protocol"`
+	// Settings are those of Parley's that were not left at their defaults.
+	Settings  []string   `json:"settings,omitempty"`
+	Scenarios []Scenario `json:"scenarios"`
 }
 
 // Machine is what it was measured on.
@@ -40,7 +43,6 @@ type Scenario struct {
 type Row struct {
 	Load   string `json:"load"`
 	Server string `json:"server"`
-	floor  bool
 	// saturated loads are compared by what is delivered, others by CPU.
 	saturated bool
 

@@ -33,7 +33,12 @@ func Run(ctx context.Context, o Options) (*Report, error) {
 	runtime.LockOSThread()
 	defer runtime.UnlockOSThread()
 	b := &bench{opts: o, name: fmt.Sprintf("b%x", time.Now().UnixMilli()&0xFFFFFFFF)}
-	report := &Report{Machine: thisMachine(o.Program), Duration: o.Duration, Settle: o.Settle, Scale: o.Scale, Protocol: o.Protocol}
+	report := &Report{
+		Machine: thisMachine(o.Program), Duration: o.Duration, Warmup: o.Warmup, Settle: o.Settle, Scale: o.Scale, Protocol: o.Protocol,
+	}
+	if len(o.URLs) == 0 {
+		report.Settings = settings
+	}
 	for _, name := range o.Scenarios {
 		for _, s := range scenarios {
 			if s.name != name {

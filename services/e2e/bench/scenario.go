@@ -114,7 +114,7 @@ func (b *bench) leaveAlone(ctx context.Context, n, rooms int, deflate bool, star
 		return Row{}, err
 	}
 	defer d.stop()
-	row = Row{Load: fmt.Sprintf("%s in %s rooms", thousands(n), thousands(rooms)), Server: d.name, floor: d.floor}
+	row = Row{Load: fmt.Sprintf("%s in %s rooms", thousands(n), thousands(rooms)), Server: d.name}
 	if deflate {
 		row.Load += ", deflate"
 	}
@@ -186,7 +186,7 @@ func (b *bench) rush(ctx context.Context, n int, start starter) (row Row, err er
 	}
 	defer d.stop()
 	rooms := min(n, 100)
-	row = Row{Load: fmt.Sprintf("%s in %s rooms", thousands(n), thousands(rooms)), Server: d.name, floor: d.floor}
+	row = Row{Load: fmt.Sprintf("%s in %s rooms", thousands(n), thousands(rooms)), Server: d.name}
 	c, err := b.newLoad(d, load.Options{Rooms: rooms, InProgress: 512})
 	if err != nil {
 		return row, err

@@ -155,7 +155,7 @@ const left = 2
 // WriteText writes the report for a terminal.
 func (r *Report) WriteText(out io.Writer) error {
 	var b strings.Builder
-	fmt.Fprintf(&b, "%s\n", r.Machine)
+	fmt.Fprintf(&b, "%s\n%s\n", r.Machine, r.how())
 	for i := range r.Scenarios {
 		s := &r.Scenarios[i]
 		fmt.Fprintf(&b, "\n%s: %s\n\n", s.Name, s.About)
@@ -201,7 +201,9 @@ Written by `+"`make bench`"+` on:
 - %d cores, shared by the servers and the load
 - %s, %s, NATS %s
 
-`, r.Machine.CPU, r.Machine.Cores, r.Machine.Kernel, r.Machine.Go, r.Machine.NATS)
+%s.
+
+`, r.Machine.CPU, r.Machine.Cores, r.Machine.Kernel, r.Machine.Go, r.Machine.NATS, r.how())
 	fmt.Fprintf(&b, "%s\n", legend)
 	for i := range r.Scenarios {
 		s := &r.Scenarios[i]
@@ -214,4 +216,16 @@ Written by `+"`make bench`"+` on:
 		}
 	}
 	return b.String()
+}
+
+// how tells how it was measured.
+func (r *Report) how() string {
+	s := fmt.Sprintf("Each load was measured for %v after %v, and idle connections after %v; protocol %s", r.Duration, r.Warmup, r.Settle, r.Protocol)
+	if len(r.Settings) > 0 {
+		s += "; settings " + strings.Join(r.Settings, " ")
+	}
+	if r.Scale != 1 {
+		s += fmt.Sprintf("; SIZE %g, for trials only", r.Scale)
+	}
+	return s
 }
