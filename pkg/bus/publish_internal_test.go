@@ -12,7 +12,7 @@ func TestReadAck(t *testing.T) {
 		`{"stream":"PARLEY_LOG_3","seq":1}`:                                 true,
 		`{"stream":"PARLEY_LOG_3","seq":9223372036854775807}`:               true,
 		`{"stream":"PARLEY_LOG_3","seq":12,"duplicate": true}`:              false,
-		`{"stream":"PARLEY_LOG_3","domain":"hub","seq":12}`:                true,
+		`{"stream":"PARLEY_LOG_3","domain":"hub","seq":12}`:                 true,
 		`{"error":{"code":400,"err_code":10060,"description":"x"},"seq":0}`: false,
 		`{"stream":"PARLEY_LOG_3","seq":}`:                                  false,
 		`{"stream":"PARLEY_LOG_3","seq":1e3}`:                               false,
