@@ -110,8 +110,8 @@ type Bus struct {
 	dropped atomic.Uint64 // messages that a full queue of ours made nats.go drop
 
 	mu        sync.Mutex
-	reconnect []func() // run after each reconnect
-	slow      map[*nats.Subscription]func()
+	reconnect []func()           // run after each reconnect
+	hearing   map[*Feed]struct{} // feeds that are not closed
 	closed    chan struct{}
 }
 
@@ -123,10 +123,10 @@ func Connect(ctx context.Context, opts Options) (*Bus, error) {
 		return nil, err
 	}
 	b := &Bus{
-		opts:   opts,
-		log:    opts.Logger,
-		slow:   make(map[*nats.Subscription]func()),
-		closed: make(chan struct{}),
+		opts:    opts,
+		log:     opts.Logger,
+		hearing: make(map[*Feed]struct{}),
+		closed:  make(chan struct{}),
 	}
 	if err := b.dial(ctx); err != nil {
 		return nil, err
@@ -221,12 +221,7 @@ func (b *Bus) natsOptions() ([]nats.Option, error) {
 		nats.ErrorHandler(func(_ *nats.Conn, sub *nats.Subscription, err error) {
 			if sub != nil && errors.Is(err, nats.ErrSlowConsumer) {
 				b.dropped.Add(1)
-				b.mu.Lock()
-				f := b.slow[sub]
-				b.mu.Unlock()
-				if f != nil {
-					f()
-				}
+				b.lost(sub.Subject)
 				return
 			}
 			b.log.Warn("NATS", "error", err)

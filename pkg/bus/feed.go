@@ -79,12 +79,18 @@ func (b *Bus) NewFeed(workers int, handle func(worker int, batch []Delivery)) *F
 		f.workers = append(f.workers, w)
 		f.wg.Go(func() { f.work(w) })
 	}
+	b.mu.Lock()
+	b.hearing[f] = struct{}{}
+	b.mu.Unlock()
 	return f
 }
 
 // Close ends the workers and waits for them. Tasks that were not begun are
 // dropped, and what is not acknowledged yet is given up when its time is over.
 func (f *Feed) Close() {
+	f.b.mu.Lock()
+	delete(f.b.hearing, f)
+	f.b.mu.Unlock()
 	close(f.stop)
 	f.wg.Wait()
 	for _, w := range f.workers {
@@ -141,16 +147,13 @@ func (f *Feed) Worker(room string) int {
 }
 
 // RoomSubscription is a feed's interest in one room.
-type RoomSubscription struct {
-	b    *Bus
-	subs [2]*nats.Subscription
-}
+type RoomSubscription struct{ subs [2]*nats.Subscription }
 
 // Subscribe begins to bring what happens in a room. The server knows of it
 // before any request that this process makes afterwards.
 func (f *Feed) Subscribe(room string) (*RoomSubscription, error) {
 	w := f.workerOf(room)
-	r := &RoomSubscription{b: f.b}
+	r := new(RoomSubscription)
 	for i, subject := range [...]string{f.b.outSubject(room), subjectLive + room} {
 		sub, err := f.b.nc.ChanSubscribe(subject, w.msgs)
 		if err != nil {
@@ -159,27 +162,31 @@ func (f *Feed) Subscribe(room string) (*RoomSubscription, error) {
 		}
 		r.subs[i] = sub
 	}
-	f.b.mu.Lock()
-	f.b.slow[r.subs[0]] = func() {
-		// Called by nats.go when the worker's queue was full; a task queue
-		// that is full too needs no second telling, the chain of seqs and the
-		// comparison of tails find the hole as well.
+	return r, nil
+}
+
+// lost is called by nats.go's goroutine when the queue behind a subscription
+// was full. Nothing is kept for it with each room: whose it was is in its
+// subject.
+func (b *Bus) lost(subject string) {
+	room, err := roomOf(subject)
+	if err != nil || !strings.HasPrefix(subject, subjectOut) {
+		return // what is not stored is lost for good, and an ack is asked for again
+	}
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	for f := range b.hearing {
+		// A queue of tasks that is full too needs no second telling: the chain
+		// of seqs and the comparison of tails find the hole as well.
 		select {
-		case w.tasks <- Delivery{Room: room, Lost: true}:
+		case f.workerOf(room).tasks <- Delivery{Room: room, Lost: true}:
 		default:
 		}
 	}
-	f.b.mu.Unlock()
-	return r, nil
 }
 
 // Stop ends the interest. What is queued already may still be delivered.
 func (r *RoomSubscription) Stop() {
-	if r.subs[0] != nil {
-		r.b.mu.Lock()
-		delete(r.b.slow, r.subs[0])
-		r.b.mu.Unlock()
-	}
 	for _, sub := range r.subs {
 		if sub != nil {
 			_ = sub.Unsubscribe() // fails only when the connection is closed
