@@ -3,7 +3,6 @@ package main
 
 import (
 	"context"
-	"sync"
 
 	"github.com/parley-im/parley/pkg/run"
 	"github.com/parley-im/parley/services/cmd/internal/program"
@@ -11,11 +10,6 @@ import (
 
 func main() {
 	run.Main(func(ctx context.Context, args []string) error {
-		settling, stop := context.WithCancel(ctx)
-		var memory sync.WaitGroup
-		memory.Go(func() { settle(settling) })
-		defer memory.Wait()
-		defer stop()
 		p := program.New("gateway", "Terminates WebSocket for Parley: any number of gateways serve the same rooms.")
 		settings := p.Gateway()
 		return p.Run(ctx, args, func(env *program.Env) (*program.Part, error) { return env.Gateway(settings, env.Dialer()) })

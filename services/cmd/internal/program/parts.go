@@ -61,7 +61,7 @@ func (env *Env) Registry(r *RegistrySettings, dial *Dialer) (*Part, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &Part{Name: "registry", Run: dial.closing(s.Run), Ready: s.Ready,
+	return &Part{Name: "registry", Run: dial.closing(settling(s.Run)), Ready: s.Ready,
 		grpc: &grpcPart{registryv1.Registry_ServiceDesc.ServiceName, r.addr, s.Register}}, nil
 }
 
@@ -123,7 +123,7 @@ func (env *Env) Gateway(g *GatewaySettings, dial *Dialer) (*Part, error) {
 		return nil, err
 	}
 	env.Logger.Info("serving clients", "addr", listener.Addr().String())
-	return &Part{Name: "gateway", Run: dial.closing(s.Run), Ready: s.Ready, Health: s.Health}, nil
+	return &Part{Name: "gateway", Run: dial.closing(settling(s.Run)), Ready: s.Ready, Health: s.Health}, nil
 }
 
 // Dialer makes connections to the other services.

@@ -1,0 +1,79 @@
+package program
+
+import (
+	"context"
+	"os"
+	"runtime/debug"
+	"runtime/metrics"
+	"sync"
+	"time"
+)
+
+const (
+	// look is how often it is seen whether a gateway is quiet.
+	look = 5 * time.Second
+	// quiet is how much a quiet gateway allocates between two looks, bytes; the
+	// comparison of 10,000 rooms with the log takes about 15 MiB every 10 s.
+	quiet = 32 << 20
+	// quietPercent is what GOGC is then: it costs a collection more often where
+	// there is next to nothing to collect.
+	quietPercent = 25
+	// room is what a busy gateway may allocate between two collections even where
+	// it holds little, bytes: each of them looks through the stacks of all
+	// connections.
+	room = 64 << 20
+)
+
+// busyPercent is what GOGC is for a busy gateway that holds so many bytes: Go's
+// default, and more where that is little.
+func busyPercent(live uint64) int {
+	return int(min(max(room*100/max(live, 1), 100), 800))
+}
+
+// settling runs a gateway, and has it give back the memory that a storm of
+// connections or messages has left behind when it falls quiet. Where somebody
+// has set GOGC it changes nothing. See services/adr/0008-idle-connections.md.
+func settling(run func(context.Context) error) func(context.Context) error {
+	if os.Getenv("GOGC") != "" {
+		return run
+	}
+	return func(ctx context.Context) error {
+		watching, stop := context.WithCancel(ctx)
+		var wg sync.WaitGroup
+		defer wg.Wait()
+		defer stop()
+		wg.Go(func() { settle(watching) })
+		return run(ctx)
+	}
+}
+
+func settle(ctx context.Context) {
+	tick := time.NewTicker(look)
+	defer tick.Stop()
+	sample := []metrics.Sample{{Name: "/gc/heap/allocs:bytes"}, {Name: "/gc/heap/live:bytes"}}
+	metrics.Read(sample)
+	last := sample[0].Value.Uint64()
+	percent := busyPercent(sample[1].Value.Uint64())
+	debug.SetGCPercent(percent)
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-tick.C:
+		}
+		metrics.Read(sample)
+		allocated, live := sample[0].Value.Uint64(), sample[1].Value.Uint64()
+		was := percent
+		if percent = busyPercent(live); allocated-last < quiet {
+			percent = quietPercent
+		}
+		last = allocated
+		if percent == was {
+			continue
+		}
+		debug.SetGCPercent(percent)
+		if percent == quietPercent {
+			debug.FreeOSMemory() // collects, and gives back what is free
+		}
+	}
+}
