@@ -123,7 +123,7 @@ func (d *direct) write(socket syscall.RawConn, out []byte) (int, error) {
 // once is for RawConn.Write; it always says that it is done.
 func (d *direct) once(fd uintptr) bool {
 	for {
-		n, err := syscall.Write(int(fd), d.out)
+		n, err := writeNow(fd, d.out)
 		switch err {
 		case nil:
 			d.n = n

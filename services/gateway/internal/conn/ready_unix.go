@@ -16,7 +16,7 @@ func (w *wire) listen() { w.ready = w.read }
 func (w *wire) read(fd uintptr) bool {
 	in := borrow()
 	for {
-		n, err := syscall.Read(int(fd), in.buf[:])
+		n, err := readNow(fd, in.buf[:])
 		switch {
 		case err == syscall.EINTR:
 			continue
