@@ -40,6 +40,7 @@ func (b *benchSettings) register(s *config.Set) {
 	s.Strings(&b.Scenarios, "scenario", "scenarios, separated by commas")
 	s.Duration(&b.Duration, "duration", "how long each load is measured")
 	s.Duration(&b.Warmup, "warmup", "how long it runs before that")
+	s.Int(&b.Repeat, "repeat", "how often each load is measured, on the compared servers in turn; the run in the middle is reported")
 	s.Duration(&b.Settle, "settle", "how long idle connections are left alone before their memory is read")
 	s.Float64(&b.Scale, "scale", "size of members, connections and rates, for trials; 1 is what the scenarios say")
 	s.Section("The deployment")

@@ -91,6 +91,9 @@ func TestScenarios(t *testing.T) {
 				o.Scale = 0.1 // 20 connections a second
 				o.Protocol = "proto"
 			}
+			if name == "two-gateways" {
+				o.Repeat = 2
+			}
 			report := run(t, o)
 			if len(report.Scenarios) != 1 || len(report.Scenarios[0].Rows) != rows[name] {
 				t.Fatalf("not %d rows of one scenario", rows[name])
@@ -185,6 +188,7 @@ func TestOptions(t *testing.T) {
 		"jwt-secret": {URLs: []string{"http://127.0.0.1:1"}},
 		"duration":   {Duration: -1},
 		"protocol":   {Protocol: "xml"},
+		"repeat":     {Repeat: -1},
 		"scale":      {Scale: 100},
 	} {
 		if _, err := bench.Run(t.Context(), o); err == nil || !strings.Contains(err.Error(), want) {

@@ -3,8 +3,10 @@
 package bench
 
 import (
+	"cmp"
 	"context"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/parley-im/parley/services/e2e/bench/load"
@@ -112,23 +114,48 @@ func (b *bench) measure(ctx context.Context, f flow, start starter) (row Row, er
 }
 
 // compare measures a flow on the floor, on the floor+, and on servers, and
-// relates these to those.
+// relates these to those. Where it is to repeat, all of them take turns.
 func (b *bench) compare(ctx context.Context, scenario string, f flow, servers ...starter) ([]Row, error) {
 	f = b.scale(f)
-	var rows []Row
-	for _, start := range append([]starter{startFloor(false), startFloor(true)}, servers...) {
-		row, err := b.measure(ctx, f, start)
-		if err != nil {
-			return nil, fmt.Errorf("%v: %w", f, err)
+	servers = append([]starter{startFloor(false), startFloor(true)}, servers...)
+	runs := make([][]Row, len(servers))
+	for range b.opts.Repeat {
+		for i, start := range servers {
+			row, err := b.measure(ctx, f, start)
+			if err != nil {
+				return nil, fmt.Errorf("%v: %w", f, err)
+			}
+			b.progress(scenario, row)
+			runs[i] = append(runs[i], row)
 		}
-		if len(rows) > 0 {
-			row.ToFloor = row.to(&rows[0])
+	}
+	rows := make([]Row, len(servers))
+	for i := range rows {
+		rows[i] = median(runs[i])
+		if i > 0 {
+			rows[i].ToFloor = rows[i].to(&rows[0])
 		}
-		if len(rows) > 1 {
-			row.ToFloorPlus = row.to(&rows[1])
+		if i > 1 {
+			rows[i].ToFloorPlus = rows[i].to(&rows[1])
 		}
-		b.progress(scenario, row)
-		rows = append(rows, row)
 	}
 	return rows, nil
+}
+
+// median is the run in the middle, by what it is compared by, with the faults
+// of all.
+func median(runs []Row) Row {
+	var faults load.Faults
+	for i := range runs {
+		faults.Add(runs[i].Faults)
+	}
+	slices.SortFunc(runs, func(x, y Row) int {
+		if !x.saturated && x.CPU != nil && y.CPU != nil {
+			return cmp.Compare(x.CPU.All, y.CPU.All)
+		}
+		return cmp.Compare(x.PerSecond, y.PerSecond)
+	})
+	row := runs[len(runs)/2]
+	row.Faults = faults
+	return row
 }

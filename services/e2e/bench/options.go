@@ -34,6 +34,9 @@ type Options struct {
 	// Duration is how long a load is measured; default 10 s. Warmup comes before
 	// it; default 2 s.
 	Duration, Warmup time.Duration
+	// Repeat is how often each load is measured on each of the servers that are
+	// compared, in turn; the run in the middle is reported. Default 1.
+	Repeat int
 	// Settle is how long idle connections are left alone before their memory is
 	// read; default 20 s.
 	Settle time.Duration
@@ -63,6 +66,7 @@ func Defaults() Options {
 func (o *Options) defaults() {
 	setDefault(&o.Duration, 10*time.Second)
 	setDefault(&o.Warmup, 2*time.Second)
+	setDefault(&o.Repeat, 1)
 	setDefault(&o.Settle, 20*time.Second)
 	setDefault(&o.Scale, 1)
 	setDefault(&o.Protocol, "json")
@@ -88,6 +92,8 @@ func (o *Options) Validate() error {
 		return errors.New("jwt-secret: is missing: with url, it has to be the deployment's own")
 	case o.Duration < 0 || o.Warmup < 0 || o.Settle < 0:
 		return errors.New("duration, warmup and settle cannot be negative")
+	case o.Repeat < 0 || o.Repeat > 100:
+		return fmt.Errorf("repeat: %d is not between 1 and 100", o.Repeat)
 	case o.Scale < 0 || o.Scale > 10:
 		return fmt.Errorf("scale: %g is not between 0 and 10", o.Scale)
 	}

@@ -15,6 +15,7 @@ type Report struct {
 	Machine  Machine       `json:"machine"`
 	Duration time.Duration `json:"duration"`
 	Warmup   time.Duration `json:"warmup"`
+	Repeat   int           `json:"repeat"`
 	Settle   time.Duration `json:"settle"`
 	Scale    float64       `json:"scale"`
 	Protocol string        `json:"protocol"`

@@ -221,6 +221,9 @@ Written by `+"`make bench`"+` on:
 // how tells how it was measured.
 func (r *Report) how() string {
 	s := fmt.Sprintf("Each load was measured for %v after %v, and idle connections after %v; protocol %s", r.Duration, r.Warmup, r.Settle, r.Protocol)
+	if r.Repeat > 1 {
+		s += fmt.Sprintf("; the middle of %d runs, in which all servers took turns", r.Repeat)
+	}
 	if len(r.Settings) > 0 {
 		s += "; settings " + strings.Join(r.Settings, " ")
 	}

@@ -48,6 +48,15 @@ type Faults struct {
 // None tells that nothing was wrong.
 func (f Faults) None() bool { return f == Faults{} }
 
+// Add adds what was found in another run.
+func (f *Faults) Add(other Faults) {
+	f.Lost += other.Lost
+	f.Duplicated += other.Duplicated
+	f.Reordered += other.Reordered
+	f.Foreign += other.Foreign
+	f.Unacked += other.Unacked
+}
+
 // NewVerifier makes one for a number of rooms.
 func NewVerifier(rooms int) *Verifier {
 	return &Verifier{rooms: make([]roomLog, rooms), last: make(map[int32]uint32), messages: make([]message, 0, 1<<16)}
