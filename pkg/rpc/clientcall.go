@@ -9,7 +9,6 @@ import (
 	"sync/atomic"
 	"time"
 
-	"go.opentelemetry.io/otel/attribute"
 	"go.opentelemetry.io/otel/metric"
 	"google.golang.org/grpc"
 
@@ -30,10 +29,11 @@ type caller struct {
 
 	calls    metric.Int64Counter
 	duration metric.Float64Histogram
+	labels   labels
 }
 
 func newCaller(name string, o ClientOptions) *caller {
-	c := &caller{name: name, timeout: o.Timeout, log: o.Logger}
+	c := &caller{name: name, timeout: o.Timeout, log: o.Logger, labels: labels{service: name}}
 	var errCalls, errDuration error
 	c.calls, errCalls = o.Meter.Int64Counter("parley.rpc.client.calls",
 		metric.WithDescription("Calls made to other services, by service, method and code."))
@@ -51,7 +51,7 @@ func (c *caller) unary(ctx context.Context, name string, req, reply any, conn *g
 	start := time.Now()
 	err := fromStatus(ctx, c.name, invoke(inner, name, req, reply, conn, opts...))
 	c.done(ctx, name, err)
-	c.duration.Record(ctx, time.Since(start).Seconds(), metric.WithAttributes(attribute.String("service", c.name), method(name)))
+	c.duration.Record(ctx, time.Since(start).Seconds(), c.labels.of(name, "").record...)
 	return err
 }
 
@@ -117,7 +117,7 @@ func (s *clientStream) CloseSend() error {
 }
 
 func (c *caller) count(ctx context.Context, name, code string) {
-	c.calls.Add(ctx, 1, metric.WithAttributes(attribute.String("service", c.name), method(name), attribute.String("code", code)))
+	c.calls.Add(ctx, 1, c.labels.of(name, code).add...)
 }
 
 // done counts a call and tells when the service is lost and found.

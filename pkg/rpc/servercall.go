@@ -9,7 +9,6 @@ import (
 	"strings"
 	"time"
 
-	"go.opentelemetry.io/otel/attribute"
 	"go.opentelemetry.io/otel/metric"
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/codes"
@@ -189,12 +188,14 @@ type serverMetrics struct {
 	calls    metric.Int64Counter
 	duration metric.Float64Histogram
 	streams  metric.Int64UpDownCounter
+	labels   *labels
 }
 
 // newServerMetrics makes the instruments; they are labelled with methods that
 // are registered, so clients cannot make labels up.
 func newServerMetrics(meter metric.Meter, log *slog.Logger) (m serverMetrics) {
 	var errCalls, errDuration, errStreams error
+	m.labels = new(labels)
 	m.calls, errCalls = meter.Int64Counter("parley.rpc.server.calls",
 		metric.WithDescription("Calls answered, by method and code."))
 	m.duration, errDuration = meter.Float64Histogram("parley.rpc.server.duration", metric.WithUnit("s"),
@@ -207,18 +208,16 @@ func newServerMetrics(meter metric.Meter, log *slog.Logger) (m serverMetrics) {
 	return m
 }
 
-func method(name string) attribute.KeyValue { return attribute.String("method", name) }
-
 func (m serverMetrics) unary(ctx context.Context, name, code string, took time.Duration) {
-	m.calls.Add(ctx, 1, metric.WithAttributes(method(name), attribute.String("code", code)))
-	m.duration.Record(ctx, took.Seconds(), metric.WithAttributes(method(name)))
+	m.calls.Add(ctx, 1, m.labels.of(name, code).add...)
+	m.duration.Record(ctx, took.Seconds(), m.labels.of(name, "").record...)
 }
 
 func (m serverMetrics) opened(ctx context.Context, name string) {
-	m.streams.Add(ctx, 1, metric.WithAttributes(method(name)))
+	m.streams.Add(ctx, 1, m.labels.of(name, "").add...)
 }
 
 func (m serverMetrics) closed(ctx context.Context, name, code string) {
-	m.streams.Add(ctx, -1, metric.WithAttributes(method(name)))
-	m.calls.Add(ctx, 1, metric.WithAttributes(method(name), attribute.String("code", code)))
+	m.streams.Add(ctx, -1, m.labels.of(name, "").add...)
+	m.calls.Add(ctx, 1, m.labels.of(name, code).add...)
 }

@@ -50,7 +50,8 @@ type Options struct {
 	// StatsEvery is the time between two counts of a large room; default 1 s.
 	StatsEvery time.Duration
 	// Gather is the time between two roster events of any other room; default
-	// 15 ms.
+	// 250 ms, which nobody who watches people come and go minds, and which
+	// makes a storm of joins few writes to each member (PROTOCOL.md, section 4).
 	Gather time.Duration
 
 	// WatchQueue is how many changes may wait for a watcher's reader before its
@@ -75,7 +76,7 @@ func (o *Options) complete() error {
 		{"beat every", &o.BeatEvery, time.Second},
 		{"replica timeout", &o.ReplicaTimeout, 3 * time.Second},
 		{"stats every", &o.StatsEvery, time.Second},
-		{"gather", &o.Gather, 15 * time.Millisecond},
+		{"gather", &o.Gather, 250 * time.Millisecond},
 	} {
 		if *d.value < 0 {
 			return fmt.Errorf("%s: %v is negative", d.name, *d.value)

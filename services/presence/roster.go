@@ -1,6 +1,7 @@
 package presence
 
 import (
+	"container/heap"
 	"slices"
 	"time"
 
@@ -26,11 +27,14 @@ type roster struct {
 	gather     time.Duration
 	statsEvery time.Duration
 	rooms      map[string]*gathering
-	moves      int // of all rooms
+	queue      byTime // the same, the next that is due first
+	moves      int    // of all rooms
 }
 
 // gathering is what a room has not been told.
 type gathering struct {
+	room  string
+	index int    // in the queue
 	moves []move // one per user, in the order they happened
 	// countOnly: the room was large, or there was too much to tell.
 	countOnly bool
@@ -60,8 +64,9 @@ func newRoster(o Options) *roster {
 func (r *roster) note(c change, now time.Time, speaking bool) {
 	g := r.rooms[c.room.id]
 	if g == nil {
-		g = &gathering{}
+		g = &gathering{room: c.room.id}
 		r.rooms[c.room.id] = g
+		heap.Push(&r.queue, g)
 	}
 	g.changed = now
 	if g.countOnly || c.count > r.large || len(g.moves) >= r.large || r.moves >= maxMoves {
@@ -85,19 +90,16 @@ func (r *roster) note(c change, now time.Time, speaking bool) {
 // due takes out the events whose time has come; next is when to ask again, zero
 // if nothing waits. count tells a room's members.
 func (r *roster) due(now time.Time, count func(room string) int) (events []rosterEvent, next time.Time) {
-	for id, g := range r.rooms {
-		at := g.next
-		if now.Before(at) {
-			if next.IsZero() || at.Before(next) {
-				next = at
-			}
-			continue
+	for len(r.queue) > 0 {
+		g := r.queue[0]
+		if now.Before(g.next) {
+			return events, g.next
 		}
 		if len(g.moves) == 0 && !g.countOnly {
-			delete(r.rooms, id)
+			r.drop(g)
 			continue
 		}
-		event := &busv1.RosterEvent{MemberCount: int64(count(id)), TimeMs: now.UnixMilli()}
+		event := &busv1.RosterEvent{MemberCount: int64(count(g.room)), TimeMs: now.UnixMilli()}
 		for _, m := range g.moves {
 			if m.joined {
 				event.Joined = append(event.Joined, m.user)
@@ -105,7 +107,7 @@ func (r *roster) due(now time.Time, count func(room string) int) (events []roste
 				event.Left = append(event.Left, m.user)
 			}
 		}
-		events = append(events, rosterEvent{id, event})
+		events = append(events, rosterEvent{g.room, event})
 		pause := r.gather
 		if g.countOnly {
 			pause = r.statsEvery
@@ -113,23 +115,25 @@ func (r *roster) due(now time.Time, count func(room string) int) (events []roste
 		r.forget(g, len(g.moves))
 		g.countOnly = false
 		g.next = now.Add(pause)
-		if next.IsZero() || g.next.Before(next) {
-			next = g.next
-		}
+		heap.Fix(&r.queue, g.index)
 	}
-	return events, next
+	return events, time.Time{}
 }
 
+// onItsWay is how much later than here the speaker may have heard of a change,
+// and told it.
+const onItsWay = 50 * time.Millisecond
+
 // vouched forgets what the speaker, alive at now, must have told: what is older
-// than an event may wait, and as long again for its way; if it is leaving, all
-// but what it may just have missed.
+// than an event may wait and be on its way; if it is leaving, all but what it may
+// just have missed.
 func (r *roster) vouched(now time.Time, leaving bool) {
-	listed, counted := now.Add(-2*r.gather), now.Add(-2*r.statsEvery)
+	listed, counted := now.Add(-r.gather-onItsWay), now.Add(-2*r.statsEvery)
 	if leaving {
 		listed = now.Add(-time.Millisecond)
 		counted = listed
 	}
-	for id, g := range r.rooms {
+	for _, g := range r.rooms {
 		n := 0
 		for n < len(g.moves) && g.moves[n].at.Before(listed) {
 			n++
@@ -139,9 +143,15 @@ func (r *roster) vouched(now time.Time, leaving bool) {
 			g.countOnly = false
 		}
 		if len(g.moves) == 0 && !g.countOnly {
-			delete(r.rooms, id)
+			r.drop(g)
 		}
 	}
+}
+
+// drop forgets a room of which nothing is left to tell.
+func (r *roster) drop(g *gathering) {
+	heap.Remove(&r.queue, g.index)
+	delete(r.rooms, g.room)
 }
 
 // forget drops the oldest n moves of a room.
@@ -152,5 +162,30 @@ func (r *roster) forget(g *gathering, n int) {
 
 func (r *roster) clear() {
 	clear(r.rooms)
+	r.queue = nil
 	r.moves = 0
+}
+
+// byTime is a heap of what is gathered, for package heap.
+type byTime []*gathering
+
+func (q byTime) Len() int           { return len(q) }
+func (q byTime) Less(i, j int) bool { return q[i].next.Before(q[j].next) }
+func (q byTime) Swap(i, j int) {
+	q[i], q[j] = q[j], q[i]
+	q[i].index, q[j].index = i, j
+}
+
+func (q *byTime) Push(x any) {
+	g := x.(*gathering)
+	g.index = len(*q)
+	*q = append(*q, g)
+}
+
+func (q *byTime) Pop() any {
+	last := len(*q) - 1
+	g := (*q)[last]
+	(*q)[last] = nil
+	*q = (*q)[:last]
+	return g
 }

@@ -116,6 +116,47 @@ func TestRosterOfASilentReplica(t *testing.T) {
 	}
 }
 
+// TestRosterTellsRoomsInTime: rooms do not hold one another up, and who asks is
+// told when the next of them is due.
+func TestRosterTellsRoomsInTime(t *testing.T) {
+	r := newRoster(Options{LargeRoom: 200, Gather: 15 * time.Millisecond, StatsEvery: time.Second})
+	start := time.Unix(1000, 0)
+	users := 0
+	moved := func(id string, at time.Duration) {
+		users++
+		r.note(change{kind: userJoined, user: &user{id: fmt.Sprint("u", users)}, room: &room{id: id}, count: 1}, start.Add(at), true)
+	}
+	told := func(at, wantNext time.Duration, want ...string) {
+		t.Helper()
+		events, next := r.due(start.Add(at), func(string) int { return 1 })
+		var got []string
+		for _, e := range events {
+			got = append(got, e.room)
+		}
+		slices.Sort(got)
+		if !slices.Equal(got, want) {
+			t.Errorf("after %v told %q, want %q", at, got, want)
+		}
+		if wantNext == 0 && !next.IsZero() || wantNext != 0 && !next.Equal(start.Add(wantNext)) {
+			t.Errorf("after %v the next is due at %v, want after %v", at, next, wantNext)
+		}
+	}
+	ms := time.Millisecond
+	moved("a", 0)
+	told(0, 15*ms, "a")
+	moved("b", 5*ms)
+	moved("c", 5*ms)
+	moved("a", 6*ms)
+	told(6*ms, 15*ms, "b", "c")
+	told(15*ms, 21*ms, "a")
+	moved("c", 16*ms)
+	r.vouched(start.Add(10*time.Second), false) // another replica tells, and nothing is left
+	told(21*ms, 0)
+	if len(r.rooms) != 0 || len(r.queue) != 0 {
+		t.Errorf("%d rooms, %d of them queued, are kept of a quiet roster", len(r.rooms), len(r.queue))
+	}
+}
+
 func TestFloorIsTheFirsts(t *testing.T) {
 	now := time.Unix(1000, 0)
 	f := newFloor("m", 3*time.Second)

@@ -31,6 +31,14 @@ func (s *Service) observe(meter metric.Meter) error {
 		}
 		*c.counter = counter
 	}
+	if _, err := meter.Int64ObservableCounter("parley.registry.marks.reads",
+		metric.WithDescription("Reads of the read marks of users who join; many at once are one."),
+		metric.WithInt64Callback(func(_ context.Context, o metric.Int64Observer) error {
+			o.Observe(s.marks.Batches())
+			return nil
+		})); err != nil {
+		return fmt.Errorf("making metric parley.registry.marks.reads: %w", err)
+	}
 	for _, g := range []struct {
 		name, help string
 		read       func() int

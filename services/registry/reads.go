@@ -16,7 +16,8 @@ import (
 
 // Read marks are written far more often than rooms, each by one user and read
 // by the same, so they have a bucket of their own that nobody watches: a call
-// asks the bucket's leader. A mark names the epoch it belongs to, and one of an
+// asks the bucket's leader; only for joins, of which many come at once, the marks
+// of many are asked together, of any replica. A mark names the epoch it belongs to, and one of an
 // earlier life of the room counts for nothing.
 
 func readsKey(room, user string) string { return ids.Token(room) + "." + ids.Token(user) }
@@ -95,6 +96,44 @@ func (s *Service) GetReadMark(ctx context.Context, req *registryv1.GetReadMarkRe
 	return &registryv1.ReadMark{Seq: &mark.Seq}, nil
 }
 
+// readMarkTimeout bounds how long a join waits for the read mark, which it
+// can do without.
+const readMarkTimeout = time.Second
+
+// readSeq tells how far a user has read in a room, as far as some replica of the
+// bucket knows; nil where there is no mark, or none can be read now.
+func (s *Service) readSeq(ctx context.Context, room *registryv1.Room, user string) *uint64 {
+	if !s.bus.Connected() {
+		return nil
+	}
+	ctx, cancel := context.WithTimeout(ctx, readMarkTimeout)
+	defer cancel()
+	mark, err := s.marks.Ask(ctx, readsKey(room.Id, user))
+	if err != nil {
+		s.log.Debug("reading a read mark for a join", "room", room.Id, "error", err)
+		return nil
+	}
+	if mark.Epoch != room.Epoch {
+		return nil
+	}
+	return &mark.Seq
+}
+
+// readMarks reads the marks of some keys.
+func (s *Service) readMarks(ctx context.Context, keys []string) ([]readMark, error) {
+	entries, err := s.reads.Load().GetMany(ctx, keys)
+	if err != nil {
+		return nil, err
+	}
+	marks := make([]readMark, len(keys))
+	for i, key := range keys {
+		if entry, ok := entries[key]; ok {
+			marks[i] = s.decodeMark(entry)
+		}
+	}
+	return marks, nil
+}
+
 // lifeOf gives the epoch of a room that the actor may know of. Another replica
 // may have made the room a moment ago.
 func (s *Service) lifeOf(ctx context.Context, a actor, id string) (epoch string, err error) {
@@ -119,12 +158,16 @@ func (s *Service) readMark(ctx context.Context, key string) (readMark, uint64, e
 	if err != nil {
 		return readMark{}, 0, err
 	}
+	return s.decodeMark(entry), entry.Revision, nil
+}
+
+func (s *Service) decodeMark(entry bus.Entry) readMark {
 	var mark readMark
 	if err := json.Unmarshal(entry.Value, &mark); err != nil {
-		s.log.Error("passed over a read mark", "key", key, "error", err)
-		return readMark{}, entry.Revision, nil
+		s.log.Error("passed over a read mark", "key", entry.Key, "error", err)
+		return readMark{}
 	}
-	return mark, entry.Revision, nil
+	return mark
 }
 
 // storeMark writes a mark in place of the one of this revision, 0 for none.

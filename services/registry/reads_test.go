@@ -1,6 +1,7 @@
 package registry
 
 import (
+	"fmt"
 	"sync"
 	"testing"
 
@@ -119,5 +120,65 @@ func TestReadMarksEndWithTheRoom(t *testing.T) {
 	}
 	if got := r.mustMark("a", "ada", 2); got != 2 || r.mark("a", "ada") != 2 {
 		t.Errorf("in the new life: %d", got)
+	}
+}
+
+// admitMark gives a user's mark as Admit tells it, -1 for none.
+func (r *replica) admitMark(room, user string) int64 {
+	r.t.Helper()
+	answer, err := r.Admit(r.t.Context(), &registryv1.AdmitRequest{RoomId: room, Actor: as(user), ReadMark: true})
+	if err != nil {
+		r.t.Fatalf("Admit(%s, %s): %v", room, user, err)
+	}
+	if answer.ReadSeq == nil {
+		return -1
+	}
+	return int64(answer.GetReadSeq())
+}
+
+func TestAdmitTellsReadMarks(t *testing.T) {
+	a, b := pair(t, Options{})
+	a.mustCreate(&registryv1.CreateRoomRequest{RoomId: "general", Actor: as("ada")})
+	const users = 50
+	for i := range users {
+		if i%2 == 0 {
+			a.mustMark("general", fmt.Sprint("user-", i), uint64(i+1))
+		}
+	}
+	eventually(t, "the room is on both", func() bool { return b.picture.room("general") != nil })
+	var wg sync.WaitGroup
+	for i := range users {
+		for _, r := range []*replica{a, b} {
+			wg.Go(func() {
+				want := int64(-1)
+				if i%2 == 0 {
+					want = int64(i + 1)
+				}
+				if got := r.admitMark("general", fmt.Sprint("user-", i)); got != want {
+					t.Errorf("user-%d: %d, want %d", i, got, want)
+				}
+			})
+		}
+	}
+	wg.Wait()
+	answer, err := a.Admit(t.Context(), &registryv1.AdmitRequest{RoomId: "general", Actor: as("user-0")})
+	if err != nil || answer.ReadSeq != nil {
+		t.Errorf("not asked for: %v, %v", answer, err)
+	}
+}
+
+// TestAdmitWithoutNATS: the mark is not worth keeping anybody out for, nor
+// anybody waiting once NATS is known to be away.
+func TestAdmitWithoutNATS(t *testing.T) {
+	srv := startNATS(t, t.TempDir(), "")
+	r := start(t, Options{Bus: connect(t, bus.Options{InProcess: srv})})
+	r.mustCreate(&registryv1.CreateRoomRequest{RoomId: "general", Actor: as("ada")})
+	r.mustMark("general", "ada", 7)
+	if got := r.admitMark("general", "ada"); got != 7 {
+		t.Errorf("before: %d", got)
+	}
+	srv.Shutdown()
+	if got := r.admitMark("general", "ada"); got != -1 {
+		t.Errorf("without NATS: %d", got)
 	}
 }

@@ -30,6 +30,7 @@ import (
 	"google.golang.org/grpc"
 
 	"github.com/parley-im/parley/pkg/bus"
+	"github.com/parley-im/parley/pkg/coalesce"
 	"github.com/parley-im/parley/pkg/errs"
 	registryv1 "github.com/parley-im/parley/proto/registry/v1"
 )
@@ -126,6 +127,8 @@ type Service struct {
 	reads atomic.Pointer[bus.KV]
 	ready atomic.Bool
 
+	marks *coalesce.Asker[string, readMark] // by key, for Admit
+
 	// expireFrom is when rooms may expire again; sweep's own.
 	expireFrom time.Time
 
@@ -146,6 +149,7 @@ func New(opts Options) (*Service, error) {
 		vacancy:     newVacancy(opts.EmptyGrace, opts.ExpireAfter),
 		reconnected: make(chan struct{}, 1),
 	}
+	s.marks = coalesce.New(coalesce.Options[string, readMark]{Ask: s.readMarks})
 	s.picture = newPicture(opts.Bus.Epoch, s.vacancy.consider)
 	if err := s.observe(opts.Meter); err != nil {
 		return nil, err

@@ -264,6 +264,9 @@ func (s *Service) Admit(ctx context.Context, req *registryv1.AdmitRequest) (*reg
 	}
 	if a.user != nil {
 		answer.Role = max(s.picture.role(answer.Room, a.user.Id), member)
+		if req.ReadMark {
+			answer.ReadSeq = s.readSeq(ctx, answer.Room, a.user.Id)
+		}
 	}
 	return answer, nil
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"reflect"
 	"sync"
 	"testing"
 	"time"
@@ -62,6 +63,39 @@ func testKV(t *testing.T, d *Deployment) {
 		keys, err := two.Keys(ctx, "r.*")
 		return err == nil && fmt.Sprint(keys) == "[r.1]"
 	})
+	// Many at once: the newest of each that has a value, each as Get gives it.
+	keys := []string{"r.never", "r.2", "r.1", "r.1"}
+	for i := range 600 {
+		keys = append(keys, fmt.Sprint("m.", i))
+		if i%3 != 0 {
+			continue
+		}
+		for _, value := range []string{"old", "new"} {
+			if _, err := one.Put(ctx, keys[len(keys)-1], []byte(value)); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	eventually(t, "201 of many keys are found", 10*time.Second, func() bool {
+		found, err := two.GetMany(ctx, keys)
+		if err != nil {
+			t.Fatal(err)
+		}
+		newest := 0
+		for key, e := range found {
+			if string(e.Value) == "new" || key == "r.1" && len(e.Value) == 0 {
+				newest++
+			}
+		}
+		return len(found) == 201 && newest == 201
+	})
+	found, err := two.GetMany(ctx, []string{"m.0"})
+	if single, getErr := two.Get(ctx, "m.0"); err != nil || getErr != nil || !reflect.DeepEqual(found["m.0"], single) {
+		t.Errorf("among many it is %+v, %v, by itself %+v, %v", found["m.0"], err, single, getErr)
+	}
+	if found, err := two.GetMany(ctx, nil); len(found) != 0 || err != nil {
+		t.Errorf("of no keys: %v, %v", found, err)
+	}
 	// One winner among many.
 	var won sync.Map
 	var wg sync.WaitGroup

@@ -837,7 +837,9 @@ type AdmitRequest struct {
 	// Who wants to join; without one it is only asked whether the room is there.
 	Actor *Actor `protobuf:"bytes,2,opt,name=actor,proto3" json:"actor,omitempty"`
 	// Make the room if it is not there: public, not persistent, without owner.
-	Create        bool `protobuf:"varint,3,opt,name=create,proto3" json:"create,omitempty"`
+	Create bool `protobuf:"varint,3,opt,name=create,proto3" json:"create,omitempty"`
+	// Tell how far the actor has read, too.
+	ReadMark      bool `protobuf:"varint,4,opt,name=read_mark,json=readMark,proto3" json:"read_mark,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -893,13 +895,25 @@ func (x *AdmitRequest) GetCreate() bool {
 	return false
 }
 
+func (x *AdmitRequest) GetReadMark() bool {
+	if x != nil {
+		return x.ReadMark
+	}
+	return false
+}
+
 type AdmitResponse struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	Room  *Room                  `protobuf:"bytes,1,opt,name=room,proto3" json:"room,omitempty"`
 	// ROLE_MEMBER for who has no role of its own in a public room.
 	Role Role `protobuf:"varint,2,opt,name=role,proto3,enum=parley.registry.v1.Role" json:"role,omitempty"`
 	// Whether this call made the room.
-	Created       bool `protobuf:"varint,3,opt,name=created,proto3" json:"created,omitempty"`
+	Created bool `protobuf:"varint,3,opt,name=created,proto3" json:"created,omitempty"`
+	// The actor's read mark, if it was asked for. Not there where the actor has
+	// marked nothing, nor where the marks cannot be read within a second, which
+	// is no reason to keep anybody out. One that was set a moment ago may be told
+	// as it was before; GetReadMark tells the newest.
+	ReadSeq       *uint64 `protobuf:"varint,4,opt,name=read_seq,json=readSeq,proto3,oneof" json:"read_seq,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -953,6 +967,13 @@ func (x *AdmitResponse) GetCreated() bool {
 		return x.Created
 	}
 	return false
+}
+
+func (x *AdmitResponse) GetReadSeq() uint64 {
+	if x != nil && x.ReadSeq != nil {
+		return *x.ReadSeq
+	}
+	return 0
 }
 
 type SetMemberRequest struct {
@@ -1563,15 +1584,18 @@ const file_registry_v1_registry_proto_rawDesc = "" +
 	"\x11DeleteRoomRequest\x12\x17\n" +
 	"\aroom_id\x18\x01 \x01(\tR\x06roomId\x12/\n" +
 	"\x05actor\x18\x02 \x01(\v2\x19.parley.registry.v1.ActorR\x05actor\"\x14\n" +
-	"\x12DeleteRoomResponse\"p\n" +
+	"\x12DeleteRoomResponse\"\x8d\x01\n" +
 	"\fAdmitRequest\x12\x17\n" +
 	"\aroom_id\x18\x01 \x01(\tR\x06roomId\x12/\n" +
 	"\x05actor\x18\x02 \x01(\v2\x19.parley.registry.v1.ActorR\x05actor\x12\x16\n" +
-	"\x06create\x18\x03 \x01(\bR\x06create\"\x85\x01\n" +
+	"\x06create\x18\x03 \x01(\bR\x06create\x12\x1b\n" +
+	"\tread_mark\x18\x04 \x01(\bR\breadMark\"\xb2\x01\n" +
 	"\rAdmitResponse\x12,\n" +
 	"\x04room\x18\x01 \x01(\v2\x18.parley.registry.v1.RoomR\x04room\x12,\n" +
 	"\x04role\x18\x02 \x01(\x0e2\x18.parley.registry.v1.RoleR\x04role\x12\x18\n" +
-	"\acreated\x18\x03 \x01(\bR\acreated\"\xb4\x01\n" +
+	"\acreated\x18\x03 \x01(\bR\acreated\x12\x1e\n" +
+	"\bread_seq\x18\x04 \x01(\x04H\x00R\areadSeq\x88\x01\x01B\v\n" +
+	"\t_read_seq\"\xb4\x01\n" +
 	"\x10SetMemberRequest\x12\x17\n" +
 	"\aroom_id\x18\x01 \x01(\tR\x06roomId\x12(\n" +
 	"\x04user\x18\x02 \x01(\v2\x14.parley.wire.v1.UserR\x04user\x12,\n" +
@@ -1739,6 +1763,7 @@ func file_registry_v1_registry_proto_init() {
 		return
 	}
 	file_registry_v1_registry_proto_msgTypes[7].OneofWrappers = []any{}
+	file_registry_v1_registry_proto_msgTypes[11].OneofWrappers = []any{}
 	file_registry_v1_registry_proto_msgTypes[21].OneofWrappers = []any{}
 	type x struct{}
 	out := protoimpl.TypeBuilder{

@@ -1,6 +1,7 @@
 package fanout
 
 import (
+	"slices"
 	"time"
 
 	"google.golang.org/protobuf/proto"
@@ -64,54 +65,63 @@ func storedFrame(s bus.Stored, prev *int64) *wirev1.ServerFrame {
 func liveFrames(room string, event *busv1.LiveEvent) []addressed {
 	switch e := event.Event.(type) {
 	case *busv1.LiveEvent_Signal:
-		return []addressed{{exceptSession: e.Signal.SessionId, out: ephemeral(&wirev1.ServerFrame{
+		return []addressed{{except: e.Signal.SessionId, frames: []*Outgoing{ephemeral(&wirev1.ServerFrame{
 			Event: &wirev1.ServerFrame_Signal{Signal: &wirev1.Signal{
 				RoomId: room, Event: e.Signal.Event, Data: e.Signal.Data, User: e.Signal.User,
 			}},
-		})}}
+		})}}}
 	case *busv1.LiveEvent_Roster:
 		return rosterFrames(room, e.Roster)
 	case *busv1.LiveEvent_Changed:
-		return []addressed{{out: NewOutgoing(&wirev1.ServerFrame{
+		return []addressed{{frames: []*Outgoing{NewOutgoing(&wirev1.ServerFrame{
 			Event: &wirev1.ServerFrame_RoomUpdated{RoomUpdated: e.Changed.Room},
-		})}}
+		})}}}
 	}
 	return nil
 }
 
-// addressed is a frame for all members but some.
+// addressed is frames for all members but some, who get them in one piece.
 type addressed struct {
-	out           *Outgoing
-	exceptSession string
-	exceptUser    string
+	frames []*Outgoing
+	except string // a session
+	// about names the user that each frame is about, who does not get it; nil
+	// where all get all.
+	about []string
 }
 
-func (a addressed) to(m Member) bool {
-	return (a.exceptSession == "" || m.SessionID() != a.exceptSession) &&
-		(a.exceptUser == "" || m.UserID() != a.exceptUser)
+func (a *addressed) isAbout(m Member) bool {
+	return a.about != nil && slices.Contains(a.about, m.UserID())
 }
+
+// rosterPiece is how many changes a member gets in one piece at most. Whoever
+// one of them is about gets the others of its piece one by one.
+const rosterPiece = 32
 
 func rosterFrames(room string, roster *busv1.RosterEvent) []addressed {
 	if len(roster.Joined)+len(roster.Left) == 0 {
-		return []addressed{{out: ephemeral(&wirev1.ServerFrame{
+		return []addressed{{frames: []*Outgoing{ephemeral(&wirev1.ServerFrame{
 			Event: &wirev1.ServerFrame_RoomStats{RoomStats: &wirev1.RoomStats{RoomId: room, MemberCount: roster.MemberCount}},
-		})}}
+		})}}}
 	}
-	var frames []addressed
+	var pieces []addressed
+	add := func(user *wirev1.User, f *wirev1.ServerFrame) {
+		if n := len(pieces); n == 0 || len(pieces[n-1].frames) == rosterPiece {
+			pieces = append(pieces, addressed{})
+		}
+		last := &pieces[len(pieces)-1]
+		last.frames = append(last.frames, ephemeral(f))
+		last.about = append(last.about, user.GetId())
+	}
 	change := func(user *wirev1.User) *wirev1.RosterChange {
 		return &wirev1.RosterChange{RoomId: room, User: user, MemberCount: roster.MemberCount, Timestamp: millis(roster.TimeMs)}
 	}
 	for _, user := range roster.Joined {
-		frames = append(frames, addressed{exceptUser: user.GetId(), out: ephemeral(&wirev1.ServerFrame{
-			Event: &wirev1.ServerFrame_UserJoined{UserJoined: change(user)},
-		})})
+		add(user, &wirev1.ServerFrame{Event: &wirev1.ServerFrame_UserJoined{UserJoined: change(user)}})
 	}
 	for _, user := range roster.Left {
-		frames = append(frames, addressed{exceptUser: user.GetId(), out: ephemeral(&wirev1.ServerFrame{
-			Event: &wirev1.ServerFrame_UserLeft{UserLeft: change(user)},
-		})})
+		add(user, &wirev1.ServerFrame{Event: &wirev1.ServerFrame_UserLeft{UserLeft: change(user)}})
 	}
-	return frames
+	return pieces
 }
 
 func ephemeral(f *wirev1.ServerFrame) *Outgoing { return &Outgoing{Frame: f, Ephemeral: true} }

@@ -156,11 +156,24 @@ func (r *room) live(event *busv1.LiveEvent) {
 	}
 	r.flush()
 	for _, a := range liveFrames(r.id, event) {
-		burst := r.worker.only(a.out)
+		burst := Burst{Frames: a.frames}
 		for _, m := range r.members {
-			if a.to(m.member) {
-				m.member.Deliver(burst, &r.worker.flusher)
+			switch {
+			case a.except != "" && m.member.SessionID() == a.except:
+			case a.isAbout(m.member):
+				r.others(m, a)
+			default:
+				m.member.Deliver(&burst, &r.worker.flusher)
 			}
+		}
+	}
+}
+
+// others hands a member the frames that are not about its own user.
+func (r *room) others(m *Membership, a addressed) {
+	for i, out := range a.frames {
+		if a.about[i] != m.member.UserID() {
+			m.member.Deliver(r.worker.only(out), &r.worker.flusher)
 		}
 	}
 }

@@ -78,6 +78,17 @@ type Burst struct {
 	joined [2]form // by frame.Encoding
 }
 
+// Ephemeral says whether all of it may be dropped for a peer that reads too
+// slowly.
+func (b *Burst) Ephemeral() bool {
+	for _, out := range b.Frames {
+		if !out.Ephemeral {
+			return false
+		}
+	}
+	return true
+}
+
 // Prepared gives all frames in an encoding as one.
 func (b *Burst) Prepared(encoding frame.Encoding) (*conn.Prepared, error) {
 	if len(b.Frames) == 1 {

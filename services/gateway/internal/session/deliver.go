@@ -38,7 +38,7 @@ func (s *Session) Deliver(burst *fanout.Burst, f *conn.Flusher) {
 			return
 		}
 		s.hub.sent.Add(int64(len(burst.Frames)))
-		f.Send(s.conn, prepared, false)
+		f.Send(s.conn, prepared, burst.Ephemeral())
 		return
 	}
 	for _, out := range burst.Frames {

@@ -12,6 +12,7 @@ import (
 	"google.golang.org/protobuf/types/known/timestamppb"
 
 	"github.com/parley-im/parley/pkg/bus"
+	"github.com/parley-im/parley/pkg/coalesce"
 	"github.com/parley-im/parley/pkg/errs"
 	busv1 "github.com/parley-im/parley/proto/bus/v1"
 	historyv1 "github.com/parley-im/parley/proto/history/v1"
@@ -89,6 +90,8 @@ type Hub struct {
 
 	complain rate.Sometimes // about what is out of reach
 
+	joinCounts *coalesce.Asker[string, int64] // how many are in a room, for who joins it
+
 	mu      sync.Mutex
 	closing bool                // no session is started any more
 	codes   map[conn.Code]int64 // closes
@@ -102,6 +105,7 @@ func NewHub(o Options) *Hub {
 		started: time.Now(),
 		codes:   make(map[conn.Code]int64), errs: make(map[errs.Code]int64),
 	}
+	h.joinCounts = coalesce.New(coalesce.Options[string, int64]{Ask: h.countJoined})
 	h.deadlines.now, h.deadlines.ended = h.now, (*Session).overdue
 	if o.RateLimit > 0 {
 		h.every = interval(o.RateLimit)

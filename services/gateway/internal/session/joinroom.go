@@ -2,7 +2,7 @@ package session
 
 import (
 	"context"
-	"sync"
+	"slices"
 
 	"github.com/parley-im/parley/pkg/ids"
 	presencev1 "github.com/parley-im/parley/proto/presence/v1"
@@ -51,23 +51,21 @@ func (s *Session) join(ctx context.Context, request fanout.Request) error {
 	// nothing is both in that and sent live.
 	again := s.room(room)
 	admitted, err := s.hub.opts.Registry.Admit(ctx, &registryv1.AdmitRequest{
-		RoomId: room,
-		Actor:  s.who().actor(),
-		Create: !isDirect(room),
+		RoomId:   room,
+		Actor:    s.who().actor(),
+		Create:   !isDirect(room),
+		ReadMark: true,
 	})
 	if err != nil {
 		return err
 	}
-	request.Epoch = admitted.Room.Epoch
+	request.Epoch, request.ReadSeq = admitted.Room.Epoch, admitted.ReadSeq
 	if again != nil {
 		s.hub.opts.Rooms.Leave(ctx, again)
 	} else if room != ids.Lobby {
 		s.hub.opts.Announcer.Joined(s.SessionID(), room)
 	}
-	var reading sync.WaitGroup
-	reading.Go(func() { request.ReadSeq = s.readMark(ctx, room) })
 	request.MemberCount = s.hub.countRoom(ctx, room)
-	reading.Wait()
 	place, err := s.hub.opts.Rooms.Join(ctx, request)
 	if err != nil {
 		s.forget(room)
@@ -102,10 +100,24 @@ func (h *Hub) seen() *presencev1.Seen {
 // just entered. While presence is out of reach it is at least that one: the
 // join is worth more than the number.
 func (h *Hub) countRoom(ctx context.Context, room string) int64 {
-	answer, err := h.opts.Presence.CountRooms(ctx, &presencev1.CountRoomsRequest{RoomIds: []string{room}, Seen: h.seen()})
+	count, err := h.joinCounts.Ask(ctx, room)
 	if err != nil {
 		h.log.Debug("counting a room", "room", room, "error", err)
 		return 1
 	}
-	return max(answer.Counts[room], 1)
+	return max(count, 1)
+}
+
+// countJoined counts the rooms of some joins, all of which were announced before.
+func (h *Hub) countJoined(ctx context.Context, rooms []string) ([]int64, error) {
+	distinct := slices.Compact(slices.Sorted(slices.Values(rooms)))
+	found, err := h.countRooms(ctx, distinct)
+	if err != nil {
+		return nil, err
+	}
+	counts := make([]int64, len(rooms))
+	for i, room := range rooms {
+		counts[i] = found[room]
+	}
+	return counts, nil
 }

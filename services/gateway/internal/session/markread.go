@@ -2,7 +2,6 @@ package session
 
 import (
 	"context"
-	"time"
 
 	"google.golang.org/protobuf/proto"
 
@@ -43,21 +42,4 @@ var markReadCommand = &command{
 		}
 		return nil
 	},
-}
-
-// readMarkTimeout bounds how long a join waits for the read mark, which it
-// can do without.
-const readMarkTimeout = time.Second
-
-// readMark tells how far the user has read in a room, nil where that is not
-// known.
-func (s *Session) readMark(ctx context.Context, room string) *uint64 {
-	ctx, cancel := context.WithTimeout(ctx, readMarkTimeout)
-	defer cancel()
-	mark, err := s.hub.opts.Registry.GetReadMark(ctx, &registryv1.GetReadMarkRequest{RoomId: room, UserId: s.who().User.Id})
-	if err != nil {
-		s.log.Debug("reading a read mark", "room", room, "error", err)
-		return nil
-	}
-	return mark.Seq
 }

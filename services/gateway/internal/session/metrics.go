@@ -43,6 +43,10 @@ func (h *Hub) Observe(meter metric.Meter) error {
 		o.Observe(h.throttled.Load())
 		return nil
 	})
+	counter("parley.gateway.joins.counts", "Questions to presence how many are in the rooms that are joined; many at once are one.", func(_ context.Context, o metric.Int64Observer) error {
+		o.Observe(h.joinCounts.Batches())
+		return nil
+	})
 	counter("parley.gateway.errors", "Error frames, by code.", func(_ context.Context, o metric.Int64Observer) error {
 		h.mu.Lock()
 		defer h.mu.Unlock()
