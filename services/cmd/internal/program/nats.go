@@ -33,7 +33,7 @@ func (n *natsSettings) settings(s *config.Set) (url *config.Setting) {
 	s.Int(&n.Replicas, "replicas", "how many NATS nodes keep each record and message, 1 to 5; 3 in a cluster")
 	s.Bool(&n.Synced, "nats-synced", "declare that the NATS servers force every write to disk before they acknowledge it (sync_interval: always); acks say so")
 	s.Int(&n.Shards, "shards", "streams the log is spread over; 0 is what the deployment has, and 16 for a new one")
-	n.PublishWindow = time.Millisecond
+	n.PublishWindow = 2 * time.Millisecond
 	s.Duration(&n.PublishWindow, "publish-window", "how long a message may wait to go to the log together with others; the first after a pause goes at once")
 	s.Validate(func() error {
 		if n.PublishWindow < 0 || n.PublishWindow > 100*time.Millisecond {
