@@ -62,3 +62,24 @@ func BenchmarkDeliver1000(b *testing.B) {
 	}
 	b.ReportMetric(float64(b.Elapsed().Nanoseconds())/float64(b.N)/1000, "ns/member")
 }
+
+// BenchmarkJoin takes a member with the newest 50 messages into a room that has
+// them in memory, and out again.
+func BenchmarkJoin(b *testing.B) {
+	r := crowd(b, 100)
+	r.id = "hot"
+	for range recentEntries {
+		r.stored(bus.Stored{Room: r.id, Seq: r.last + 1, Prev: r.last, Entry: message("hello")})
+	}
+	r.worker.flush()
+	b.ReportAllocs()
+	for b.Loop() {
+		j := &join{Request: Request{Room: r.id, Member: nobody{}, History: 50}, done: make(chan joinResult, 1)}
+		r.enter(j)
+		result := <-j.done
+		if result.err != nil {
+			b.Fatal(result.err)
+		}
+		r.leave(result.place.Membership)
+	}
+}
