@@ -3,6 +3,7 @@ package program
 import (
 	"context"
 	"os"
+	"runtime"
 	"runtime/debug"
 	"runtime/metrics"
 	"sync"
@@ -18,16 +19,16 @@ const (
 	// quietPercent is what GOGC is then: it costs a collection more often where
 	// there is next to nothing to collect.
 	quietPercent = 25
-	// room is what a busy gateway may allocate between two collections even where
-	// it holds little, bytes: each of them looks through the stacks of all
+	// breath is what a busy gateway may allocate between two collections even
+	// where it holds less, bytes: each of them looks through the stacks of all
 	// connections.
-	room = 64 << 20
+	breath = 24 << 20
 )
 
 // busyPercent is what GOGC is for a busy gateway that holds so many bytes: Go's
 // default, and more where that is little.
 func busyPercent(live uint64) int {
-	return int(min(max(room*100/max(live, 1), 100), 800))
+	return int(min(max(breath*100/max(live, 1), 100), 800))
 }
 
 // settling runs a gateway, and has it give back the memory that a storm of
@@ -50,30 +51,59 @@ func settling(run func(context.Context) error) func(context.Context) error {
 func settle(ctx context.Context) {
 	tick := time.NewTicker(look)
 	defer tick.Stop()
+	collected := collections(ctx)
 	sample := []metrics.Sample{{Name: "/gc/heap/allocs:bytes"}, {Name: "/gc/heap/live:bytes"}}
 	metrics.Read(sample)
-	last := sample[0].Value.Uint64()
-	percent := busyPercent(sample[1].Value.Uint64())
-	debug.SetGCPercent(percent)
+	last, percent, settled := sample[0].Value.Uint64(), 0, false
+	set := func(p int) {
+		if p != percent {
+			percent = p
+			debug.SetGCPercent(p)
+		}
+	}
+	set(busyPercent(sample[1].Value.Uint64()))
 	for {
 		select {
 		case <-ctx.Done():
 			return
+		case <-collected:
+			// What was little may not be little any more.
+			if !settled {
+				metrics.Read(sample)
+				set(busyPercent(sample[1].Value.Uint64()))
+			}
+			continue
 		case <-tick.C:
 		}
 		metrics.Read(sample)
-		allocated, live := sample[0].Value.Uint64(), sample[1].Value.Uint64()
-		was := percent
-		if percent = busyPercent(live); allocated-last < quiet {
-			percent = quietPercent
-		}
+		allocated := sample[0].Value.Uint64()
+		was := settled
+		settled = allocated-last < quiet
 		last = allocated
-		if percent == was {
-			continue
-		}
-		debug.SetGCPercent(percent)
-		if percent == quietPercent {
+		switch {
+		case settled && !was:
+			set(quietPercent)
 			debug.FreeOSMemory() // collects, and gives back what is free
+		case was && !settled:
+			set(busyPercent(sample[1].Value.Uint64()))
 		}
 	}
+}
+
+// collections tells of every collection, until ctx ends: an object that nobody
+// holds is found by each, and then made anew.
+func collections(ctx context.Context) <-chan struct{} {
+	c := make(chan struct{}, 1)
+	var watch func(int)
+	watch = func(int) {
+		select {
+		case c <- struct{}{}:
+		default:
+		}
+		if ctx.Err() == nil {
+			runtime.AddCleanup(new([16]byte), watch, 0)
+		}
+	}
+	watch(0)
+	return c
 }
