@@ -38,6 +38,7 @@ func TestRooms(t *testing.T) {
 		{"members", testRoomMembers},
 		{"online", testOnlineUsers},
 		{"devices", testDevices},
+		{"status", testStatus},
 		{"signals", testSignals},
 		{"lobby", testLobby},
 		{"broadcast", testBroadcast},

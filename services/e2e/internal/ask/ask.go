@@ -98,6 +98,15 @@ func Resume(token string, rooms map[string]*wirev1.Position) *wirev1.ClientFrame
 	return &wirev1.ClientFrame{Request: &wirev1.ClientFrame_Resume{Resume: &wirev1.Resume{ResumeToken: token, Rooms: rooms}}}
 }
 
+// SetStatus makes a request set-status; text "" is none.
+func SetStatus(status, text string) *wirev1.ClientFrame {
+	r := &wirev1.SetStatus{Status: status}
+	if text != "" {
+		r.Text = &text
+	}
+	return &wirev1.ClientFrame{Request: &wirev1.ClientFrame_SetStatus{SetStatus: r}}
+}
+
 // Ping makes a request ping.
 func Ping() *wirev1.ClientFrame {
 	return &wirev1.ClientFrame{Request: &wirev1.ClientFrame_Ping{Ping: &wirev1.Ping{}}}

@@ -18,6 +18,7 @@ func (nobody) Deliver(*Burst, *conn.Flusher)          {}
 func (nobody) RoomGone(string, *Burst, *conn.Flusher) {}
 func (nobody) Missed(string)                          {}
 func (nobody) SessionID() string                      { return "s" }
+func (nobody) InAny([]string) bool                    { return false }
 func (nobody) UserID() string                         { return "u" }
 
 // crowd is a loaded room of n members, without a feed.

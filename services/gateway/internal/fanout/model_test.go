@@ -64,6 +64,8 @@ func (v *visit) RoomGone(_ string, word *Burst, _ *conn.Flusher) {
 func (v *visit) SessionID() string { return "s" }
 func (v *visit) UserID() string    { return "u" }
 
+func (v *visit) InAny([]string) bool { return false }
+
 func (v *visit) isGone() bool {
 	v.mu.Lock()
 	defer v.mu.Unlock()

@@ -25,6 +25,8 @@ type Member interface {
 	Missed(room string)
 	SessionID() string
 	UserID() string
+	// InAny says whether the member is in one of these rooms.
+	InAny(rooms []string) bool
 }
 
 // Membership is one member's place in one room.
@@ -160,6 +162,7 @@ func (r *room) live(event *busv1.LiveEvent) {
 		for _, m := range r.members {
 			switch {
 			case a.except != "" && m.member.SessionID() == a.except:
+			case a.told != nil && m.member.InAny(a.told):
 			case a.isAbout(m.member):
 				r.others(m, a)
 			default:

@@ -49,5 +49,6 @@ func init() { // not a literal: the commands refer to functions that read it
 		"get-room-members": getRoomMembersCommand,
 		"get-online-users": getOnlineUsersCommand,
 		"admin-broadcast":  adminBroadcastCommand,
+		"set-status":       setStatusCommand,
 	}
 }

@@ -104,6 +104,18 @@ func (s *Session) UserID() string {
 	return s.identity.User.Id
 }
 
+// InAny implements fanout.Member.
+func (s *Session) InAny(rooms []string) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for _, room := range rooms {
+		if s.rooms.in(room) != nil {
+			return true
+		}
+	}
+	return false
+}
+
 // RoomGone implements fanout.Member.
 func (s *Session) RoomGone(room string, word *fanout.Burst, f *conn.Flusher) {
 	s.mu.Lock()
