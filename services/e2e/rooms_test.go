@@ -42,6 +42,8 @@ func TestRooms(t *testing.T) {
 		{"signals", testSignals},
 		{"lobby", testLobby},
 		{"broadcast", testBroadcast},
+		{"update", testUpdateRoom},
+		{"delete", testDeleteRoom},
 		{"empty", testEmptyRoom},
 		{"deletion", testRoomDeletion},
 	} {

@@ -13,6 +13,16 @@ func CreateRoom(r *wirev1.CreateRoom) *wirev1.ClientFrame {
 	return &wirev1.ClientFrame{Request: &wirev1.ClientFrame_CreateRoom{CreateRoom: r}}
 }
 
+// UpdateRoom makes a request update-room.
+func UpdateRoom(r *wirev1.UpdateRoom) *wirev1.ClientFrame {
+	return &wirev1.ClientFrame{Request: &wirev1.ClientFrame_UpdateRoom{UpdateRoom: r}}
+}
+
+// DeleteRoom makes a request delete-room.
+func DeleteRoom(room string) *wirev1.ClientFrame {
+	return &wirev1.ClientFrame{Request: &wirev1.ClientFrame_DeleteRoom{DeleteRoom: &wirev1.DeleteRoom{RoomId: room}}}
+}
+
 // JoinRoom makes a request join-room.
 func JoinRoom(r *wirev1.JoinRoom) *wirev1.ClientFrame {
 	return &wirev1.ClientFrame{Request: &wirev1.ClientFrame_JoinRoom{JoinRoom: r}}

@@ -50,5 +50,7 @@ func init() { // not a literal: the commands refer to functions that read it
 		"get-online-users": getOnlineUsersCommand,
 		"admin-broadcast":  adminBroadcastCommand,
 		"set-status":       setStatusCommand,
+		"update-room":      updateRoomCommand,
+		"delete-room":      deleteRoomCommand,
 	}
 }
