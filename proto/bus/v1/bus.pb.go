@@ -209,6 +209,9 @@ type LiveEvent struct {
 	//	*LiveEvent_Changed
 	//	*LiveEvent_Gone
 	//	*LiveEvent_Status
+	//	*LiveEvent_Out
+	//	*LiveEvent_Muted
+	//	*LiveEvent_MembersOnly
 	Event         isLiveEvent_Event `protobuf_oneof:"event"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -296,6 +299,33 @@ func (x *LiveEvent) GetStatus() *StatusEvent {
 	return nil
 }
 
+func (x *LiveEvent) GetOut() *UserOut {
+	if x != nil {
+		if x, ok := x.Event.(*LiveEvent_Out); ok {
+			return x.Out
+		}
+	}
+	return nil
+}
+
+func (x *LiveEvent) GetMuted() *UserMuted {
+	if x != nil {
+		if x, ok := x.Event.(*LiveEvent_Muted); ok {
+			return x.Muted
+		}
+	}
+	return nil
+}
+
+func (x *LiveEvent) GetMembersOnly() *MembersOnly {
+	if x != nil {
+		if x, ok := x.Event.(*LiveEvent_MembersOnly); ok {
+			return x.MembersOnly
+		}
+	}
+	return nil
+}
+
 type isLiveEvent_Event interface {
 	isLiveEvent_Event()
 }
@@ -320,6 +350,18 @@ type LiveEvent_Status struct {
 	Status *StatusEvent `protobuf:"bytes,5,opt,name=status,proto3,oneof"`
 }
 
+type LiveEvent_Out struct {
+	Out *UserOut `protobuf:"bytes,6,opt,name=out,proto3,oneof"`
+}
+
+type LiveEvent_Muted struct {
+	Muted *UserMuted `protobuf:"bytes,7,opt,name=muted,proto3,oneof"`
+}
+
+type LiveEvent_MembersOnly struct {
+	MembersOnly *MembersOnly `protobuf:"bytes,8,opt,name=members_only,json=membersOnly,proto3,oneof"`
+}
+
 func (*LiveEvent_Signal) isLiveEvent_Event() {}
 
 func (*LiveEvent_Roster) isLiveEvent_Event() {}
@@ -329,6 +371,12 @@ func (*LiveEvent_Changed) isLiveEvent_Event() {}
 func (*LiveEvent_Gone) isLiveEvent_Event() {}
 
 func (*LiveEvent_Status) isLiveEvent_Event() {}
+
+func (*LiveEvent_Out) isLiveEvent_Event() {}
+
+func (*LiveEvent_Muted) isLiveEvent_Event() {}
+
+func (*LiveEvent_MembersOnly) isLiveEvent_Event() {}
 
 // LiveSignal is a member's signal to the others.
 type LiveSignal struct {
@@ -645,6 +693,217 @@ func (x *RoomGone) GetEpoch() string {
 	return ""
 }
 
+// UserOut tells that a user is put out of the room, with all sessions. It may
+// be said twice.
+type UserOut struct {
+	state  protoimpl.MessageState `protogen:"open.v1"`
+	UserId string                 `protobuf:"bytes,1,opt,name=user_id,json=userId,proto3" json:"user_id,omitempty"`
+	// For the user.
+	Reason string `protobuf:"bytes,2,opt,name=reason,proto3" json:"reason,omitempty"`
+	// The life of the room that it is about.
+	Epoch string `protobuf:"bytes,3,opt,name=epoch,proto3" json:"epoch,omitempty"`
+	// The error code for joins of the user that are under way; where it is empty
+	// they go on.
+	Code          string `protobuf:"bytes,4,opt,name=code,proto3" json:"code,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *UserOut) Reset() {
+	*x = UserOut{}
+	mi := &file_bus_v1_bus_proto_msgTypes[7]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *UserOut) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*UserOut) ProtoMessage() {}
+
+func (x *UserOut) ProtoReflect() protoreflect.Message {
+	mi := &file_bus_v1_bus_proto_msgTypes[7]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use UserOut.ProtoReflect.Descriptor instead.
+func (*UserOut) Descriptor() ([]byte, []int) {
+	return file_bus_v1_bus_proto_rawDescGZIP(), []int{7}
+}
+
+func (x *UserOut) GetUserId() string {
+	if x != nil {
+		return x.UserId
+	}
+	return ""
+}
+
+func (x *UserOut) GetReason() string {
+	if x != nil {
+		return x.Reason
+	}
+	return ""
+}
+
+func (x *UserOut) GetEpoch() string {
+	if x != nil {
+		return x.Epoch
+	}
+	return ""
+}
+
+func (x *UserOut) GetCode() string {
+	if x != nil {
+		return x.Code
+	}
+	return ""
+}
+
+// UserMuted tells until when a user may not write in the room.
+type UserMuted struct {
+	state  protoimpl.MessageState `protogen:"open.v1"`
+	UserId string                 `protobuf:"bytes,1,opt,name=user_id,json=userId,proto3" json:"user_id,omitempty"`
+	// Milliseconds since 1970; 0 where the user may write, the greatest number
+	// where there is no end.
+	UntilMs int64 `protobuf:"varint,2,opt,name=until_ms,json=untilMs,proto3" json:"until_ms,omitempty"`
+	// The life of the room that it is about.
+	Epoch         string `protobuf:"bytes,3,opt,name=epoch,proto3" json:"epoch,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *UserMuted) Reset() {
+	*x = UserMuted{}
+	mi := &file_bus_v1_bus_proto_msgTypes[8]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *UserMuted) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*UserMuted) ProtoMessage() {}
+
+func (x *UserMuted) ProtoReflect() protoreflect.Message {
+	mi := &file_bus_v1_bus_proto_msgTypes[8]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use UserMuted.ProtoReflect.Descriptor instead.
+func (*UserMuted) Descriptor() ([]byte, []int) {
+	return file_bus_v1_bus_proto_rawDescGZIP(), []int{8}
+}
+
+func (x *UserMuted) GetUserId() string {
+	if x != nil {
+		return x.UserId
+	}
+	return ""
+}
+
+func (x *UserMuted) GetUntilMs() int64 {
+	if x != nil {
+		return x.UntilMs
+	}
+	return 0
+}
+
+func (x *UserMuted) GetEpoch() string {
+	if x != nil {
+		return x.Epoch
+	}
+	return ""
+}
+
+// MembersOnly tells that the room is private from now on: of the users whose
+// ids lie in a range all but some are put out.
+type MembersOnly struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The first id of the range, and the first behind it; empty for no bound.
+	From string `protobuf:"bytes,1,opt,name=from,proto3" json:"from,omitempty"`
+	To   string `protobuf:"bytes,2,opt,name=to,proto3" json:"to,omitempty"`
+	// Who may stay, ordered.
+	Users []string `protobuf:"bytes,3,rep,name=users,proto3" json:"users,omitempty"`
+	// The life of the room that it is about.
+	Epoch         string `protobuf:"bytes,4,opt,name=epoch,proto3" json:"epoch,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *MembersOnly) Reset() {
+	*x = MembersOnly{}
+	mi := &file_bus_v1_bus_proto_msgTypes[9]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *MembersOnly) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*MembersOnly) ProtoMessage() {}
+
+func (x *MembersOnly) ProtoReflect() protoreflect.Message {
+	mi := &file_bus_v1_bus_proto_msgTypes[9]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use MembersOnly.ProtoReflect.Descriptor instead.
+func (*MembersOnly) Descriptor() ([]byte, []int) {
+	return file_bus_v1_bus_proto_rawDescGZIP(), []int{9}
+}
+
+func (x *MembersOnly) GetFrom() string {
+	if x != nil {
+		return x.From
+	}
+	return ""
+}
+
+func (x *MembersOnly) GetTo() string {
+	if x != nil {
+		return x.To
+	}
+	return ""
+}
+
+func (x *MembersOnly) GetUsers() []string {
+	if x != nil {
+		return x.Users
+	}
+	return nil
+}
+
+func (x *MembersOnly) GetEpoch() string {
+	if x != nil {
+		return x.Epoch
+	}
+	return ""
+}
+
 // UserEvent is the payload on parley.user.<user>, to all of one user's
 // connections.
 type UserEvent struct {
@@ -660,7 +919,7 @@ type UserEvent struct {
 
 func (x *UserEvent) Reset() {
 	*x = UserEvent{}
-	mi := &file_bus_v1_bus_proto_msgTypes[7]
+	mi := &file_bus_v1_bus_proto_msgTypes[10]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -672,7 +931,7 @@ func (x *UserEvent) String() string {
 func (*UserEvent) ProtoMessage() {}
 
 func (x *UserEvent) ProtoReflect() protoreflect.Message {
-	mi := &file_bus_v1_bus_proto_msgTypes[7]
+	mi := &file_bus_v1_bus_proto_msgTypes[10]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -685,7 +944,7 @@ func (x *UserEvent) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use UserEvent.ProtoReflect.Descriptor instead.
 func (*UserEvent) Descriptor() ([]byte, []int) {
-	return file_bus_v1_bus_proto_rawDescGZIP(), []int{7}
+	return file_bus_v1_bus_proto_rawDescGZIP(), []int{10}
 }
 
 func (x *UserEvent) GetEvent() isUserEvent_Event {
@@ -742,7 +1001,7 @@ type SessionRevoked struct {
 
 func (x *SessionRevoked) Reset() {
 	*x = SessionRevoked{}
-	mi := &file_bus_v1_bus_proto_msgTypes[8]
+	mi := &file_bus_v1_bus_proto_msgTypes[11]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -754,7 +1013,7 @@ func (x *SessionRevoked) String() string {
 func (*SessionRevoked) ProtoMessage() {}
 
 func (x *SessionRevoked) ProtoReflect() protoreflect.Message {
-	mi := &file_bus_v1_bus_proto_msgTypes[8]
+	mi := &file_bus_v1_bus_proto_msgTypes[11]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -767,7 +1026,7 @@ func (x *SessionRevoked) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SessionRevoked.ProtoReflect.Descriptor instead.
 func (*SessionRevoked) Descriptor() ([]byte, []int) {
-	return file_bus_v1_bus_proto_rawDescGZIP(), []int{8}
+	return file_bus_v1_bus_proto_rawDescGZIP(), []int{11}
 }
 
 func (x *SessionRevoked) GetSignInId() string {
@@ -792,7 +1051,7 @@ type AccountDisabled struct {
 
 func (x *AccountDisabled) Reset() {
 	*x = AccountDisabled{}
-	mi := &file_bus_v1_bus_proto_msgTypes[9]
+	mi := &file_bus_v1_bus_proto_msgTypes[12]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -804,7 +1063,7 @@ func (x *AccountDisabled) String() string {
 func (*AccountDisabled) ProtoMessage() {}
 
 func (x *AccountDisabled) ProtoReflect() protoreflect.Message {
-	mi := &file_bus_v1_bus_proto_msgTypes[9]
+	mi := &file_bus_v1_bus_proto_msgTypes[12]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -817,7 +1076,7 @@ func (x *AccountDisabled) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use AccountDisabled.ProtoReflect.Descriptor instead.
 func (*AccountDisabled) Descriptor() ([]byte, []int) {
-	return file_bus_v1_bus_proto_rawDescGZIP(), []int{9}
+	return file_bus_v1_bus_proto_rawDescGZIP(), []int{12}
 }
 
 // Broadcast is the payload on parley.all.
@@ -833,7 +1092,7 @@ type Broadcast struct {
 
 func (x *Broadcast) Reset() {
 	*x = Broadcast{}
-	mi := &file_bus_v1_bus_proto_msgTypes[10]
+	mi := &file_bus_v1_bus_proto_msgTypes[13]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -845,7 +1104,7 @@ func (x *Broadcast) String() string {
 func (*Broadcast) ProtoMessage() {}
 
 func (x *Broadcast) ProtoReflect() protoreflect.Message {
-	mi := &file_bus_v1_bus_proto_msgTypes[10]
+	mi := &file_bus_v1_bus_proto_msgTypes[13]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -858,7 +1117,7 @@ func (x *Broadcast) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Broadcast.ProtoReflect.Descriptor instead.
 func (*Broadcast) Descriptor() ([]byte, []int) {
-	return file_bus_v1_bus_proto_rawDescGZIP(), []int{10}
+	return file_bus_v1_bus_proto_rawDescGZIP(), []int{13}
 }
 
 func (x *Broadcast) GetContent() string {
@@ -899,7 +1158,7 @@ type GatewayBeat struct {
 
 func (x *GatewayBeat) Reset() {
 	*x = GatewayBeat{}
-	mi := &file_bus_v1_bus_proto_msgTypes[11]
+	mi := &file_bus_v1_bus_proto_msgTypes[14]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -911,7 +1170,7 @@ func (x *GatewayBeat) String() string {
 func (*GatewayBeat) ProtoMessage() {}
 
 func (x *GatewayBeat) ProtoReflect() protoreflect.Message {
-	mi := &file_bus_v1_bus_proto_msgTypes[11]
+	mi := &file_bus_v1_bus_proto_msgTypes[14]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -924,7 +1183,7 @@ func (x *GatewayBeat) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GatewayBeat.ProtoReflect.Descriptor instead.
 func (*GatewayBeat) Descriptor() ([]byte, []int) {
-	return file_bus_v1_bus_proto_rawDescGZIP(), []int{11}
+	return file_bus_v1_bus_proto_rawDescGZIP(), []int{14}
 }
 
 func (x *GatewayBeat) GetGatewayId() string {
@@ -968,7 +1227,7 @@ type PresenceDelta struct {
 
 func (x *PresenceDelta) Reset() {
 	*x = PresenceDelta{}
-	mi := &file_bus_v1_bus_proto_msgTypes[12]
+	mi := &file_bus_v1_bus_proto_msgTypes[15]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -980,7 +1239,7 @@ func (x *PresenceDelta) String() string {
 func (*PresenceDelta) ProtoMessage() {}
 
 func (x *PresenceDelta) ProtoReflect() protoreflect.Message {
-	mi := &file_bus_v1_bus_proto_msgTypes[12]
+	mi := &file_bus_v1_bus_proto_msgTypes[15]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -993,7 +1252,7 @@ func (x *PresenceDelta) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PresenceDelta.ProtoReflect.Descriptor instead.
 func (*PresenceDelta) Descriptor() ([]byte, []int) {
-	return file_bus_v1_bus_proto_rawDescGZIP(), []int{12}
+	return file_bus_v1_bus_proto_rawDescGZIP(), []int{15}
 }
 
 func (x *PresenceDelta) GetGatewayId() string {
@@ -1037,7 +1296,7 @@ type PresenceChange struct {
 
 func (x *PresenceChange) Reset() {
 	*x = PresenceChange{}
-	mi := &file_bus_v1_bus_proto_msgTypes[13]
+	mi := &file_bus_v1_bus_proto_msgTypes[16]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1049,7 +1308,7 @@ func (x *PresenceChange) String() string {
 func (*PresenceChange) ProtoMessage() {}
 
 func (x *PresenceChange) ProtoReflect() protoreflect.Message {
-	mi := &file_bus_v1_bus_proto_msgTypes[13]
+	mi := &file_bus_v1_bus_proto_msgTypes[16]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1062,7 +1321,7 @@ func (x *PresenceChange) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PresenceChange.ProtoReflect.Descriptor instead.
 func (*PresenceChange) Descriptor() ([]byte, []int) {
-	return file_bus_v1_bus_proto_rawDescGZIP(), []int{13}
+	return file_bus_v1_bus_proto_rawDescGZIP(), []int{16}
 }
 
 func (x *PresenceChange) GetSessionId() string {
@@ -1174,7 +1433,7 @@ type SessionOnline struct {
 
 func (x *SessionOnline) Reset() {
 	*x = SessionOnline{}
-	mi := &file_bus_v1_bus_proto_msgTypes[14]
+	mi := &file_bus_v1_bus_proto_msgTypes[17]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1186,7 +1445,7 @@ func (x *SessionOnline) String() string {
 func (*SessionOnline) ProtoMessage() {}
 
 func (x *SessionOnline) ProtoReflect() protoreflect.Message {
-	mi := &file_bus_v1_bus_proto_msgTypes[14]
+	mi := &file_bus_v1_bus_proto_msgTypes[17]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1199,7 +1458,7 @@ func (x *SessionOnline) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SessionOnline.ProtoReflect.Descriptor instead.
 func (*SessionOnline) Descriptor() ([]byte, []int) {
-	return file_bus_v1_bus_proto_rawDescGZIP(), []int{14}
+	return file_bus_v1_bus_proto_rawDescGZIP(), []int{17}
 }
 
 func (x *SessionOnline) GetUser() *v1.User {
@@ -1241,7 +1500,7 @@ type SessionOffline struct {
 
 func (x *SessionOffline) Reset() {
 	*x = SessionOffline{}
-	mi := &file_bus_v1_bus_proto_msgTypes[15]
+	mi := &file_bus_v1_bus_proto_msgTypes[18]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1253,7 +1512,7 @@ func (x *SessionOffline) String() string {
 func (*SessionOffline) ProtoMessage() {}
 
 func (x *SessionOffline) ProtoReflect() protoreflect.Message {
-	mi := &file_bus_v1_bus_proto_msgTypes[15]
+	mi := &file_bus_v1_bus_proto_msgTypes[18]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1266,7 +1525,7 @@ func (x *SessionOffline) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SessionOffline.ProtoReflect.Descriptor instead.
 func (*SessionOffline) Descriptor() ([]byte, []int) {
-	return file_bus_v1_bus_proto_rawDescGZIP(), []int{15}
+	return file_bus_v1_bus_proto_rawDescGZIP(), []int{18}
 }
 
 func (x *SessionOffline) GetLeaseMs() int64 {
@@ -1286,7 +1545,7 @@ type SessionStatus struct {
 
 func (x *SessionStatus) Reset() {
 	*x = SessionStatus{}
-	mi := &file_bus_v1_bus_proto_msgTypes[16]
+	mi := &file_bus_v1_bus_proto_msgTypes[19]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1298,7 +1557,7 @@ func (x *SessionStatus) String() string {
 func (*SessionStatus) ProtoMessage() {}
 
 func (x *SessionStatus) ProtoReflect() protoreflect.Message {
-	mi := &file_bus_v1_bus_proto_msgTypes[16]
+	mi := &file_bus_v1_bus_proto_msgTypes[19]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1311,7 +1570,7 @@ func (x *SessionStatus) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SessionStatus.ProtoReflect.Descriptor instead.
 func (*SessionStatus) Descriptor() ([]byte, []int) {
-	return file_bus_v1_bus_proto_rawDescGZIP(), []int{16}
+	return file_bus_v1_bus_proto_rawDescGZIP(), []int{19}
 }
 
 func (x *SessionStatus) GetStatus() string {
@@ -1340,7 +1599,7 @@ type PresenceSnapshotRequest struct {
 
 func (x *PresenceSnapshotRequest) Reset() {
 	*x = PresenceSnapshotRequest{}
-	mi := &file_bus_v1_bus_proto_msgTypes[17]
+	mi := &file_bus_v1_bus_proto_msgTypes[20]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1352,7 +1611,7 @@ func (x *PresenceSnapshotRequest) String() string {
 func (*PresenceSnapshotRequest) ProtoMessage() {}
 
 func (x *PresenceSnapshotRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_bus_v1_bus_proto_msgTypes[17]
+	mi := &file_bus_v1_bus_proto_msgTypes[20]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1365,7 +1624,7 @@ func (x *PresenceSnapshotRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PresenceSnapshotRequest.ProtoReflect.Descriptor instead.
 func (*PresenceSnapshotRequest) Descriptor() ([]byte, []int) {
-	return file_bus_v1_bus_proto_rawDescGZIP(), []int{17}
+	return file_bus_v1_bus_proto_rawDescGZIP(), []int{20}
 }
 
 // PresenceSnapshot is a part of all that one gateway announces.
@@ -1385,7 +1644,7 @@ type PresenceSnapshot struct {
 
 func (x *PresenceSnapshot) Reset() {
 	*x = PresenceSnapshot{}
-	mi := &file_bus_v1_bus_proto_msgTypes[18]
+	mi := &file_bus_v1_bus_proto_msgTypes[21]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1397,7 +1656,7 @@ func (x *PresenceSnapshot) String() string {
 func (*PresenceSnapshot) ProtoMessage() {}
 
 func (x *PresenceSnapshot) ProtoReflect() protoreflect.Message {
-	mi := &file_bus_v1_bus_proto_msgTypes[18]
+	mi := &file_bus_v1_bus_proto_msgTypes[21]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1410,7 +1669,7 @@ func (x *PresenceSnapshot) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PresenceSnapshot.ProtoReflect.Descriptor instead.
 func (*PresenceSnapshot) Descriptor() ([]byte, []int) {
-	return file_bus_v1_bus_proto_rawDescGZIP(), []int{18}
+	return file_bus_v1_bus_proto_rawDescGZIP(), []int{21}
 }
 
 func (x *PresenceSnapshot) GetGatewayId() string {
@@ -1458,7 +1717,7 @@ type SnapshotSession struct {
 
 func (x *SnapshotSession) Reset() {
 	*x = SnapshotSession{}
-	mi := &file_bus_v1_bus_proto_msgTypes[19]
+	mi := &file_bus_v1_bus_proto_msgTypes[22]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1470,7 +1729,7 @@ func (x *SnapshotSession) String() string {
 func (*SnapshotSession) ProtoMessage() {}
 
 func (x *SnapshotSession) ProtoReflect() protoreflect.Message {
-	mi := &file_bus_v1_bus_proto_msgTypes[19]
+	mi := &file_bus_v1_bus_proto_msgTypes[22]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1483,7 +1742,7 @@ func (x *SnapshotSession) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SnapshotSession.ProtoReflect.Descriptor instead.
 func (*SnapshotSession) Descriptor() ([]byte, []int) {
-	return file_bus_v1_bus_proto_rawDescGZIP(), []int{19}
+	return file_bus_v1_bus_proto_rawDescGZIP(), []int{22}
 }
 
 func (x *SnapshotSession) GetSessionId() string {
@@ -1517,7 +1776,7 @@ type PresenceReplicaBeat struct {
 
 func (x *PresenceReplicaBeat) Reset() {
 	*x = PresenceReplicaBeat{}
-	mi := &file_bus_v1_bus_proto_msgTypes[20]
+	mi := &file_bus_v1_bus_proto_msgTypes[23]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1529,7 +1788,7 @@ func (x *PresenceReplicaBeat) String() string {
 func (*PresenceReplicaBeat) ProtoMessage() {}
 
 func (x *PresenceReplicaBeat) ProtoReflect() protoreflect.Message {
-	mi := &file_bus_v1_bus_proto_msgTypes[20]
+	mi := &file_bus_v1_bus_proto_msgTypes[23]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1542,7 +1801,7 @@ func (x *PresenceReplicaBeat) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PresenceReplicaBeat.ProtoReflect.Descriptor instead.
 func (*PresenceReplicaBeat) Descriptor() ([]byte, []int) {
-	return file_bus_v1_bus_proto_rawDescGZIP(), []int{20}
+	return file_bus_v1_bus_proto_rawDescGZIP(), []int{23}
 }
 
 func (x *PresenceReplicaBeat) GetReplicaId() string {
@@ -1587,7 +1846,7 @@ type Deployment struct {
 
 func (x *Deployment) Reset() {
 	*x = Deployment{}
-	mi := &file_bus_v1_bus_proto_msgTypes[21]
+	mi := &file_bus_v1_bus_proto_msgTypes[24]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1599,7 +1858,7 @@ func (x *Deployment) String() string {
 func (*Deployment) ProtoMessage() {}
 
 func (x *Deployment) ProtoReflect() protoreflect.Message {
-	mi := &file_bus_v1_bus_proto_msgTypes[21]
+	mi := &file_bus_v1_bus_proto_msgTypes[24]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1612,7 +1871,7 @@ func (x *Deployment) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Deployment.ProtoReflect.Descriptor instead.
 func (*Deployment) Descriptor() ([]byte, []int) {
-	return file_bus_v1_bus_proto_rawDescGZIP(), []int{21}
+	return file_bus_v1_bus_proto_rawDescGZIP(), []int{24}
 }
 
 func (x *Deployment) GetShards() uint32 {
@@ -1651,13 +1910,16 @@ const file_bus_v1_bus_proto_rawDesc = "" +
 	"\rKIND_DELETION\x10\x04B\n" +
 	"\n" +
 	"\b_contentB\a\n" +
-	"\x05_data\"\x9c\x02\n" +
+	"\x05_data\"\xbb\x03\n" +
 	"\tLiveEvent\x123\n" +
 	"\x06signal\x18\x01 \x01(\v2\x19.parley.bus.v1.LiveSignalH\x00R\x06signal\x124\n" +
 	"\x06roster\x18\x02 \x01(\v2\x1a.parley.bus.v1.RosterEventH\x00R\x06roster\x126\n" +
 	"\achanged\x18\x03 \x01(\v2\x1a.parley.bus.v1.RoomChangedH\x00R\achanged\x12-\n" +
 	"\x04gone\x18\x04 \x01(\v2\x17.parley.bus.v1.RoomGoneH\x00R\x04gone\x124\n" +
-	"\x06status\x18\x05 \x01(\v2\x1a.parley.bus.v1.StatusEventH\x00R\x06statusB\a\n" +
+	"\x06status\x18\x05 \x01(\v2\x1a.parley.bus.v1.StatusEventH\x00R\x06status\x12*\n" +
+	"\x03out\x18\x06 \x01(\v2\x16.parley.bus.v1.UserOutH\x00R\x03out\x120\n" +
+	"\x05muted\x18\a \x01(\v2\x18.parley.bus.v1.UserMutedH\x00R\x05muted\x12?\n" +
+	"\fmembers_only\x18\b \x01(\v2\x1a.parley.bus.v1.MembersOnlyH\x00R\vmembersOnlyB\a\n" +
 	"\x05event\"\x8d\x01\n" +
 	"\n" +
 	"LiveSignal\x12\x1d\n" +
@@ -1681,7 +1943,21 @@ const file_bus_v1_bus_proto_rawDesc = "" +
 	"\brevision\x18\x01 \x01(\x04R\brevision\x12/\n" +
 	"\x04room\x18\x02 \x01(\v2\x1b.parley.wire.v1.RoomUpdatedR\x04room\" \n" +
 	"\bRoomGone\x12\x14\n" +
-	"\x05epoch\x18\x01 \x01(\tR\x05epoch\"\xab\x01\n" +
+	"\x05epoch\x18\x01 \x01(\tR\x05epoch\"d\n" +
+	"\aUserOut\x12\x17\n" +
+	"\auser_id\x18\x01 \x01(\tR\x06userId\x12\x16\n" +
+	"\x06reason\x18\x02 \x01(\tR\x06reason\x12\x14\n" +
+	"\x05epoch\x18\x03 \x01(\tR\x05epoch\x12\x12\n" +
+	"\x04code\x18\x04 \x01(\tR\x04code\"U\n" +
+	"\tUserMuted\x12\x17\n" +
+	"\auser_id\x18\x01 \x01(\tR\x06userId\x12\x19\n" +
+	"\buntil_ms\x18\x02 \x01(\x03R\auntilMs\x12\x14\n" +
+	"\x05epoch\x18\x03 \x01(\tR\x05epoch\"]\n" +
+	"\vMembersOnly\x12\x12\n" +
+	"\x04from\x18\x01 \x01(\tR\x04from\x12\x0e\n" +
+	"\x02to\x18\x02 \x01(\tR\x02to\x12\x14\n" +
+	"\x05users\x18\x03 \x03(\tR\x05users\x12\x14\n" +
+	"\x05epoch\x18\x04 \x01(\tR\x05epoch\"\xab\x01\n" +
 	"\tUserEvent\x12H\n" +
 	"\x0fsession_revoked\x18\x01 \x01(\v2\x1d.parley.bus.v1.SessionRevokedH\x00R\x0esessionRevoked\x12K\n" +
 	"\x10account_disabled\x18\x02 \x01(\v2\x1e.parley.bus.v1.AccountDisabledH\x00R\x0faccountDisabledB\a\n" +
@@ -1762,7 +2038,7 @@ func file_bus_v1_bus_proto_rawDescGZIP() []byte {
 }
 
 var file_bus_v1_bus_proto_enumTypes = make([]protoimpl.EnumInfo, 1)
-var file_bus_v1_bus_proto_msgTypes = make([]protoimpl.MessageInfo, 22)
+var file_bus_v1_bus_proto_msgTypes = make([]protoimpl.MessageInfo, 25)
 var file_bus_v1_bus_proto_goTypes = []any{
 	(LogEntry_Kind)(0),              // 0: parley.bus.v1.LogEntry.Kind
 	(*LogEntry)(nil),                // 1: parley.bus.v1.LogEntry
@@ -1772,53 +2048,59 @@ var file_bus_v1_bus_proto_goTypes = []any{
 	(*StatusEvent)(nil),             // 5: parley.bus.v1.StatusEvent
 	(*RoomChanged)(nil),             // 6: parley.bus.v1.RoomChanged
 	(*RoomGone)(nil),                // 7: parley.bus.v1.RoomGone
-	(*UserEvent)(nil),               // 8: parley.bus.v1.UserEvent
-	(*SessionRevoked)(nil),          // 9: parley.bus.v1.SessionRevoked
-	(*AccountDisabled)(nil),         // 10: parley.bus.v1.AccountDisabled
-	(*Broadcast)(nil),               // 11: parley.bus.v1.Broadcast
-	(*GatewayBeat)(nil),             // 12: parley.bus.v1.GatewayBeat
-	(*PresenceDelta)(nil),           // 13: parley.bus.v1.PresenceDelta
-	(*PresenceChange)(nil),          // 14: parley.bus.v1.PresenceChange
-	(*SessionOnline)(nil),           // 15: parley.bus.v1.SessionOnline
-	(*SessionOffline)(nil),          // 16: parley.bus.v1.SessionOffline
-	(*SessionStatus)(nil),           // 17: parley.bus.v1.SessionStatus
-	(*PresenceSnapshotRequest)(nil), // 18: parley.bus.v1.PresenceSnapshotRequest
-	(*PresenceSnapshot)(nil),        // 19: parley.bus.v1.PresenceSnapshot
-	(*SnapshotSession)(nil),         // 20: parley.bus.v1.SnapshotSession
-	(*PresenceReplicaBeat)(nil),     // 21: parley.bus.v1.PresenceReplicaBeat
-	(*Deployment)(nil),              // 22: parley.bus.v1.Deployment
-	(*v1.User)(nil),                 // 23: parley.wire.v1.User
-	(*v1.RoomUpdated)(nil),          // 24: parley.wire.v1.RoomUpdated
+	(*UserOut)(nil),                 // 8: parley.bus.v1.UserOut
+	(*UserMuted)(nil),               // 9: parley.bus.v1.UserMuted
+	(*MembersOnly)(nil),             // 10: parley.bus.v1.MembersOnly
+	(*UserEvent)(nil),               // 11: parley.bus.v1.UserEvent
+	(*SessionRevoked)(nil),          // 12: parley.bus.v1.SessionRevoked
+	(*AccountDisabled)(nil),         // 13: parley.bus.v1.AccountDisabled
+	(*Broadcast)(nil),               // 14: parley.bus.v1.Broadcast
+	(*GatewayBeat)(nil),             // 15: parley.bus.v1.GatewayBeat
+	(*PresenceDelta)(nil),           // 16: parley.bus.v1.PresenceDelta
+	(*PresenceChange)(nil),          // 17: parley.bus.v1.PresenceChange
+	(*SessionOnline)(nil),           // 18: parley.bus.v1.SessionOnline
+	(*SessionOffline)(nil),          // 19: parley.bus.v1.SessionOffline
+	(*SessionStatus)(nil),           // 20: parley.bus.v1.SessionStatus
+	(*PresenceSnapshotRequest)(nil), // 21: parley.bus.v1.PresenceSnapshotRequest
+	(*PresenceSnapshot)(nil),        // 22: parley.bus.v1.PresenceSnapshot
+	(*SnapshotSession)(nil),         // 23: parley.bus.v1.SnapshotSession
+	(*PresenceReplicaBeat)(nil),     // 24: parley.bus.v1.PresenceReplicaBeat
+	(*Deployment)(nil),              // 25: parley.bus.v1.Deployment
+	(*v1.User)(nil),                 // 26: parley.wire.v1.User
+	(*v1.RoomUpdated)(nil),          // 27: parley.wire.v1.RoomUpdated
 }
 var file_bus_v1_bus_proto_depIdxs = []int32{
 	0,  // 0: parley.bus.v1.LogEntry.kind:type_name -> parley.bus.v1.LogEntry.Kind
-	23, // 1: parley.bus.v1.LogEntry.user:type_name -> parley.wire.v1.User
+	26, // 1: parley.bus.v1.LogEntry.user:type_name -> parley.wire.v1.User
 	3,  // 2: parley.bus.v1.LiveEvent.signal:type_name -> parley.bus.v1.LiveSignal
 	4,  // 3: parley.bus.v1.LiveEvent.roster:type_name -> parley.bus.v1.RosterEvent
 	6,  // 4: parley.bus.v1.LiveEvent.changed:type_name -> parley.bus.v1.RoomChanged
 	7,  // 5: parley.bus.v1.LiveEvent.gone:type_name -> parley.bus.v1.RoomGone
 	5,  // 6: parley.bus.v1.LiveEvent.status:type_name -> parley.bus.v1.StatusEvent
-	23, // 7: parley.bus.v1.LiveSignal.user:type_name -> parley.wire.v1.User
-	23, // 8: parley.bus.v1.RosterEvent.joined:type_name -> parley.wire.v1.User
-	23, // 9: parley.bus.v1.RosterEvent.left:type_name -> parley.wire.v1.User
-	23, // 10: parley.bus.v1.StatusEvent.user:type_name -> parley.wire.v1.User
-	24, // 11: parley.bus.v1.RoomChanged.room:type_name -> parley.wire.v1.RoomUpdated
-	9,  // 12: parley.bus.v1.UserEvent.session_revoked:type_name -> parley.bus.v1.SessionRevoked
-	10, // 13: parley.bus.v1.UserEvent.account_disabled:type_name -> parley.bus.v1.AccountDisabled
-	23, // 14: parley.bus.v1.Broadcast.from:type_name -> parley.wire.v1.User
-	14, // 15: parley.bus.v1.PresenceDelta.changes:type_name -> parley.bus.v1.PresenceChange
-	15, // 16: parley.bus.v1.PresenceChange.online:type_name -> parley.bus.v1.SessionOnline
-	16, // 17: parley.bus.v1.PresenceChange.offline:type_name -> parley.bus.v1.SessionOffline
-	17, // 18: parley.bus.v1.PresenceChange.status:type_name -> parley.bus.v1.SessionStatus
-	23, // 19: parley.bus.v1.SessionOnline.user:type_name -> parley.wire.v1.User
-	17, // 20: parley.bus.v1.SessionOnline.status:type_name -> parley.bus.v1.SessionStatus
-	20, // 21: parley.bus.v1.PresenceSnapshot.sessions:type_name -> parley.bus.v1.SnapshotSession
-	15, // 22: parley.bus.v1.SnapshotSession.online:type_name -> parley.bus.v1.SessionOnline
-	23, // [23:23] is the sub-list for method output_type
-	23, // [23:23] is the sub-list for method input_type
-	23, // [23:23] is the sub-list for extension type_name
-	23, // [23:23] is the sub-list for extension extendee
-	0,  // [0:23] is the sub-list for field type_name
+	8,  // 7: parley.bus.v1.LiveEvent.out:type_name -> parley.bus.v1.UserOut
+	9,  // 8: parley.bus.v1.LiveEvent.muted:type_name -> parley.bus.v1.UserMuted
+	10, // 9: parley.bus.v1.LiveEvent.members_only:type_name -> parley.bus.v1.MembersOnly
+	26, // 10: parley.bus.v1.LiveSignal.user:type_name -> parley.wire.v1.User
+	26, // 11: parley.bus.v1.RosterEvent.joined:type_name -> parley.wire.v1.User
+	26, // 12: parley.bus.v1.RosterEvent.left:type_name -> parley.wire.v1.User
+	26, // 13: parley.bus.v1.StatusEvent.user:type_name -> parley.wire.v1.User
+	27, // 14: parley.bus.v1.RoomChanged.room:type_name -> parley.wire.v1.RoomUpdated
+	12, // 15: parley.bus.v1.UserEvent.session_revoked:type_name -> parley.bus.v1.SessionRevoked
+	13, // 16: parley.bus.v1.UserEvent.account_disabled:type_name -> parley.bus.v1.AccountDisabled
+	26, // 17: parley.bus.v1.Broadcast.from:type_name -> parley.wire.v1.User
+	17, // 18: parley.bus.v1.PresenceDelta.changes:type_name -> parley.bus.v1.PresenceChange
+	18, // 19: parley.bus.v1.PresenceChange.online:type_name -> parley.bus.v1.SessionOnline
+	19, // 20: parley.bus.v1.PresenceChange.offline:type_name -> parley.bus.v1.SessionOffline
+	20, // 21: parley.bus.v1.PresenceChange.status:type_name -> parley.bus.v1.SessionStatus
+	26, // 22: parley.bus.v1.SessionOnline.user:type_name -> parley.wire.v1.User
+	20, // 23: parley.bus.v1.SessionOnline.status:type_name -> parley.bus.v1.SessionStatus
+	23, // 24: parley.bus.v1.PresenceSnapshot.sessions:type_name -> parley.bus.v1.SnapshotSession
+	18, // 25: parley.bus.v1.SnapshotSession.online:type_name -> parley.bus.v1.SessionOnline
+	26, // [26:26] is the sub-list for method output_type
+	26, // [26:26] is the sub-list for method input_type
+	26, // [26:26] is the sub-list for extension type_name
+	26, // [26:26] is the sub-list for extension extendee
+	0,  // [0:26] is the sub-list for field type_name
 }
 
 func init() { file_bus_v1_bus_proto_init() }
@@ -1833,13 +2115,16 @@ func file_bus_v1_bus_proto_init() {
 		(*LiveEvent_Changed)(nil),
 		(*LiveEvent_Gone)(nil),
 		(*LiveEvent_Status)(nil),
+		(*LiveEvent_Out)(nil),
+		(*LiveEvent_Muted)(nil),
+		(*LiveEvent_MembersOnly)(nil),
 	}
 	file_bus_v1_bus_proto_msgTypes[2].OneofWrappers = []any{}
-	file_bus_v1_bus_proto_msgTypes[7].OneofWrappers = []any{
+	file_bus_v1_bus_proto_msgTypes[10].OneofWrappers = []any{
 		(*UserEvent_SessionRevoked)(nil),
 		(*UserEvent_AccountDisabled)(nil),
 	}
-	file_bus_v1_bus_proto_msgTypes[13].OneofWrappers = []any{
+	file_bus_v1_bus_proto_msgTypes[16].OneofWrappers = []any{
 		(*PresenceChange_Online)(nil),
 		(*PresenceChange_Joined)(nil),
 		(*PresenceChange_Left)(nil),
@@ -1852,7 +2137,7 @@ func file_bus_v1_bus_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_bus_v1_bus_proto_rawDesc), len(file_bus_v1_bus_proto_rawDesc)),
 			NumEnums:      1,
-			NumMessages:   22,
+			NumMessages:   25,
 			NumExtensions: 0,
 			NumServices:   0,
 		},

@@ -54,7 +54,7 @@ func (v *visit) hasMissed() bool {
 	return v.missed
 }
 
-func (v *visit) RoomGone(_ string, word *Burst, _ *conn.Flusher) {
+func (v *visit) PutOut(_ string, word *Burst, _ *conn.Flusher) {
 	v.mu.Lock()
 	defer v.mu.Unlock()
 	v.gone = true

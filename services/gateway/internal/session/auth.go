@@ -126,7 +126,8 @@ func (s *Session) adopt(ctx context.Context, identity *Identity, session string,
 func (s *Session) enter(ctx context.Context, place *fanout.Membership) {
 	s.mu.Lock()
 	ended := s.ended
-	if !ended {
+	// One that was put out already, before it was noted, has been told.
+	if !ended && !place.IsOut() {
 		s.rooms.put(place)
 	}
 	s.mu.Unlock()

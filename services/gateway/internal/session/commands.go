@@ -50,6 +50,9 @@ func init() { // not a literal: the commands refer to functions that read it
 		"get-online-users": getOnlineUsersCommand,
 		"admin-broadcast":  adminBroadcastCommand,
 		"set-status":       setStatusCommand,
+		"kick":             kickCommand,
+		"ban":              banCommand,
+		"unban":            unbanCommand,
 		"update-room":      updateRoomCommand,
 		"delete-room":      deleteRoomCommand,
 	}

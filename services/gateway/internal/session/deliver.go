@@ -116,8 +116,8 @@ func (s *Session) InAny(rooms []string) bool {
 	return false
 }
 
-// RoomGone implements fanout.Member.
-func (s *Session) RoomGone(room string, word *fanout.Burst, f *conn.Flusher) {
+// PutOut implements fanout.Member.
+func (s *Session) PutOut(room string, word *fanout.Burst, f *conn.Flusher) {
 	s.mu.Lock()
 	s.rooms.remove(room)
 	session := s.session
@@ -250,6 +250,8 @@ func batchRoom(f *wirev1.ServerFrame) (room string, collect bool) {
 		return e.MessageHistory.RoomId, false
 	case *wirev1.ServerFrame_RoomDeleted:
 		return e.RoomDeleted.RoomId, false
+	case *wirev1.ServerFrame_Kicked:
+		return e.Kicked.RoomId, false
 	case *wirev1.ServerFrame_RoomLeft:
 		return e.RoomLeft.RoomId, false
 	}

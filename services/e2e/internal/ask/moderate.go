@@ -1,0 +1,18 @@
+package ask
+
+import wirev1 "github.com/parley-im/parley/proto/wire/v1"
+
+// Kick makes a request kick.
+func Kick(m *wirev1.Moderate) *wirev1.ClientFrame {
+	return &wirev1.ClientFrame{Request: &wirev1.ClientFrame_Kick{Kick: m}}
+}
+
+// Ban makes a request ban.
+func Ban(m *wirev1.Moderate) *wirev1.ClientFrame {
+	return &wirev1.ClientFrame{Request: &wirev1.ClientFrame_Ban{Ban: m}}
+}
+
+// Unban makes a request unban.
+func Unban(m *wirev1.Moderate) *wirev1.ClientFrame {
+	return &wirev1.ClientFrame{Request: &wirev1.ClientFrame_Unban{Unban: m}}
+}
