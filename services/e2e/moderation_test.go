@@ -33,6 +33,9 @@ func TestModeration(t *testing.T) {
 		{"ban", testBan},
 		{"ban for a while", testBanForAWhile},
 		{"turned private", testTurnedPrivate},
+		{"mute", testMute},
+		{"mute for a while", testMuteForAWhile},
+		{"mute in the lobby", testMuteInTheLobby},
 	} {
 		for _, encoding := range encodings {
 			t.Run(part.name+"/"+encoding.String(), func(t *testing.T) { part.test(t, s, encoding) })
@@ -42,7 +45,7 @@ func TestModeration(t *testing.T) {
 
 // moderations are all requests that act on a user in a room.
 var moderations = map[string]func(*wirev1.Moderate) *wirev1.ClientFrame{
-	"kick": ask.Kick, "ban": ask.Ban, "unban": ask.Unban,
+	"kick": ask.Kick, "ban": ask.Ban, "unban": ask.Unban, "mute": ask.Mute, "unmute": ask.Unmute,
 }
 
 // wantAck sends a request about a room that must succeed.

@@ -107,14 +107,18 @@ func (p *picture) members(room *registryv1.Room, after string, limit int) []*reg
 	return page
 }
 
-// someMembers gives those of the users who are members.
-func (p *picture) someMembers(room *registryv1.Room, users []string) []*registryv1.Member {
+// someMembers gives those of the users who are members or, where that is wanted,
+// whom a sanction in force is about.
+func (p *picture) someMembers(room *registryv1.Room, users []string, sanctioned bool) []*registryv1.Member {
 	p.mu.RLock()
 	defer p.mu.RUnlock()
 	var found []*registryv1.Member
 	for _, user := range users {
 		if m := p.member(room, user); m != nil {
 			found = append(found, m)
+		} else if st := p.standing(room.Id, user); sanctioned && st != nil && st.member.Epoch == room.Epoch &&
+			(inForce(st.member.Ban) != nil || inForce(st.member.Mute) != nil) {
+			found = append(found, st.member)
 		}
 	}
 	return found

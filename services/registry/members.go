@@ -142,5 +142,5 @@ func (s *Service) GetMembers(ctx context.Context, req *registryv1.GetMembersRequ
 	if err := s.visible(a, req.RoomId, room); err != nil {
 		return nil, err
 	}
-	return &registryv1.GetMembersResponse{Members: s.picture.someMembers(room, req.UserIds)}, nil
+	return &registryv1.GetMembersResponse{Members: s.picture.someMembers(room, req.UserIds, req.Sanctioned)}, nil
 }

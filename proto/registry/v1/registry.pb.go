@@ -1938,9 +1938,11 @@ func (x *ListMembersResponse) GetNextCursor() string {
 }
 
 type GetMembersRequest struct {
-	state         protoimpl.MessageState `protogen:"open.v1"`
-	RoomId        string                 `protobuf:"bytes,1,opt,name=room_id,json=roomId,proto3" json:"room_id,omitempty"`
-	UserIds       []string               `protobuf:"bytes,2,rep,name=user_ids,json=userIds,proto3" json:"user_ids,omitempty"`
+	state   protoimpl.MessageState `protogen:"open.v1"`
+	RoomId  string                 `protobuf:"bytes,1,opt,name=room_id,json=roomId,proto3" json:"room_id,omitempty"`
+	UserIds []string               `protobuf:"bytes,2,rep,name=user_ids,json=userIds,proto3" json:"user_ids,omitempty"`
+	// Those without a role as well whom a ban or mute in force is about.
+	Sanctioned    bool `protobuf:"varint,3,opt,name=sanctioned,proto3" json:"sanctioned,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1987,6 +1989,13 @@ func (x *GetMembersRequest) GetUserIds() []string {
 		return x.UserIds
 	}
 	return nil
+}
+
+func (x *GetMembersRequest) GetSanctioned() bool {
+	if x != nil {
+		return x.Sanctioned
+	}
+	return false
 }
 
 type GetMembersResponse struct {
@@ -2336,10 +2345,13 @@ const file_registry_v1_registry_proto_rawDesc = "" +
 	"\x13ListMembersResponse\x124\n" +
 	"\amembers\x18\x01 \x03(\v2\x1a.parley.registry.v1.MemberR\amembers\x12\x1f\n" +
 	"\vnext_cursor\x18\x02 \x01(\tR\n" +
-	"nextCursor\"G\n" +
+	"nextCursor\"g\n" +
 	"\x11GetMembersRequest\x12\x17\n" +
 	"\aroom_id\x18\x01 \x01(\tR\x06roomId\x12\x19\n" +
-	"\buser_ids\x18\x02 \x03(\tR\auserIds\"J\n" +
+	"\buser_ids\x18\x02 \x03(\tR\auserIds\x12\x1e\n" +
+	"\n" +
+	"sanctioned\x18\x03 \x01(\bR\n" +
+	"sanctioned\"J\n" +
 	"\x12GetMembersResponse\x124\n" +
 	"\amembers\x18\x01 \x03(\v2\x1a.parley.registry.v1.MemberR\amembers\"m\n" +
 	"\x0fMarkReadRequest\x12\x17\n" +

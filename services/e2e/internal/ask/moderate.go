@@ -12,6 +12,16 @@ func Ban(m *wirev1.Moderate) *wirev1.ClientFrame {
 	return &wirev1.ClientFrame{Request: &wirev1.ClientFrame_Ban{Ban: m}}
 }
 
+// Mute makes a request mute.
+func Mute(m *wirev1.Moderate) *wirev1.ClientFrame {
+	return &wirev1.ClientFrame{Request: &wirev1.ClientFrame_Mute{Mute: m}}
+}
+
+// Unmute makes a request unmute.
+func Unmute(m *wirev1.Moderate) *wirev1.ClientFrame {
+	return &wirev1.ClientFrame{Request: &wirev1.ClientFrame_Unmute{Unmute: m}}
+}
+
 // Unban makes a request unban.
 func Unban(m *wirev1.Moderate) *wirev1.ClientFrame {
 	return &wirev1.ClientFrame{Request: &wirev1.ClientFrame_Unban{Unban: m}}

@@ -117,6 +117,7 @@ func (s *Session) adopt(ctx context.Context, identity *Identity, session string,
 			s.log.Warn("entering the lobby", "error", err)
 		} else {
 			s.enter(ctx, place.Membership)
+			s.askLobby(place.Membership)
 		}
 	}
 	return true, nil

@@ -53,6 +53,8 @@ func init() { // not a literal: the commands refer to functions that read it
 		"kick":             kickCommand,
 		"ban":              banCommand,
 		"unban":            unbanCommand,
+		"mute":             muteCommand,
+		"unmute":           unmuteCommand,
 		"update-room":      updateRoomCommand,
 		"delete-room":      deleteRoomCommand,
 	}

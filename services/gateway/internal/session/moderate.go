@@ -29,6 +29,16 @@ var unbanCommand = moderateCommand((*wirev1.ClientFrame).GetUnban, func(ctx cont
 	return err
 })
 
+var muteCommand = moderateCommand((*wirev1.ClientFrame).GetMute, func(ctx context.Context, r registryv1.RegistryClient, m *wirev1.Moderate, who *registryv1.Actor) error {
+	_, err := r.Mute(ctx, &registryv1.MuteRequest{RoomId: m.RoomId, UserId: m.UserId, Reason: m.GetReason(), Until: m.Until, Actor: who})
+	return err
+})
+
+var unmuteCommand = moderateCommand((*wirev1.ClientFrame).GetUnmute, func(ctx context.Context, r registryv1.RegistryClient, m *wirev1.Moderate, who *registryv1.Actor) error {
+	_, err := r.Unmute(ctx, &registryv1.UnmuteRequest{RoomId: m.RoomId, UserId: m.UserId, Actor: who})
+	return err
+})
+
 // moderateCommand has the registry act on a user's standing in a room. The
 // registry says who may, and tells all gateways.
 func moderateCommand(get func(*wirev1.ClientFrame) *wirev1.Moderate, do func(context.Context, registryv1.RegistryClient, *wirev1.Moderate, *registryv1.Actor) error) *command {
