@@ -34,6 +34,7 @@ func TestModeration(t *testing.T) {
 		{"ban for a while", testBanForAWhile},
 		{"turned private", testTurnedPrivate},
 		{"mute", testMute},
+		{"set role", testSetRole},
 		{"mute for a while", testMuteForAWhile},
 		{"mute in the lobby", testMuteInTheLobby},
 	} {

@@ -22,6 +22,11 @@ func Unmute(m *wirev1.Moderate) *wirev1.ClientFrame {
 	return &wirev1.ClientFrame{Request: &wirev1.ClientFrame_Unmute{Unmute: m}}
 }
 
+// SetRole makes a request set-role.
+func SetRole(room, user, role string) *wirev1.ClientFrame {
+	return &wirev1.ClientFrame{Request: &wirev1.ClientFrame_SetRole{SetRole: &wirev1.Moderate{RoomId: room, UserId: user, Role: &role}}}
+}
+
 // Unban makes a request unban.
 func Unban(m *wirev1.Moderate) *wirev1.ClientFrame {
 	return &wirev1.ClientFrame{Request: &wirev1.ClientFrame_Unban{Unban: m}}

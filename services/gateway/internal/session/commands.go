@@ -55,6 +55,7 @@ func init() { // not a literal: the commands refer to functions that read it
 		"unban":            unbanCommand,
 		"mute":             muteCommand,
 		"unmute":           unmuteCommand,
+		"set-role":         setRoleCommand,
 		"update-room":      updateRoomCommand,
 		"delete-room":      deleteRoomCommand,
 	}
