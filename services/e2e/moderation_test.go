@@ -35,6 +35,7 @@ func TestModeration(t *testing.T) {
 		{"turned private", testTurnedPrivate},
 		{"mute", testMute},
 		{"set role", testSetRole},
+		{"invite", testInvite},
 		{"mute for a while", testMuteForAWhile},
 		{"mute in the lobby", testMuteInTheLobby},
 	} {

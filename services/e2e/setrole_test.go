@@ -44,7 +44,7 @@ func testSetRole(t *testing.T, s *stack.Stack, encoding frame.Encoding) {
 	wantAck(t, owner, room, ask.SetRole(room, "owner", "member"))
 	until(t, bob, ask.UpdateRoom(&wirev1.UpdateRoom{RoomId: room, Name: &room}), "")
 	until(t, owner, kick, "forbidden")
-	wantAck(t, owner, room, ask.SetRole(room, "owner", "member")) // as it is
+	wantAck(t, bob, room, ask.SetRole(room, "owner", "member")) // as it is
 	for _, m := range bob.Ask(ask.GetRoomMembers(&wirev1.GetRoomMembers{RoomId: room})).GetRoomMembers().GetMembers() {
 		if want := map[string]string{"bob": "owner", "owner": "member"}[m.Id]; m.Role != want {
 			t.Errorf("%v, want %s", m, want)

@@ -27,6 +27,16 @@ func SetRole(room, user, role string) *wirev1.ClientFrame {
 	return &wirev1.ClientFrame{Request: &wirev1.ClientFrame_SetRole{SetRole: &wirev1.Moderate{RoomId: room, UserId: user, Role: &role}}}
 }
 
+// Invite makes a request invite.
+func Invite(room, user string) *wirev1.ClientFrame {
+	return &wirev1.ClientFrame{Request: &wirev1.ClientFrame_Invite{Invite: &wirev1.Invite{RoomId: room, UserId: user}}}
+}
+
+// Uninvite makes a request uninvite.
+func Uninvite(room, user string) *wirev1.ClientFrame {
+	return &wirev1.ClientFrame{Request: &wirev1.ClientFrame_Uninvite{Uninvite: &wirev1.Invite{RoomId: room, UserId: user}}}
+}
+
 // Unban makes a request unban.
 func Unban(m *wirev1.Moderate) *wirev1.ClientFrame {
 	return &wirev1.ClientFrame{Request: &wirev1.ClientFrame_Unban{Unban: m}}

@@ -56,6 +56,8 @@ func init() { // not a literal: the commands refer to functions that read it
 		"mute":             muteCommand,
 		"unmute":           unmuteCommand,
 		"set-role":         setRoleCommand,
+		"invite":           inviteCommand,
+		"uninvite":         uninviteCommand,
 		"update-room":      updateRoomCommand,
 		"delete-room":      deleteRoomCommand,
 	}
