@@ -36,6 +36,7 @@ func TestModeration(t *testing.T) {
 		{"mute", testMute},
 		{"set role", testSetRole},
 		{"invite", testInvite},
+		{"direct", testOpenDirect},
 		{"mute for a while", testMuteForAWhile},
 		{"mute in the lobby", testMuteInTheLobby},
 	} {

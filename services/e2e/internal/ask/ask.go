@@ -117,6 +117,11 @@ func SetStatus(status, text string) *wirev1.ClientFrame {
 	return &wirev1.ClientFrame{Request: &wirev1.ClientFrame_SetStatus{SetStatus: r}}
 }
 
+// OpenDirect makes a request open-direct.
+func OpenDirect(user string) *wirev1.ClientFrame {
+	return &wirev1.ClientFrame{Request: &wirev1.ClientFrame_OpenDirect{OpenDirect: &wirev1.OpenDirect{UserId: user}}}
+}
+
 // Ping makes a request ping.
 func Ping() *wirev1.ClientFrame {
 	return &wirev1.ClientFrame{Request: &wirev1.ClientFrame_Ping{Ping: &wirev1.Ping{}}}

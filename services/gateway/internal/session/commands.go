@@ -58,6 +58,7 @@ func init() { // not a literal: the commands refer to functions that read it
 		"set-role":         setRoleCommand,
 		"invite":           inviteCommand,
 		"uninvite":         uninviteCommand,
+		"open-direct":      openDirectCommand,
 		"update-room":      updateRoomCommand,
 		"delete-room":      deleteRoomCommand,
 	}
