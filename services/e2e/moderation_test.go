@@ -37,6 +37,7 @@ func TestModeration(t *testing.T) {
 		{"set role", testSetRole},
 		{"invite", testInvite},
 		{"direct", testOpenDirect},
+		{"unheard", testUnheard},
 		{"mute for a while", testMuteForAWhile},
 		{"mute in the lobby", testMuteInTheLobby},
 	} {

@@ -1,6 +1,7 @@
 package fanout
 
 import (
+	"context"
 	"slices"
 
 	"github.com/parley-im/parley/pkg/errs"
@@ -26,6 +27,16 @@ func (m *Membership) MutedUntil() int64 { return max(m.muted.Load(), 0) }
 // Mute keeps the member from writing until a time, milliseconds since 1970,
 // unless something newer is known.
 func (m *Membership) Mute(until int64) { m.muted.CompareAndSwap(0, until) }
+
+// Tell has a room of this gateway take in an event as if the bus had brought it.
+// Errors: that of ctx, or that the hub is ending.
+func (h *Hub) Tell(ctx context.Context, room string, event *busv1.LiveEvent) error {
+	return h.feed.Do(ctx, room, func() {
+		if r := h.workers[h.feed.Worker(room)].rooms[room]; r != nil {
+			r.live(event)
+		}
+	})
+}
 
 // rights takes in what changes somebody's rights; false for any other event.
 func (r *room) rights(event *busv1.LiveEvent) bool {
