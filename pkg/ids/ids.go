@@ -104,6 +104,11 @@ func CheckRequest(field, id string) error {
 	return nil
 }
 
+// Direct is the id of the room of two users, in whichever order they are given.
+func Direct(a, b string) string {
+	return DirectPrefix + digest(min(a, b), max(a, b))
+}
+
 // New makes a name that nobody else has: 128 bits of randomness behind a
 // prefix that tells people what it names.
 func New(prefix string) string {
@@ -125,10 +130,12 @@ func FromToken(token string) (string, error) {
 // Message is the name under which the log knows a message for deduplication.
 // Each part is hashed with its length, for ids may contain any character and
 // "a"+"bc" must not be "ab"+"c".
-func Message(room, user, id string) string {
+func Message(room, user, id string) string { return digest(room, user, id) }
+
+func digest(parts ...string) string {
 	h := sha256.New()
 	var n [4]byte
-	for _, part := range [...]string{room, user, id} {
+	for _, part := range parts {
 		binary.BigEndian.PutUint32(n[:], uint32(len(part)))
 		h.Write(n[:])
 		h.Write([]byte(part))

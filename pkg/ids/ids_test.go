@@ -81,3 +81,16 @@ func TestMessageKeepsPartsApart(t *testing.T) {
 		seen[id] = p
 	}
 }
+
+func TestDirect(t *testing.T) {
+	ab := Direct("a", "bc")
+	if ab != Direct("bc", "a") {
+		t.Error("the order counts")
+	}
+	if ab == Direct("ab", "c") || ab == Direct("a", "b") {
+		t.Error("two pairs have one room")
+	}
+	if err := CheckRoom("roomId", ab); err != nil {
+		t.Error(err)
+	}
+}

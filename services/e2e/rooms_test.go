@@ -38,9 +38,12 @@ func TestRooms(t *testing.T) {
 		{"members", testRoomMembers},
 		{"online", testOnlineUsers},
 		{"devices", testDevices},
+		{"status", testStatus},
 		{"signals", testSignals},
 		{"lobby", testLobby},
 		{"broadcast", testBroadcast},
+		{"update", testUpdateRoom},
+		{"delete", testDeleteRoom},
 		{"empty", testEmptyRoom},
 		{"deletion", testRoomDeletion},
 	} {

@@ -33,6 +33,9 @@ type Gateway struct {
 	window    window
 	started   time.Time
 
+	// reconnected holds at most one notice that NATS was found again.
+	reconnected chan struct{}
+
 	draining atomic.Bool
 	refusing atomic.Int64 // connections beyond the limit that are being told so
 }
@@ -46,7 +49,7 @@ func New(o Options) (*Gateway, error) {
 	if err := o.Validate(); err != nil {
 		return nil, err
 	}
-	g := &Gateway{opts: o, id: ids.New("g_"), started: time.Now()}
+	g := &Gateway{opts: o, id: ids.New("g_"), started: time.Now(), reconnected: make(chan struct{}, 1)}
 	g.log = o.Logger.With("gateway", g.id)
 	g.tokens = newTokens(o, g.log, func(r bus.Revocation) { g.sessions.Revoke(r) })
 	g.listener = conn.NewListener(conn.Options{
@@ -78,6 +81,12 @@ func New(o Options) (*Gateway, error) {
 		g.rooms.Close()
 		return nil, err
 	}
+	o.Bus.OnReconnect(func() {
+		select {
+		case g.reconnected <- struct{}{}:
+		default: // one is waiting already
+		}
+	})
 	return g, nil
 }
 
@@ -109,6 +118,7 @@ func (g *Gateway) Run(ctx context.Context) error {
 	group.Go("touch", g.touch)
 	group.Go("health", g.sample)
 	group.Go("rebalance", g.rebalance)
+	group.Go("rights", g.recheck)
 	if !g.opts.NoLobby {
 		group.Go("lobby", func(ctx context.Context) error {
 			if err := g.rooms.Pin(ctx, ids.Lobby); err != nil && ctx.Err() == nil {

@@ -12,7 +12,7 @@
 //
 // The files, from the inside out: picture.go, places.go and rollup.go
 // (sessions, users, rooms; pure), intake.go (each gateway's numbering; pure),
-// roster.go (gathering of roster events; pure), floor.go (which replica speaks;
+// roster.go and statuses.go (gathering of what rooms are told; pure), floor.go (which replica speaks;
 // pure), watch.go and query.go (gRPC), service.go and snapshot.go (NATS, time,
 // the lock).
 package presence

@@ -24,6 +24,7 @@ func (s *Service) observe(meter metric.Meter) error {
 		{"parley.presence.deltas", "Deltas taken in.", true, func() int { return int(s.intake.deltas) }},
 		{"parley.presence.holes", "Times that a delta was missing.", true, func() int { return int(s.intake.holes) }},
 		{"parley.presence.snapshots", "Snapshots taken in.", true, func() int { return int(s.intake.snapshots) }},
+		{"parley.presence.restating", "Users whose status was told a moment ago.", false, func() int { return len(s.statuses.users) }},
 		{"parley.presence.events", "Roster events sent.", true, func() int { return int(s.eventsOut) }},
 	}
 	for _, r := range readings {

@@ -93,6 +93,8 @@ type change struct {
 	room    *room  // of userJoined and userLeft
 	count   int    // of the room's members after it
 	version uint64 // of the picture after it
+	// restated, of userUpdated: status or text differ.
+	restated bool
 }
 
 // noGateway comes before all others.

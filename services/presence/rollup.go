@@ -66,8 +66,9 @@ func (p *picture) rollUp(u *user) summary {
 }
 
 func (p *picture) noteIfUpdated(u *user, before summary) {
-	if p.rollUp(u) != before {
+	if after := p.rollUp(u); after != before {
 		p.note(userUpdated, u, nil)
+		p.changes[len(p.changes)-1].restated = after.status != before.status || after.text != before.text
 	}
 }
 

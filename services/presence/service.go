@@ -31,6 +31,7 @@ type Service struct {
 	mu       sync.RWMutex
 	intake   *intake
 	roster   *roster
+	statuses *statuses
 	floor    *floor
 	watchers map[*watcher]struct{}
 	answers  map[*answer]struct{} // snapshots on their way
@@ -58,6 +59,7 @@ func New(o Options) (*Service, error) {
 		bus:         o.Bus,
 		intake:      newIntake(o),
 		roster:      newRoster(o),
+		statuses:    newStatuses(o),
 		floor:       newFloor(ids.New("p_"), o.ReplicaTimeout),
 		watchers:    make(map[*watcher]struct{}),
 		answers:     make(map[*answer]struct{}),
@@ -181,11 +183,15 @@ func (s *Service) spread(now time.Time) (told bool) {
 	speaking := s.speaking(now)
 	for _, c := range changes {
 		s.publishToWatchers(c)
+		if c.restated && speaking {
+			s.statuses.note(c.user.id)
+			told = true
+		}
 		if c.room == nil || c.room.id == ids.Lobby || !s.serving {
 			continue // what a start finds is no news
 		}
 		s.roster.note(c, now, speaking)
-		told = speaking
+		told = told || speaking
 	}
 	return told
 }
@@ -286,13 +292,19 @@ func (s *Service) tell(timer *time.Timer) {
 	s.mu.Lock()
 	now := time.Now()
 	if !s.speaking(now) {
+		s.statuses.clear()
 		s.mu.Unlock()
 		return
 	}
 	events, next := s.roster.due(now, s.intake.picture.roomCount)
+	statuses, again := s.statuses.due(now, s.intake.picture)
 	s.mu.Unlock()
 
 	s.send(events)
+	s.sendStatuses(statuses)
+	if next.IsZero() || !again.IsZero() && again.Before(next) {
+		next = again
+	}
 	if !next.IsZero() {
 		timer.Reset(time.Until(next))
 	}
@@ -311,6 +323,15 @@ func (s *Service) send(events []rosterEvent) {
 	s.mu.Lock()
 	s.eventsOut += sent
 	s.mu.Unlock()
+}
+
+func (s *Service) sendStatuses(events []statusEvent) {
+	for _, e := range events {
+		event := &busv1.LiveEvent{Event: &busv1.LiveEvent_Status{Status: e.event}}
+		if err := s.bus.PublishLive(e.room, event); err != nil {
+			s.log.Debug("a status was not sent", "room", e.room, "error", err)
+		}
+	}
 }
 
 // stop tells what is left to tell, gives the floor to another replica, and ends

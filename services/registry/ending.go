@@ -223,10 +223,3 @@ func (p *picture) standingsOf(room string) map[string]uint64 {
 	}
 	return all
 }
-
-// tell tells a room's members something that is not stored.
-func (s *Service) tell(room string, event *busv1.LiveEvent) {
-	if err := s.bus.PublishLive(room, event); err != nil {
-		s.log.Warn("a room's members were not told of a change", "room", room, "error", err)
-	}
-}

@@ -62,6 +62,10 @@ func TestMembersAreTold(t *testing.T) {
 		got.Room.GetName() != "room" || got.Room.GetTopic() != "news" || got.Room.Visibility != "private" || !got.Room.Persistent {
 		t.Errorf("told %v of %v", got, changed)
 	}
+	// Nobody belongs to it.
+	if got := next("room").GetMembersOnly(); got.GetEpoch() != room.Epoch || len(got.Users) != 0 || got.From != "" || got.To != "" {
+		t.Errorf("told %v of %v", got, changed)
+	}
 	// Nothing changes, so nothing is told: the next event is the end.
 	if _, err := r.UpdateRoom(t.Context(), &registryv1.UpdateRoomRequest{RoomId: "room", Topic: proto.String("news")}); err != nil {
 		t.Fatal(err)

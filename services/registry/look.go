@@ -39,6 +39,15 @@ func (p *picture) stored(room, user string) *standing {
 	return p.standing(room, user)
 }
 
+// standingNow gives the standing in the present life of a room that is stored,
+// nil for none.
+func (p *picture) standingNow(room *registryv1.Room, user string) *registryv1.Member {
+	if st := p.stored(room.Id, user); st != nil && st.member.Epoch == room.Epoch {
+		return st.member
+	}
+	return nil
+}
+
 // hasOtherOwner says whether somebody else than user owns the room.
 func (p *picture) hasOtherOwner(room *registryv1.Room, user string) bool {
 	p.mu.RLock()
@@ -68,36 +77,48 @@ func (p *picture) members(room *registryv1.Room, after string, limit int) []*reg
 		}
 		return len(page) < limit
 	}
-	// The maker belongs between the others where there is no standing to find.
-	maker := room.Owner.GetId()
-	if st := p.standing(room.Id, maker); maker == "" || st != nil {
-		maker = ""
+	// The implied ones belong between the others where there is no standing to
+	// find.
+	var waiting []string
+	for _, user := range impliedMembers(room) {
+		if p.standing(room.Id, user.Id) == nil {
+			waiting = append(waiting, user.Id)
+		}
 	}
+	before := func(user string) bool {
+		for len(waiting) > 0 && (user == "" || waiting[0] < user) {
+			next := waiting[0]
+			if waiting = waiting[1:]; !add(next) {
+				return false
+			}
+		}
+		return true
+	}
+	full := false
 	if r := p.rosters[room.Id]; r != nil {
 		r.Ascend(after, func(user string, _ *standing) bool {
-			if maker != "" && maker < user {
-				m := maker
-				if maker = ""; !add(m) {
-					return false
-				}
-			}
-			return add(user)
+			full = !before(user) || !add(user)
+			return !full
 		})
 	}
-	if maker != "" && len(page) < limit {
-		add(maker)
+	if !full {
+		before("")
 	}
 	return page
 }
 
-// someMembers gives those of the users who are members.
-func (p *picture) someMembers(room *registryv1.Room, users []string) []*registryv1.Member {
+// someMembers gives those of the users who are members or, where that is wanted,
+// whom a sanction in force is about.
+func (p *picture) someMembers(room *registryv1.Room, users []string, sanctioned bool) []*registryv1.Member {
 	p.mu.RLock()
 	defer p.mu.RUnlock()
 	var found []*registryv1.Member
 	for _, user := range users {
 		if m := p.member(room, user); m != nil {
 			found = append(found, m)
+		} else if st := p.standing(room.Id, user); sanctioned && st != nil && st.member.Epoch == room.Epoch &&
+			(inForce(st.member.Ban) != nil || inForce(st.member.Mute) != nil) {
+			found = append(found, st.member)
 		}
 	}
 	return found
@@ -112,7 +133,7 @@ func (p *picture) member(room *registryv1.Room, user string) *registryv1.Member 
 	if st := p.standing(room.Id, user); st != nil && st.member.Epoch == room.Epoch {
 		return st.member
 	}
-	return &registryv1.Member{User: room.Owner, Role: role, Epoch: room.Epoch}
+	return &registryv1.Member{User: implied(room, user), Role: role, Epoch: room.Epoch}
 }
 
 // list gives up to limit listed rooms from an id on, as long as their ids

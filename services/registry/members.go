@@ -30,20 +30,26 @@ func (s *Service) SetMember(ctx context.Context, req *registryv1.SetMemberReques
 		}
 	}
 	var given *registryv1.Member
-	err = s.optimistic(ctx, subject{actor: a, room: req.RoomId, user: user.Id}, func() error {
-		room := s.picture.room(req.RoomId)
-		if err := s.visible(a, req.RoomId, room); err != nil {
+	_, err = s.changeStanding(ctx, a, req.RoomId, user.Id, func(room *registryv1.Room, m *registryv1.Member) error {
+		to := role
+		if req.Keep {
+			to = max(role, m.Role)
+		}
+		if err := s.mayGive(a, room, user.Id, m.Role, to); err != nil {
 			return err
 		}
-		if err := s.mayGive(a, room, user.Id, s.picture.role(room, user.Id), role); err != nil {
-			return err
+		switch {
+		case len(room.Direct) > 0:
+			return errs.New(errs.Forbidden, "a direct room belongs to its two")
+		case inForce(m.Ban) != nil:
+			return errs.New(errs.Forbidden, "the user is banned from the room; end that first")
 		}
-		old := s.picture.stored(req.RoomId, user.Id)
-		given = &registryv1.Member{User: user, Role: role, Epoch: room.Epoch}
-		if user.Username == "" {
-			given.User = s.known(room, user.Id, old)
+		m.Role, m.Ban = to, nil
+		if user.Username != "" {
+			m.User = user
 		}
-		return s.storeStanding(ctx, req.RoomId, given, old)
+		given = m
+		return nil
 	})
 	if err != nil {
 		return nil, err
@@ -56,8 +62,8 @@ func (s *Service) known(room *registryv1.Room, id string, old *standing) *wirev1
 	switch {
 	case old != nil && old.member.User.GetUsername() != "":
 		return old.member.User
-	case room.Owner.GetId() == id:
-		return room.Owner
+	case implied(room, id) != nil:
+		return implied(room, id)
 	}
 	return &wirev1.User{Id: id}
 }
@@ -71,27 +77,24 @@ func (s *Service) RemoveMember(ctx context.Context, req *registryv1.RemoveMember
 	if err := ids.CheckUser("userId", req.UserId); err != nil {
 		return nil, err
 	}
-	err = s.optimistic(ctx, subject{actor: a, room: req.RoomId, user: req.UserId}, func() error {
-		room := s.picture.room(req.RoomId)
-		if err := s.visible(a, req.RoomId, room); err != nil {
+	left := false
+	room, err := s.changeStanding(ctx, a, req.RoomId, req.UserId, func(room *registryv1.Room, m *registryv1.Member) error {
+		if err := s.mayGive(a, room, req.UserId, m.Role, none); err != nil {
 			return err
 		}
-		role := s.picture.role(room, req.UserId)
-		if err := s.mayGive(a, room, req.UserId, role, none); err != nil {
-			return err
+		if len(room.Direct) > 0 {
+			return errs.New(errs.Forbidden, "a direct room belongs to its two")
 		}
-		old := s.picture.stored(req.RoomId, req.UserId)
-		switch {
-		case role == none:
-			return nil
-		case room.Owner.GetId() == req.UserId:
-			// Without a standing the maker would be the owner again.
-			return s.storeStanding(ctx, req.RoomId, &registryv1.Member{User: room.Owner, Epoch: room.Epoch}, old)
-		}
-		return s.delete(ctx, memberKey(req.RoomId, req.UserId), old.revision)
+		left = m.Role != none
+		m.Role = none // stored where the maker would be the owner again without
+		return nil
 	})
 	if err != nil {
 		return nil, err
+	}
+	if left && room.Visibility == registryv1.Visibility_VISIBILITY_PRIVATE {
+		s.tellOut(room, req.UserId, "", errs.NotFound)
+		s.tellAgain(room, req.UserId)
 	}
 	return &registryv1.RemoveMemberResponse{}, nil
 }
@@ -139,5 +142,5 @@ func (s *Service) GetMembers(ctx context.Context, req *registryv1.GetMembersRequ
 	if err := s.visible(a, req.RoomId, room); err != nil {
 		return nil, err
 	}
-	return &registryv1.GetMembersResponse{Members: s.picture.someMembers(room, req.UserIds)}, nil
+	return &registryv1.GetMembersResponse{Members: s.picture.someMembers(room, req.UserIds, req.Sanctioned)}, nil
 }

@@ -46,6 +46,7 @@ func (s *Service) observe(meter metric.Meter) error {
 		{"parley.registry.rooms", "Rooms that there are, hidden ones and the lobby included.", func() int { return len(s.picture.byID) }},
 		{"parley.registry.standings", "Standings of users in rooms.", func() int { return s.picture.standings }},
 		{"parley.registry.endings", "Rooms that have ended and left something to do.", func() int { return len(s.picture.endings) }},
+		{"parley.registry.again", "Changes of rights that are to be told a second time.", func() int { return len(s.again) }},
 	} {
 		_, err := meter.Int64ObservableGauge(g.name, metric.WithDescription(g.help),
 			metric.WithInt64Callback(func(_ context.Context, o metric.Int64Observer) error {

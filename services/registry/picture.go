@@ -12,6 +12,7 @@ import (
 	"github.com/parley-im/parley/pkg/bus"
 	"github.com/parley-im/parley/pkg/ids"
 	registryv1 "github.com/parley-im/parley/proto/registry/v1"
+	wirev1 "github.com/parley-im/parley/proto/wire/v1"
 )
 
 // picture is the whole bucket in memory, indexed for what is asked.
@@ -229,8 +230,11 @@ func (p *picture) setRoom(id string, next *registryv1.Room) {
 				return true
 			})
 		}
-		p.indexPrivate(id, old.GetOwner().GetId())
-		p.indexPrivate(id, next.GetOwner().GetId())
+		for _, r := range []*registryv1.Room{old, next} {
+			for _, user := range impliedMembers(r) {
+				p.indexPrivate(id, user.Id)
+			}
+		}
 	}
 	p.changed(id, next)
 }
@@ -292,10 +296,36 @@ func (p *picture) roleIn(room *registryv1.Room, user string) registryv1.Role {
 	if st := p.standing(room.Id, user); st != nil && st.member.Epoch == room.Epoch {
 		return st.member.Role
 	}
-	if room.Owner.GetId() == user {
-		return registryv1.Role_ROLE_OWNER
+	switch {
+	case implied(room, user) == nil:
+		return registryv1.Role_ROLE_UNSPECIFIED
+	case len(room.Direct) > 0:
+		return registryv1.Role_ROLE_MEMBER
 	}
-	return registryv1.Role_ROLE_UNSPECIFIED
+	return registryv1.Role_ROLE_OWNER
+}
+
+// impliedMembers are those who need no standing to belong to a room, ordered by
+// their ids: the maker, or the two of a direct room.
+func impliedMembers(room *registryv1.Room) []*wirev1.User {
+	if room.GetOwner().GetId() != "" {
+		return []*wirev1.User{room.Owner}
+	}
+	return room.GetDirect()
+}
+
+// implied gives the user among the implied members of a room, nil if it is none
+// of them.
+func implied(room *registryv1.Room, id string) *wirev1.User {
+	if room.Owner.GetId() == id && id != "" {
+		return room.Owner
+	}
+	for _, u := range room.Direct {
+		if u.Id == id {
+			return u
+		}
+	}
+	return nil
 }
 
 // begin starts a generation: a watch that tells everything anew.

@@ -129,6 +129,8 @@ type Service struct {
 
 	marks *coalesce.Asker[string, readMark] // by key, for Admit
 
+	again chan telling // what is told a second time
+
 	// expireFrom is when rooms may expire again; sweep's own.
 	expireFrom time.Time
 
@@ -148,6 +150,7 @@ func New(opts Options) (*Service, error) {
 		bus:         opts.Bus,
 		vacancy:     newVacancy(opts.EmptyGrace, opts.ExpireAfter),
 		reconnected: make(chan struct{}, 1),
+		again:       make(chan telling, maxAgain),
 	}
 	s.marks = coalesce.New(coalesce.Options[string, readMark]{Ask: s.readMarks})
 	s.picture = newPicture(opts.Bus.Epoch, s.vacancy.consider)
@@ -196,6 +199,7 @@ func (s *Service) Run(ctx context.Context) error {
 	s.ready.Store(true)
 	s.log.Info("rooms read", "rooms", s.picture.rooms())
 	work.Go(func() { s.finishEndings(ctx) })
+	work.Go(func() { s.tellLater(ctx) })
 	if s.opts.Presence != nil {
 		work.Go(func() { s.followPresence(ctx) })
 		work.Go(func() { s.sweep(ctx) })

@@ -67,6 +67,9 @@ func (s *Service) GetRoom(ctx context.Context, req *registryv1.GetRoomRequest) (
 	if err != nil {
 		return nil, err
 	}
+	if err := s.notBanned(a, room); err != nil {
+		return nil, err
+	}
 	if err := s.visible(a, req.RoomId, room); err != nil {
 		return nil, err
 	}
@@ -113,7 +116,7 @@ func (s *Service) UpdateRoom(ctx context.Context, req *registryv1.UpdateRoomRequ
 	if err := checkUpdate(req); err != nil {
 		return nil, err
 	}
-	changed := false
+	changed, closed := false, false
 	room, err := s.changeRoom(ctx, a, req.RoomId, func(room *registryv1.Room) (bool, error) {
 		if err := s.visible(a, req.RoomId, room); err != nil {
 			return false, err
@@ -129,7 +132,11 @@ func (s *Service) UpdateRoom(ctx context.Context, req *registryv1.UpdateRoomRequ
 		if room.Id == ids.Lobby && (!room.Persistent || room.Visibility != registryv1.Visibility_VISIBILITY_PUBLIC) {
 			return false, errs.New(errs.Forbidden, "the lobby stays public and persistent")
 		}
+		if len(room.Direct) > 0 && room.Visibility != registryv1.Visibility_VISIBILITY_PRIVATE {
+			return false, errs.New(errs.Forbidden, "a direct room stays private")
+		}
 		changed = !proto.Equal(before, room)
+		closed = room.Visibility == registryv1.Visibility_VISIBILITY_PRIVATE && room.Visibility != before.Visibility
 		return changed, nil
 	})
 	if err != nil {
@@ -137,6 +144,14 @@ func (s *Service) UpdateRoom(ctx context.Context, req *registryv1.UpdateRoomRequ
 	}
 	if changed {
 		s.tell(room.Id, &busv1.LiveEvent{Event: &busv1.LiveEvent_Changed{Changed: changedEvent(room)}})
+	}
+	if closed {
+		s.tellPrivate(room, a)
+		s.later(func() {
+			if now := s.picture.room(room.Id); now.GetEpoch() == room.Epoch && now.Visibility == registryv1.Visibility_VISIBILITY_PRIVATE {
+				s.tellPrivate(now, a)
+			}
+		})
 	}
 	return room, nil
 }
@@ -245,6 +260,9 @@ func (s *Service) Admit(ctx context.Context, req *registryv1.AdmitRequest) (*reg
 			}
 			answer.Created = true
 		}
+		if err := s.notBanned(a, room); err != nil {
+			return err
+		}
 		if err := s.visible(a, req.RoomId, room); err != nil {
 			if room != nil && makes {
 				return errs.New(errs.Forbidden, "the room is private")
@@ -264,6 +282,7 @@ func (s *Service) Admit(ctx context.Context, req *registryv1.AdmitRequest) (*reg
 	}
 	if a.user != nil {
 		answer.Role = max(s.picture.role(answer.Room, a.user.Id), member)
+		answer.Mute = inForce(s.picture.standingNow(answer.Room, a.user.Id).GetMute())
 		if req.ReadMark {
 			answer.ReadSeq = s.readSeq(ctx, answer.Room, a.user.Id)
 		}

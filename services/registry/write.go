@@ -58,7 +58,7 @@ func (s *Service) optimistic(ctx context.Context, on subject, try func() error) 
 
 func isRefusal(err error) bool {
 	switch errs.CodeOf(err) {
-	case errs.NotFound, errs.Forbidden, errs.AlreadyExists:
+	case errs.NotFound, errs.Forbidden, errs.AlreadyExists, errs.Banned:
 		return true
 	}
 	return false
@@ -161,6 +161,57 @@ func (s *Service) storeStanding(ctx context.Context, room string, member *regist
 	}
 	s.apply(bus.Entry{Key: key, Value: value, Revision: revision})
 	return nil
+}
+
+// changeStanding has f change a copy of a user's standing in a room that the
+// actor may know of, until nobody came in between, and gives the room. f gets a
+// standing also where none is stored; one that says nothing is not kept. That
+// there is nothing to change is believed, like a refusal, only after a look at
+// the leader's state.
+func (s *Service) changeStanding(ctx context.Context, a actor, id, user string, f func(*registryv1.Room, *registryv1.Member) error) (*registryv1.Room, error) {
+	on := subject{actor: a, room: id, user: user}
+	var room *registryv1.Room
+	err := s.optimistic(ctx, on, func() error {
+		for looked := false; ; looked = true {
+			room = s.picture.room(id)
+			if err := s.visible(a, id, room); err != nil {
+				return err
+			}
+			old := s.picture.stored(id, user)
+			before := s.picture.standingNow(room, user)
+			if before == nil {
+				before = &registryv1.Member{User: s.known(room, user, old), Role: s.picture.role(room, user), Epoch: room.Epoch}
+			}
+			next := proto.CloneOf(before)
+			if err := f(room, next); err != nil {
+				return err
+			}
+			if !proto.Equal(before, next) {
+				return s.replaceStanding(ctx, room, next, old)
+			}
+			if looked {
+				return nil
+			}
+			if err := s.renew(ctx, on); err != nil {
+				return err
+			}
+		}
+	})
+	return room, err
+}
+
+// replaceStanding writes a standing in place of the one that old says, or takes
+// that away where the new one says nothing. Errors: bus.ErrConflict,
+// bus.ErrExists.
+func (s *Service) replaceStanding(ctx context.Context, room *registryv1.Room, next *registryv1.Member, old *standing) error {
+	user := next.User.Id
+	switch {
+	case next.Role != none, next.Ban != nil, next.Mute != nil, implied(room, user) != nil:
+		return s.storeStanding(ctx, room.Id, next, old)
+	case old == nil:
+		return nil
+	}
+	return s.delete(ctx, memberKey(room.Id, user), old.revision)
 }
 
 // delete takes a key away that must still have this revision. Errors:

@@ -208,6 +208,10 @@ type LiveEvent struct {
 	//	*LiveEvent_Roster
 	//	*LiveEvent_Changed
 	//	*LiveEvent_Gone
+	//	*LiveEvent_Status
+	//	*LiveEvent_Out
+	//	*LiveEvent_Muted
+	//	*LiveEvent_MembersOnly
 	Event         isLiveEvent_Event `protobuf_oneof:"event"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -286,6 +290,42 @@ func (x *LiveEvent) GetGone() *RoomGone {
 	return nil
 }
 
+func (x *LiveEvent) GetStatus() *StatusEvent {
+	if x != nil {
+		if x, ok := x.Event.(*LiveEvent_Status); ok {
+			return x.Status
+		}
+	}
+	return nil
+}
+
+func (x *LiveEvent) GetOut() *UserOut {
+	if x != nil {
+		if x, ok := x.Event.(*LiveEvent_Out); ok {
+			return x.Out
+		}
+	}
+	return nil
+}
+
+func (x *LiveEvent) GetMuted() *UserMuted {
+	if x != nil {
+		if x, ok := x.Event.(*LiveEvent_Muted); ok {
+			return x.Muted
+		}
+	}
+	return nil
+}
+
+func (x *LiveEvent) GetMembersOnly() *MembersOnly {
+	if x != nil {
+		if x, ok := x.Event.(*LiveEvent_MembersOnly); ok {
+			return x.MembersOnly
+		}
+	}
+	return nil
+}
+
 type isLiveEvent_Event interface {
 	isLiveEvent_Event()
 }
@@ -306,6 +346,22 @@ type LiveEvent_Gone struct {
 	Gone *RoomGone `protobuf:"bytes,4,opt,name=gone,proto3,oneof"`
 }
 
+type LiveEvent_Status struct {
+	Status *StatusEvent `protobuf:"bytes,5,opt,name=status,proto3,oneof"`
+}
+
+type LiveEvent_Out struct {
+	Out *UserOut `protobuf:"bytes,6,opt,name=out,proto3,oneof"`
+}
+
+type LiveEvent_Muted struct {
+	Muted *UserMuted `protobuf:"bytes,7,opt,name=muted,proto3,oneof"`
+}
+
+type LiveEvent_MembersOnly struct {
+	MembersOnly *MembersOnly `protobuf:"bytes,8,opt,name=members_only,json=membersOnly,proto3,oneof"`
+}
+
 func (*LiveEvent_Signal) isLiveEvent_Event() {}
 
 func (*LiveEvent_Roster) isLiveEvent_Event() {}
@@ -313,6 +369,14 @@ func (*LiveEvent_Roster) isLiveEvent_Event() {}
 func (*LiveEvent_Changed) isLiveEvent_Event() {}
 
 func (*LiveEvent_Gone) isLiveEvent_Event() {}
+
+func (*LiveEvent_Status) isLiveEvent_Event() {}
+
+func (*LiveEvent_Out) isLiveEvent_Event() {}
+
+func (*LiveEvent_Muted) isLiveEvent_Event() {}
+
+func (*LiveEvent_MembersOnly) isLiveEvent_Event() {}
 
 // LiveSignal is a member's signal to the others.
 type LiveSignal struct {
@@ -457,6 +521,78 @@ func (x *RosterEvent) GetTimeMs() int64 {
 	return 0
 }
 
+// StatusEvent tells how available a user is now, all devices together. It goes
+// to every room that the user is in; presence sends it.
+type StatusEvent struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	User  *v1.User               `protobuf:"bytes,1,opt,name=user,proto3" json:"user,omitempty"`
+	// "online", "away" or "busy".
+	Status string `protobuf:"bytes,2,opt,name=status,proto3" json:"status,omitempty"`
+	Text   string `protobuf:"bytes,3,opt,name=text,proto3" json:"text,omitempty"`
+	// Rooms that were told before this one: who is in one of them as well knows.
+	Told          []string `protobuf:"bytes,4,rep,name=told,proto3" json:"told,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *StatusEvent) Reset() {
+	*x = StatusEvent{}
+	mi := &file_bus_v1_bus_proto_msgTypes[4]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *StatusEvent) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*StatusEvent) ProtoMessage() {}
+
+func (x *StatusEvent) ProtoReflect() protoreflect.Message {
+	mi := &file_bus_v1_bus_proto_msgTypes[4]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use StatusEvent.ProtoReflect.Descriptor instead.
+func (*StatusEvent) Descriptor() ([]byte, []int) {
+	return file_bus_v1_bus_proto_rawDescGZIP(), []int{4}
+}
+
+func (x *StatusEvent) GetUser() *v1.User {
+	if x != nil {
+		return x.User
+	}
+	return nil
+}
+
+func (x *StatusEvent) GetStatus() string {
+	if x != nil {
+		return x.Status
+	}
+	return ""
+}
+
+func (x *StatusEvent) GetText() string {
+	if x != nil {
+		return x.Text
+	}
+	return ""
+}
+
+func (x *StatusEvent) GetTold() []string {
+	if x != nil {
+		return x.Told
+	}
+	return nil
+}
+
 // RoomChanged tells that the registry has a newer record of the room.
 type RoomChanged struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -469,7 +605,7 @@ type RoomChanged struct {
 
 func (x *RoomChanged) Reset() {
 	*x = RoomChanged{}
-	mi := &file_bus_v1_bus_proto_msgTypes[4]
+	mi := &file_bus_v1_bus_proto_msgTypes[5]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -481,7 +617,7 @@ func (x *RoomChanged) String() string {
 func (*RoomChanged) ProtoMessage() {}
 
 func (x *RoomChanged) ProtoReflect() protoreflect.Message {
-	mi := &file_bus_v1_bus_proto_msgTypes[4]
+	mi := &file_bus_v1_bus_proto_msgTypes[5]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -494,7 +630,7 @@ func (x *RoomChanged) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RoomChanged.ProtoReflect.Descriptor instead.
 func (*RoomChanged) Descriptor() ([]byte, []int) {
-	return file_bus_v1_bus_proto_rawDescGZIP(), []int{4}
+	return file_bus_v1_bus_proto_rawDescGZIP(), []int{5}
 }
 
 func (x *RoomChanged) GetRevision() uint64 {
@@ -522,7 +658,7 @@ type RoomGone struct {
 
 func (x *RoomGone) Reset() {
 	*x = RoomGone{}
-	mi := &file_bus_v1_bus_proto_msgTypes[5]
+	mi := &file_bus_v1_bus_proto_msgTypes[6]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -534,7 +670,7 @@ func (x *RoomGone) String() string {
 func (*RoomGone) ProtoMessage() {}
 
 func (x *RoomGone) ProtoReflect() protoreflect.Message {
-	mi := &file_bus_v1_bus_proto_msgTypes[5]
+	mi := &file_bus_v1_bus_proto_msgTypes[6]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -547,10 +683,221 @@ func (x *RoomGone) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RoomGone.ProtoReflect.Descriptor instead.
 func (*RoomGone) Descriptor() ([]byte, []int) {
-	return file_bus_v1_bus_proto_rawDescGZIP(), []int{5}
+	return file_bus_v1_bus_proto_rawDescGZIP(), []int{6}
 }
 
 func (x *RoomGone) GetEpoch() string {
+	if x != nil {
+		return x.Epoch
+	}
+	return ""
+}
+
+// UserOut tells that a user is put out of the room, with all sessions. It may
+// be said twice.
+type UserOut struct {
+	state  protoimpl.MessageState `protogen:"open.v1"`
+	UserId string                 `protobuf:"bytes,1,opt,name=user_id,json=userId,proto3" json:"user_id,omitempty"`
+	// For the user.
+	Reason string `protobuf:"bytes,2,opt,name=reason,proto3" json:"reason,omitempty"`
+	// The life of the room that it is about.
+	Epoch string `protobuf:"bytes,3,opt,name=epoch,proto3" json:"epoch,omitempty"`
+	// The error code for joins of the user that are under way; where it is empty
+	// they go on.
+	Code          string `protobuf:"bytes,4,opt,name=code,proto3" json:"code,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *UserOut) Reset() {
+	*x = UserOut{}
+	mi := &file_bus_v1_bus_proto_msgTypes[7]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *UserOut) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*UserOut) ProtoMessage() {}
+
+func (x *UserOut) ProtoReflect() protoreflect.Message {
+	mi := &file_bus_v1_bus_proto_msgTypes[7]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use UserOut.ProtoReflect.Descriptor instead.
+func (*UserOut) Descriptor() ([]byte, []int) {
+	return file_bus_v1_bus_proto_rawDescGZIP(), []int{7}
+}
+
+func (x *UserOut) GetUserId() string {
+	if x != nil {
+		return x.UserId
+	}
+	return ""
+}
+
+func (x *UserOut) GetReason() string {
+	if x != nil {
+		return x.Reason
+	}
+	return ""
+}
+
+func (x *UserOut) GetEpoch() string {
+	if x != nil {
+		return x.Epoch
+	}
+	return ""
+}
+
+func (x *UserOut) GetCode() string {
+	if x != nil {
+		return x.Code
+	}
+	return ""
+}
+
+// UserMuted tells until when a user may not write in the room.
+type UserMuted struct {
+	state  protoimpl.MessageState `protogen:"open.v1"`
+	UserId string                 `protobuf:"bytes,1,opt,name=user_id,json=userId,proto3" json:"user_id,omitempty"`
+	// Milliseconds since 1970; 0 where the user may write, the greatest number
+	// where there is no end.
+	UntilMs int64 `protobuf:"varint,2,opt,name=until_ms,json=untilMs,proto3" json:"until_ms,omitempty"`
+	// The life of the room that it is about.
+	Epoch         string `protobuf:"bytes,3,opt,name=epoch,proto3" json:"epoch,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *UserMuted) Reset() {
+	*x = UserMuted{}
+	mi := &file_bus_v1_bus_proto_msgTypes[8]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *UserMuted) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*UserMuted) ProtoMessage() {}
+
+func (x *UserMuted) ProtoReflect() protoreflect.Message {
+	mi := &file_bus_v1_bus_proto_msgTypes[8]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use UserMuted.ProtoReflect.Descriptor instead.
+func (*UserMuted) Descriptor() ([]byte, []int) {
+	return file_bus_v1_bus_proto_rawDescGZIP(), []int{8}
+}
+
+func (x *UserMuted) GetUserId() string {
+	if x != nil {
+		return x.UserId
+	}
+	return ""
+}
+
+func (x *UserMuted) GetUntilMs() int64 {
+	if x != nil {
+		return x.UntilMs
+	}
+	return 0
+}
+
+func (x *UserMuted) GetEpoch() string {
+	if x != nil {
+		return x.Epoch
+	}
+	return ""
+}
+
+// MembersOnly tells that the room is private from now on: of the users whose
+// ids lie in a range all but some are put out.
+type MembersOnly struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The first id of the range, and the first behind it; empty for no bound.
+	From string `protobuf:"bytes,1,opt,name=from,proto3" json:"from,omitempty"`
+	To   string `protobuf:"bytes,2,opt,name=to,proto3" json:"to,omitempty"`
+	// Who may stay, ordered.
+	Users []string `protobuf:"bytes,3,rep,name=users,proto3" json:"users,omitempty"`
+	// The life of the room that it is about.
+	Epoch         string `protobuf:"bytes,4,opt,name=epoch,proto3" json:"epoch,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *MembersOnly) Reset() {
+	*x = MembersOnly{}
+	mi := &file_bus_v1_bus_proto_msgTypes[9]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *MembersOnly) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*MembersOnly) ProtoMessage() {}
+
+func (x *MembersOnly) ProtoReflect() protoreflect.Message {
+	mi := &file_bus_v1_bus_proto_msgTypes[9]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use MembersOnly.ProtoReflect.Descriptor instead.
+func (*MembersOnly) Descriptor() ([]byte, []int) {
+	return file_bus_v1_bus_proto_rawDescGZIP(), []int{9}
+}
+
+func (x *MembersOnly) GetFrom() string {
+	if x != nil {
+		return x.From
+	}
+	return ""
+}
+
+func (x *MembersOnly) GetTo() string {
+	if x != nil {
+		return x.To
+	}
+	return ""
+}
+
+func (x *MembersOnly) GetUsers() []string {
+	if x != nil {
+		return x.Users
+	}
+	return nil
+}
+
+func (x *MembersOnly) GetEpoch() string {
 	if x != nil {
 		return x.Epoch
 	}
@@ -572,7 +919,7 @@ type UserEvent struct {
 
 func (x *UserEvent) Reset() {
 	*x = UserEvent{}
-	mi := &file_bus_v1_bus_proto_msgTypes[6]
+	mi := &file_bus_v1_bus_proto_msgTypes[10]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -584,7 +931,7 @@ func (x *UserEvent) String() string {
 func (*UserEvent) ProtoMessage() {}
 
 func (x *UserEvent) ProtoReflect() protoreflect.Message {
-	mi := &file_bus_v1_bus_proto_msgTypes[6]
+	mi := &file_bus_v1_bus_proto_msgTypes[10]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -597,7 +944,7 @@ func (x *UserEvent) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use UserEvent.ProtoReflect.Descriptor instead.
 func (*UserEvent) Descriptor() ([]byte, []int) {
-	return file_bus_v1_bus_proto_rawDescGZIP(), []int{6}
+	return file_bus_v1_bus_proto_rawDescGZIP(), []int{10}
 }
 
 func (x *UserEvent) GetEvent() isUserEvent_Event {
@@ -654,7 +1001,7 @@ type SessionRevoked struct {
 
 func (x *SessionRevoked) Reset() {
 	*x = SessionRevoked{}
-	mi := &file_bus_v1_bus_proto_msgTypes[7]
+	mi := &file_bus_v1_bus_proto_msgTypes[11]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -666,7 +1013,7 @@ func (x *SessionRevoked) String() string {
 func (*SessionRevoked) ProtoMessage() {}
 
 func (x *SessionRevoked) ProtoReflect() protoreflect.Message {
-	mi := &file_bus_v1_bus_proto_msgTypes[7]
+	mi := &file_bus_v1_bus_proto_msgTypes[11]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -679,7 +1026,7 @@ func (x *SessionRevoked) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SessionRevoked.ProtoReflect.Descriptor instead.
 func (*SessionRevoked) Descriptor() ([]byte, []int) {
-	return file_bus_v1_bus_proto_rawDescGZIP(), []int{7}
+	return file_bus_v1_bus_proto_rawDescGZIP(), []int{11}
 }
 
 func (x *SessionRevoked) GetSignInId() string {
@@ -704,7 +1051,7 @@ type AccountDisabled struct {
 
 func (x *AccountDisabled) Reset() {
 	*x = AccountDisabled{}
-	mi := &file_bus_v1_bus_proto_msgTypes[8]
+	mi := &file_bus_v1_bus_proto_msgTypes[12]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -716,7 +1063,7 @@ func (x *AccountDisabled) String() string {
 func (*AccountDisabled) ProtoMessage() {}
 
 func (x *AccountDisabled) ProtoReflect() protoreflect.Message {
-	mi := &file_bus_v1_bus_proto_msgTypes[8]
+	mi := &file_bus_v1_bus_proto_msgTypes[12]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -729,7 +1076,7 @@ func (x *AccountDisabled) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use AccountDisabled.ProtoReflect.Descriptor instead.
 func (*AccountDisabled) Descriptor() ([]byte, []int) {
-	return file_bus_v1_bus_proto_rawDescGZIP(), []int{8}
+	return file_bus_v1_bus_proto_rawDescGZIP(), []int{12}
 }
 
 // Broadcast is the payload on parley.all.
@@ -745,7 +1092,7 @@ type Broadcast struct {
 
 func (x *Broadcast) Reset() {
 	*x = Broadcast{}
-	mi := &file_bus_v1_bus_proto_msgTypes[9]
+	mi := &file_bus_v1_bus_proto_msgTypes[13]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -757,7 +1104,7 @@ func (x *Broadcast) String() string {
 func (*Broadcast) ProtoMessage() {}
 
 func (x *Broadcast) ProtoReflect() protoreflect.Message {
-	mi := &file_bus_v1_bus_proto_msgTypes[9]
+	mi := &file_bus_v1_bus_proto_msgTypes[13]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -770,7 +1117,7 @@ func (x *Broadcast) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Broadcast.ProtoReflect.Descriptor instead.
 func (*Broadcast) Descriptor() ([]byte, []int) {
-	return file_bus_v1_bus_proto_rawDescGZIP(), []int{9}
+	return file_bus_v1_bus_proto_rawDescGZIP(), []int{13}
 }
 
 func (x *Broadcast) GetContent() string {
@@ -811,7 +1158,7 @@ type GatewayBeat struct {
 
 func (x *GatewayBeat) Reset() {
 	*x = GatewayBeat{}
-	mi := &file_bus_v1_bus_proto_msgTypes[10]
+	mi := &file_bus_v1_bus_proto_msgTypes[14]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -823,7 +1170,7 @@ func (x *GatewayBeat) String() string {
 func (*GatewayBeat) ProtoMessage() {}
 
 func (x *GatewayBeat) ProtoReflect() protoreflect.Message {
-	mi := &file_bus_v1_bus_proto_msgTypes[10]
+	mi := &file_bus_v1_bus_proto_msgTypes[14]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -836,7 +1183,7 @@ func (x *GatewayBeat) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GatewayBeat.ProtoReflect.Descriptor instead.
 func (*GatewayBeat) Descriptor() ([]byte, []int) {
-	return file_bus_v1_bus_proto_rawDescGZIP(), []int{10}
+	return file_bus_v1_bus_proto_rawDescGZIP(), []int{14}
 }
 
 func (x *GatewayBeat) GetGatewayId() string {
@@ -880,7 +1227,7 @@ type PresenceDelta struct {
 
 func (x *PresenceDelta) Reset() {
 	*x = PresenceDelta{}
-	mi := &file_bus_v1_bus_proto_msgTypes[11]
+	mi := &file_bus_v1_bus_proto_msgTypes[15]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -892,7 +1239,7 @@ func (x *PresenceDelta) String() string {
 func (*PresenceDelta) ProtoMessage() {}
 
 func (x *PresenceDelta) ProtoReflect() protoreflect.Message {
-	mi := &file_bus_v1_bus_proto_msgTypes[11]
+	mi := &file_bus_v1_bus_proto_msgTypes[15]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -905,7 +1252,7 @@ func (x *PresenceDelta) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PresenceDelta.ProtoReflect.Descriptor instead.
 func (*PresenceDelta) Descriptor() ([]byte, []int) {
-	return file_bus_v1_bus_proto_rawDescGZIP(), []int{11}
+	return file_bus_v1_bus_proto_rawDescGZIP(), []int{15}
 }
 
 func (x *PresenceDelta) GetGatewayId() string {
@@ -949,7 +1296,7 @@ type PresenceChange struct {
 
 func (x *PresenceChange) Reset() {
 	*x = PresenceChange{}
-	mi := &file_bus_v1_bus_proto_msgTypes[12]
+	mi := &file_bus_v1_bus_proto_msgTypes[16]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -961,7 +1308,7 @@ func (x *PresenceChange) String() string {
 func (*PresenceChange) ProtoMessage() {}
 
 func (x *PresenceChange) ProtoReflect() protoreflect.Message {
-	mi := &file_bus_v1_bus_proto_msgTypes[12]
+	mi := &file_bus_v1_bus_proto_msgTypes[16]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -974,7 +1321,7 @@ func (x *PresenceChange) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PresenceChange.ProtoReflect.Descriptor instead.
 func (*PresenceChange) Descriptor() ([]byte, []int) {
-	return file_bus_v1_bus_proto_rawDescGZIP(), []int{12}
+	return file_bus_v1_bus_proto_rawDescGZIP(), []int{16}
 }
 
 func (x *PresenceChange) GetSessionId() string {
@@ -1086,7 +1433,7 @@ type SessionOnline struct {
 
 func (x *SessionOnline) Reset() {
 	*x = SessionOnline{}
-	mi := &file_bus_v1_bus_proto_msgTypes[13]
+	mi := &file_bus_v1_bus_proto_msgTypes[17]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1098,7 +1445,7 @@ func (x *SessionOnline) String() string {
 func (*SessionOnline) ProtoMessage() {}
 
 func (x *SessionOnline) ProtoReflect() protoreflect.Message {
-	mi := &file_bus_v1_bus_proto_msgTypes[13]
+	mi := &file_bus_v1_bus_proto_msgTypes[17]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1111,7 +1458,7 @@ func (x *SessionOnline) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SessionOnline.ProtoReflect.Descriptor instead.
 func (*SessionOnline) Descriptor() ([]byte, []int) {
-	return file_bus_v1_bus_proto_rawDescGZIP(), []int{13}
+	return file_bus_v1_bus_proto_rawDescGZIP(), []int{17}
 }
 
 func (x *SessionOnline) GetUser() *v1.User {
@@ -1153,7 +1500,7 @@ type SessionOffline struct {
 
 func (x *SessionOffline) Reset() {
 	*x = SessionOffline{}
-	mi := &file_bus_v1_bus_proto_msgTypes[14]
+	mi := &file_bus_v1_bus_proto_msgTypes[18]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1165,7 +1512,7 @@ func (x *SessionOffline) String() string {
 func (*SessionOffline) ProtoMessage() {}
 
 func (x *SessionOffline) ProtoReflect() protoreflect.Message {
-	mi := &file_bus_v1_bus_proto_msgTypes[14]
+	mi := &file_bus_v1_bus_proto_msgTypes[18]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1178,7 +1525,7 @@ func (x *SessionOffline) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SessionOffline.ProtoReflect.Descriptor instead.
 func (*SessionOffline) Descriptor() ([]byte, []int) {
-	return file_bus_v1_bus_proto_rawDescGZIP(), []int{14}
+	return file_bus_v1_bus_proto_rawDescGZIP(), []int{18}
 }
 
 func (x *SessionOffline) GetLeaseMs() int64 {
@@ -1198,7 +1545,7 @@ type SessionStatus struct {
 
 func (x *SessionStatus) Reset() {
 	*x = SessionStatus{}
-	mi := &file_bus_v1_bus_proto_msgTypes[15]
+	mi := &file_bus_v1_bus_proto_msgTypes[19]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1210,7 +1557,7 @@ func (x *SessionStatus) String() string {
 func (*SessionStatus) ProtoMessage() {}
 
 func (x *SessionStatus) ProtoReflect() protoreflect.Message {
-	mi := &file_bus_v1_bus_proto_msgTypes[15]
+	mi := &file_bus_v1_bus_proto_msgTypes[19]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1223,7 +1570,7 @@ func (x *SessionStatus) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SessionStatus.ProtoReflect.Descriptor instead.
 func (*SessionStatus) Descriptor() ([]byte, []int) {
-	return file_bus_v1_bus_proto_rawDescGZIP(), []int{15}
+	return file_bus_v1_bus_proto_rawDescGZIP(), []int{19}
 }
 
 func (x *SessionStatus) GetStatus() string {
@@ -1252,7 +1599,7 @@ type PresenceSnapshotRequest struct {
 
 func (x *PresenceSnapshotRequest) Reset() {
 	*x = PresenceSnapshotRequest{}
-	mi := &file_bus_v1_bus_proto_msgTypes[16]
+	mi := &file_bus_v1_bus_proto_msgTypes[20]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1264,7 +1611,7 @@ func (x *PresenceSnapshotRequest) String() string {
 func (*PresenceSnapshotRequest) ProtoMessage() {}
 
 func (x *PresenceSnapshotRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_bus_v1_bus_proto_msgTypes[16]
+	mi := &file_bus_v1_bus_proto_msgTypes[20]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1277,7 +1624,7 @@ func (x *PresenceSnapshotRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PresenceSnapshotRequest.ProtoReflect.Descriptor instead.
 func (*PresenceSnapshotRequest) Descriptor() ([]byte, []int) {
-	return file_bus_v1_bus_proto_rawDescGZIP(), []int{16}
+	return file_bus_v1_bus_proto_rawDescGZIP(), []int{20}
 }
 
 // PresenceSnapshot is a part of all that one gateway announces.
@@ -1297,7 +1644,7 @@ type PresenceSnapshot struct {
 
 func (x *PresenceSnapshot) Reset() {
 	*x = PresenceSnapshot{}
-	mi := &file_bus_v1_bus_proto_msgTypes[17]
+	mi := &file_bus_v1_bus_proto_msgTypes[21]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1309,7 +1656,7 @@ func (x *PresenceSnapshot) String() string {
 func (*PresenceSnapshot) ProtoMessage() {}
 
 func (x *PresenceSnapshot) ProtoReflect() protoreflect.Message {
-	mi := &file_bus_v1_bus_proto_msgTypes[17]
+	mi := &file_bus_v1_bus_proto_msgTypes[21]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1322,7 +1669,7 @@ func (x *PresenceSnapshot) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PresenceSnapshot.ProtoReflect.Descriptor instead.
 func (*PresenceSnapshot) Descriptor() ([]byte, []int) {
-	return file_bus_v1_bus_proto_rawDescGZIP(), []int{17}
+	return file_bus_v1_bus_proto_rawDescGZIP(), []int{21}
 }
 
 func (x *PresenceSnapshot) GetGatewayId() string {
@@ -1370,7 +1717,7 @@ type SnapshotSession struct {
 
 func (x *SnapshotSession) Reset() {
 	*x = SnapshotSession{}
-	mi := &file_bus_v1_bus_proto_msgTypes[18]
+	mi := &file_bus_v1_bus_proto_msgTypes[22]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1382,7 +1729,7 @@ func (x *SnapshotSession) String() string {
 func (*SnapshotSession) ProtoMessage() {}
 
 func (x *SnapshotSession) ProtoReflect() protoreflect.Message {
-	mi := &file_bus_v1_bus_proto_msgTypes[18]
+	mi := &file_bus_v1_bus_proto_msgTypes[22]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1395,7 +1742,7 @@ func (x *SnapshotSession) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SnapshotSession.ProtoReflect.Descriptor instead.
 func (*SnapshotSession) Descriptor() ([]byte, []int) {
-	return file_bus_v1_bus_proto_rawDescGZIP(), []int{18}
+	return file_bus_v1_bus_proto_rawDescGZIP(), []int{22}
 }
 
 func (x *SnapshotSession) GetSessionId() string {
@@ -1429,7 +1776,7 @@ type PresenceReplicaBeat struct {
 
 func (x *PresenceReplicaBeat) Reset() {
 	*x = PresenceReplicaBeat{}
-	mi := &file_bus_v1_bus_proto_msgTypes[19]
+	mi := &file_bus_v1_bus_proto_msgTypes[23]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1441,7 +1788,7 @@ func (x *PresenceReplicaBeat) String() string {
 func (*PresenceReplicaBeat) ProtoMessage() {}
 
 func (x *PresenceReplicaBeat) ProtoReflect() protoreflect.Message {
-	mi := &file_bus_v1_bus_proto_msgTypes[19]
+	mi := &file_bus_v1_bus_proto_msgTypes[23]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1454,7 +1801,7 @@ func (x *PresenceReplicaBeat) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PresenceReplicaBeat.ProtoReflect.Descriptor instead.
 func (*PresenceReplicaBeat) Descriptor() ([]byte, []int) {
-	return file_bus_v1_bus_proto_rawDescGZIP(), []int{19}
+	return file_bus_v1_bus_proto_rawDescGZIP(), []int{23}
 }
 
 func (x *PresenceReplicaBeat) GetReplicaId() string {
@@ -1499,7 +1846,7 @@ type Deployment struct {
 
 func (x *Deployment) Reset() {
 	*x = Deployment{}
-	mi := &file_bus_v1_bus_proto_msgTypes[20]
+	mi := &file_bus_v1_bus_proto_msgTypes[24]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1511,7 +1858,7 @@ func (x *Deployment) String() string {
 func (*Deployment) ProtoMessage() {}
 
 func (x *Deployment) ProtoReflect() protoreflect.Message {
-	mi := &file_bus_v1_bus_proto_msgTypes[20]
+	mi := &file_bus_v1_bus_proto_msgTypes[24]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1524,7 +1871,7 @@ func (x *Deployment) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Deployment.ProtoReflect.Descriptor instead.
 func (*Deployment) Descriptor() ([]byte, []int) {
-	return file_bus_v1_bus_proto_rawDescGZIP(), []int{20}
+	return file_bus_v1_bus_proto_rawDescGZIP(), []int{24}
 }
 
 func (x *Deployment) GetShards() uint32 {
@@ -1563,12 +1910,16 @@ const file_bus_v1_bus_proto_rawDesc = "" +
 	"\rKIND_DELETION\x10\x04B\n" +
 	"\n" +
 	"\b_contentB\a\n" +
-	"\x05_data\"\xe6\x01\n" +
+	"\x05_data\"\xbb\x03\n" +
 	"\tLiveEvent\x123\n" +
 	"\x06signal\x18\x01 \x01(\v2\x19.parley.bus.v1.LiveSignalH\x00R\x06signal\x124\n" +
 	"\x06roster\x18\x02 \x01(\v2\x1a.parley.bus.v1.RosterEventH\x00R\x06roster\x126\n" +
 	"\achanged\x18\x03 \x01(\v2\x1a.parley.bus.v1.RoomChangedH\x00R\achanged\x12-\n" +
-	"\x04gone\x18\x04 \x01(\v2\x17.parley.bus.v1.RoomGoneH\x00R\x04goneB\a\n" +
+	"\x04gone\x18\x04 \x01(\v2\x17.parley.bus.v1.RoomGoneH\x00R\x04gone\x124\n" +
+	"\x06status\x18\x05 \x01(\v2\x1a.parley.bus.v1.StatusEventH\x00R\x06status\x12*\n" +
+	"\x03out\x18\x06 \x01(\v2\x16.parley.bus.v1.UserOutH\x00R\x03out\x120\n" +
+	"\x05muted\x18\a \x01(\v2\x18.parley.bus.v1.UserMutedH\x00R\x05muted\x12?\n" +
+	"\fmembers_only\x18\b \x01(\v2\x1a.parley.bus.v1.MembersOnlyH\x00R\vmembersOnlyB\a\n" +
 	"\x05event\"\x8d\x01\n" +
 	"\n" +
 	"LiveSignal\x12\x1d\n" +
@@ -1582,12 +1933,31 @@ const file_bus_v1_bus_proto_rawDesc = "" +
 	"\x06joined\x18\x01 \x03(\v2\x14.parley.wire.v1.UserR\x06joined\x12(\n" +
 	"\x04left\x18\x02 \x03(\v2\x14.parley.wire.v1.UserR\x04left\x12!\n" +
 	"\fmember_count\x18\x03 \x01(\x03R\vmemberCount\x12\x17\n" +
-	"\atime_ms\x18\x04 \x01(\x03R\x06timeMs\"Z\n" +
+	"\atime_ms\x18\x04 \x01(\x03R\x06timeMs\"w\n" +
+	"\vStatusEvent\x12(\n" +
+	"\x04user\x18\x01 \x01(\v2\x14.parley.wire.v1.UserR\x04user\x12\x16\n" +
+	"\x06status\x18\x02 \x01(\tR\x06status\x12\x12\n" +
+	"\x04text\x18\x03 \x01(\tR\x04text\x12\x12\n" +
+	"\x04told\x18\x04 \x03(\tR\x04told\"Z\n" +
 	"\vRoomChanged\x12\x1a\n" +
 	"\brevision\x18\x01 \x01(\x04R\brevision\x12/\n" +
 	"\x04room\x18\x02 \x01(\v2\x1b.parley.wire.v1.RoomUpdatedR\x04room\" \n" +
 	"\bRoomGone\x12\x14\n" +
-	"\x05epoch\x18\x01 \x01(\tR\x05epoch\"\xab\x01\n" +
+	"\x05epoch\x18\x01 \x01(\tR\x05epoch\"d\n" +
+	"\aUserOut\x12\x17\n" +
+	"\auser_id\x18\x01 \x01(\tR\x06userId\x12\x16\n" +
+	"\x06reason\x18\x02 \x01(\tR\x06reason\x12\x14\n" +
+	"\x05epoch\x18\x03 \x01(\tR\x05epoch\x12\x12\n" +
+	"\x04code\x18\x04 \x01(\tR\x04code\"U\n" +
+	"\tUserMuted\x12\x17\n" +
+	"\auser_id\x18\x01 \x01(\tR\x06userId\x12\x19\n" +
+	"\buntil_ms\x18\x02 \x01(\x03R\auntilMs\x12\x14\n" +
+	"\x05epoch\x18\x03 \x01(\tR\x05epoch\"]\n" +
+	"\vMembersOnly\x12\x12\n" +
+	"\x04from\x18\x01 \x01(\tR\x04from\x12\x0e\n" +
+	"\x02to\x18\x02 \x01(\tR\x02to\x12\x14\n" +
+	"\x05users\x18\x03 \x03(\tR\x05users\x12\x14\n" +
+	"\x05epoch\x18\x04 \x01(\tR\x05epoch\"\xab\x01\n" +
 	"\tUserEvent\x12H\n" +
 	"\x0fsession_revoked\x18\x01 \x01(\v2\x1d.parley.bus.v1.SessionRevokedH\x00R\x0esessionRevoked\x12K\n" +
 	"\x10account_disabled\x18\x02 \x01(\v2\x1e.parley.bus.v1.AccountDisabledH\x00R\x0faccountDisabledB\a\n" +
@@ -1668,60 +2038,69 @@ func file_bus_v1_bus_proto_rawDescGZIP() []byte {
 }
 
 var file_bus_v1_bus_proto_enumTypes = make([]protoimpl.EnumInfo, 1)
-var file_bus_v1_bus_proto_msgTypes = make([]protoimpl.MessageInfo, 21)
+var file_bus_v1_bus_proto_msgTypes = make([]protoimpl.MessageInfo, 25)
 var file_bus_v1_bus_proto_goTypes = []any{
 	(LogEntry_Kind)(0),              // 0: parley.bus.v1.LogEntry.Kind
 	(*LogEntry)(nil),                // 1: parley.bus.v1.LogEntry
 	(*LiveEvent)(nil),               // 2: parley.bus.v1.LiveEvent
 	(*LiveSignal)(nil),              // 3: parley.bus.v1.LiveSignal
 	(*RosterEvent)(nil),             // 4: parley.bus.v1.RosterEvent
-	(*RoomChanged)(nil),             // 5: parley.bus.v1.RoomChanged
-	(*RoomGone)(nil),                // 6: parley.bus.v1.RoomGone
-	(*UserEvent)(nil),               // 7: parley.bus.v1.UserEvent
-	(*SessionRevoked)(nil),          // 8: parley.bus.v1.SessionRevoked
-	(*AccountDisabled)(nil),         // 9: parley.bus.v1.AccountDisabled
-	(*Broadcast)(nil),               // 10: parley.bus.v1.Broadcast
-	(*GatewayBeat)(nil),             // 11: parley.bus.v1.GatewayBeat
-	(*PresenceDelta)(nil),           // 12: parley.bus.v1.PresenceDelta
-	(*PresenceChange)(nil),          // 13: parley.bus.v1.PresenceChange
-	(*SessionOnline)(nil),           // 14: parley.bus.v1.SessionOnline
-	(*SessionOffline)(nil),          // 15: parley.bus.v1.SessionOffline
-	(*SessionStatus)(nil),           // 16: parley.bus.v1.SessionStatus
-	(*PresenceSnapshotRequest)(nil), // 17: parley.bus.v1.PresenceSnapshotRequest
-	(*PresenceSnapshot)(nil),        // 18: parley.bus.v1.PresenceSnapshot
-	(*SnapshotSession)(nil),         // 19: parley.bus.v1.SnapshotSession
-	(*PresenceReplicaBeat)(nil),     // 20: parley.bus.v1.PresenceReplicaBeat
-	(*Deployment)(nil),              // 21: parley.bus.v1.Deployment
-	(*v1.User)(nil),                 // 22: parley.wire.v1.User
-	(*v1.RoomUpdated)(nil),          // 23: parley.wire.v1.RoomUpdated
+	(*StatusEvent)(nil),             // 5: parley.bus.v1.StatusEvent
+	(*RoomChanged)(nil),             // 6: parley.bus.v1.RoomChanged
+	(*RoomGone)(nil),                // 7: parley.bus.v1.RoomGone
+	(*UserOut)(nil),                 // 8: parley.bus.v1.UserOut
+	(*UserMuted)(nil),               // 9: parley.bus.v1.UserMuted
+	(*MembersOnly)(nil),             // 10: parley.bus.v1.MembersOnly
+	(*UserEvent)(nil),               // 11: parley.bus.v1.UserEvent
+	(*SessionRevoked)(nil),          // 12: parley.bus.v1.SessionRevoked
+	(*AccountDisabled)(nil),         // 13: parley.bus.v1.AccountDisabled
+	(*Broadcast)(nil),               // 14: parley.bus.v1.Broadcast
+	(*GatewayBeat)(nil),             // 15: parley.bus.v1.GatewayBeat
+	(*PresenceDelta)(nil),           // 16: parley.bus.v1.PresenceDelta
+	(*PresenceChange)(nil),          // 17: parley.bus.v1.PresenceChange
+	(*SessionOnline)(nil),           // 18: parley.bus.v1.SessionOnline
+	(*SessionOffline)(nil),          // 19: parley.bus.v1.SessionOffline
+	(*SessionStatus)(nil),           // 20: parley.bus.v1.SessionStatus
+	(*PresenceSnapshotRequest)(nil), // 21: parley.bus.v1.PresenceSnapshotRequest
+	(*PresenceSnapshot)(nil),        // 22: parley.bus.v1.PresenceSnapshot
+	(*SnapshotSession)(nil),         // 23: parley.bus.v1.SnapshotSession
+	(*PresenceReplicaBeat)(nil),     // 24: parley.bus.v1.PresenceReplicaBeat
+	(*Deployment)(nil),              // 25: parley.bus.v1.Deployment
+	(*v1.User)(nil),                 // 26: parley.wire.v1.User
+	(*v1.RoomUpdated)(nil),          // 27: parley.wire.v1.RoomUpdated
 }
 var file_bus_v1_bus_proto_depIdxs = []int32{
 	0,  // 0: parley.bus.v1.LogEntry.kind:type_name -> parley.bus.v1.LogEntry.Kind
-	22, // 1: parley.bus.v1.LogEntry.user:type_name -> parley.wire.v1.User
+	26, // 1: parley.bus.v1.LogEntry.user:type_name -> parley.wire.v1.User
 	3,  // 2: parley.bus.v1.LiveEvent.signal:type_name -> parley.bus.v1.LiveSignal
 	4,  // 3: parley.bus.v1.LiveEvent.roster:type_name -> parley.bus.v1.RosterEvent
-	5,  // 4: parley.bus.v1.LiveEvent.changed:type_name -> parley.bus.v1.RoomChanged
-	6,  // 5: parley.bus.v1.LiveEvent.gone:type_name -> parley.bus.v1.RoomGone
-	22, // 6: parley.bus.v1.LiveSignal.user:type_name -> parley.wire.v1.User
-	22, // 7: parley.bus.v1.RosterEvent.joined:type_name -> parley.wire.v1.User
-	22, // 8: parley.bus.v1.RosterEvent.left:type_name -> parley.wire.v1.User
-	23, // 9: parley.bus.v1.RoomChanged.room:type_name -> parley.wire.v1.RoomUpdated
-	8,  // 10: parley.bus.v1.UserEvent.session_revoked:type_name -> parley.bus.v1.SessionRevoked
-	9,  // 11: parley.bus.v1.UserEvent.account_disabled:type_name -> parley.bus.v1.AccountDisabled
-	22, // 12: parley.bus.v1.Broadcast.from:type_name -> parley.wire.v1.User
-	13, // 13: parley.bus.v1.PresenceDelta.changes:type_name -> parley.bus.v1.PresenceChange
-	14, // 14: parley.bus.v1.PresenceChange.online:type_name -> parley.bus.v1.SessionOnline
-	15, // 15: parley.bus.v1.PresenceChange.offline:type_name -> parley.bus.v1.SessionOffline
-	16, // 16: parley.bus.v1.PresenceChange.status:type_name -> parley.bus.v1.SessionStatus
-	22, // 17: parley.bus.v1.SessionOnline.user:type_name -> parley.wire.v1.User
-	16, // 18: parley.bus.v1.SessionOnline.status:type_name -> parley.bus.v1.SessionStatus
-	19, // 19: parley.bus.v1.PresenceSnapshot.sessions:type_name -> parley.bus.v1.SnapshotSession
-	14, // 20: parley.bus.v1.SnapshotSession.online:type_name -> parley.bus.v1.SessionOnline
-	21, // [21:21] is the sub-list for method output_type
-	21, // [21:21] is the sub-list for method input_type
-	21, // [21:21] is the sub-list for extension type_name
-	21, // [21:21] is the sub-list for extension extendee
-	0,  // [0:21] is the sub-list for field type_name
+	6,  // 4: parley.bus.v1.LiveEvent.changed:type_name -> parley.bus.v1.RoomChanged
+	7,  // 5: parley.bus.v1.LiveEvent.gone:type_name -> parley.bus.v1.RoomGone
+	5,  // 6: parley.bus.v1.LiveEvent.status:type_name -> parley.bus.v1.StatusEvent
+	8,  // 7: parley.bus.v1.LiveEvent.out:type_name -> parley.bus.v1.UserOut
+	9,  // 8: parley.bus.v1.LiveEvent.muted:type_name -> parley.bus.v1.UserMuted
+	10, // 9: parley.bus.v1.LiveEvent.members_only:type_name -> parley.bus.v1.MembersOnly
+	26, // 10: parley.bus.v1.LiveSignal.user:type_name -> parley.wire.v1.User
+	26, // 11: parley.bus.v1.RosterEvent.joined:type_name -> parley.wire.v1.User
+	26, // 12: parley.bus.v1.RosterEvent.left:type_name -> parley.wire.v1.User
+	26, // 13: parley.bus.v1.StatusEvent.user:type_name -> parley.wire.v1.User
+	27, // 14: parley.bus.v1.RoomChanged.room:type_name -> parley.wire.v1.RoomUpdated
+	12, // 15: parley.bus.v1.UserEvent.session_revoked:type_name -> parley.bus.v1.SessionRevoked
+	13, // 16: parley.bus.v1.UserEvent.account_disabled:type_name -> parley.bus.v1.AccountDisabled
+	26, // 17: parley.bus.v1.Broadcast.from:type_name -> parley.wire.v1.User
+	17, // 18: parley.bus.v1.PresenceDelta.changes:type_name -> parley.bus.v1.PresenceChange
+	18, // 19: parley.bus.v1.PresenceChange.online:type_name -> parley.bus.v1.SessionOnline
+	19, // 20: parley.bus.v1.PresenceChange.offline:type_name -> parley.bus.v1.SessionOffline
+	20, // 21: parley.bus.v1.PresenceChange.status:type_name -> parley.bus.v1.SessionStatus
+	26, // 22: parley.bus.v1.SessionOnline.user:type_name -> parley.wire.v1.User
+	20, // 23: parley.bus.v1.SessionOnline.status:type_name -> parley.bus.v1.SessionStatus
+	23, // 24: parley.bus.v1.PresenceSnapshot.sessions:type_name -> parley.bus.v1.SnapshotSession
+	18, // 25: parley.bus.v1.SnapshotSession.online:type_name -> parley.bus.v1.SessionOnline
+	26, // [26:26] is the sub-list for method output_type
+	26, // [26:26] is the sub-list for method input_type
+	26, // [26:26] is the sub-list for extension type_name
+	26, // [26:26] is the sub-list for extension extendee
+	0,  // [0:26] is the sub-list for field type_name
 }
 
 func init() { file_bus_v1_bus_proto_init() }
@@ -1735,13 +2114,17 @@ func file_bus_v1_bus_proto_init() {
 		(*LiveEvent_Roster)(nil),
 		(*LiveEvent_Changed)(nil),
 		(*LiveEvent_Gone)(nil),
+		(*LiveEvent_Status)(nil),
+		(*LiveEvent_Out)(nil),
+		(*LiveEvent_Muted)(nil),
+		(*LiveEvent_MembersOnly)(nil),
 	}
 	file_bus_v1_bus_proto_msgTypes[2].OneofWrappers = []any{}
-	file_bus_v1_bus_proto_msgTypes[6].OneofWrappers = []any{
+	file_bus_v1_bus_proto_msgTypes[10].OneofWrappers = []any{
 		(*UserEvent_SessionRevoked)(nil),
 		(*UserEvent_AccountDisabled)(nil),
 	}
-	file_bus_v1_bus_proto_msgTypes[12].OneofWrappers = []any{
+	file_bus_v1_bus_proto_msgTypes[16].OneofWrappers = []any{
 		(*PresenceChange_Online)(nil),
 		(*PresenceChange_Joined)(nil),
 		(*PresenceChange_Left)(nil),
@@ -1754,7 +2137,7 @@ func file_bus_v1_bus_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_bus_v1_bus_proto_rawDesc), len(file_bus_v1_bus_proto_rawDesc)),
 			NumEnums:      1,
-			NumMessages:   21,
+			NumMessages:   25,
 			NumExtensions: 0,
 			NumServices:   0,
 		},

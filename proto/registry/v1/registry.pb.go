@@ -158,8 +158,11 @@ type Room struct {
 	// Revision at which the record was made; 0 in storage until the first
 	// change, where it is the record's own revision.
 	CreationRevision uint64 `protobuf:"varint,11,opt,name=creation_revision,json=creationRevision,proto3" json:"creation_revision,omitempty"`
-	unknownFields    protoimpl.UnknownFields
-	sizeCache        protoimpl.SizeCache
+	// The two whom a direct room belongs to, ordered by their ids; both are
+	// members without any standing.
+	Direct        []*v1.User `protobuf:"bytes,12,rep,name=direct,proto3" json:"direct,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
 }
 
 func (x *Room) Reset() {
@@ -269,20 +272,87 @@ func (x *Room) GetCreationRevision() uint64 {
 	return 0
 }
 
+func (x *Room) GetDirect() []*v1.User {
+	if x != nil {
+		return x.Direct
+	}
+	return nil
+}
+
+// Sanction is what a user may not do in a room, for how long and why.
+type Sanction struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// When it ends by itself; without it, never.
+	Until *timestamppb.Timestamp `protobuf:"bytes,1,opt,name=until,proto3" json:"until,omitempty"`
+	// At most 256 characters.
+	Reason        string `protobuf:"bytes,2,opt,name=reason,proto3" json:"reason,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Sanction) Reset() {
+	*x = Sanction{}
+	mi := &file_registry_v1_registry_proto_msgTypes[1]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Sanction) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Sanction) ProtoMessage() {}
+
+func (x *Sanction) ProtoReflect() protoreflect.Message {
+	mi := &file_registry_v1_registry_proto_msgTypes[1]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Sanction.ProtoReflect.Descriptor instead.
+func (*Sanction) Descriptor() ([]byte, []int) {
+	return file_registry_v1_registry_proto_rawDescGZIP(), []int{1}
+}
+
+func (x *Sanction) GetUntil() *timestamppb.Timestamp {
+	if x != nil {
+		return x.Until
+	}
+	return nil
+}
+
+func (x *Sanction) GetReason() string {
+	if x != nil {
+		return x.Reason
+	}
+	return ""
+}
+
 // Member is a user's standing in a room.
 type Member struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	User  *v1.User               `protobuf:"bytes,1,opt,name=user,proto3" json:"user,omitempty"`
 	Role  Role                   `protobuf:"varint,2,opt,name=role,proto3,enum=parley.registry.v1.Role" json:"role,omitempty"`
 	// The life of the room it belongs to.
-	Epoch         string `protobuf:"bytes,3,opt,name=epoch,proto3" json:"epoch,omitempty"`
+	Epoch string `protobuf:"bytes,3,opt,name=epoch,proto3" json:"epoch,omitempty"`
+	// Keeps the user out; such a user has no role. One that is over counts for
+	// nothing.
+	Ban *Sanction `protobuf:"bytes,4,opt,name=ban,proto3" json:"ban,omitempty"`
+	// Keeps the user from writing. One that is over counts for nothing.
+	Mute          *Sanction `protobuf:"bytes,5,opt,name=mute,proto3" json:"mute,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *Member) Reset() {
 	*x = Member{}
-	mi := &file_registry_v1_registry_proto_msgTypes[1]
+	mi := &file_registry_v1_registry_proto_msgTypes[2]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -294,7 +364,7 @@ func (x *Member) String() string {
 func (*Member) ProtoMessage() {}
 
 func (x *Member) ProtoReflect() protoreflect.Message {
-	mi := &file_registry_v1_registry_proto_msgTypes[1]
+	mi := &file_registry_v1_registry_proto_msgTypes[2]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -307,7 +377,7 @@ func (x *Member) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Member.ProtoReflect.Descriptor instead.
 func (*Member) Descriptor() ([]byte, []int) {
-	return file_registry_v1_registry_proto_rawDescGZIP(), []int{1}
+	return file_registry_v1_registry_proto_rawDescGZIP(), []int{2}
 }
 
 func (x *Member) GetUser() *v1.User {
@@ -331,6 +401,20 @@ func (x *Member) GetEpoch() string {
 	return ""
 }
 
+func (x *Member) GetBan() *Sanction {
+	if x != nil {
+		return x.Ban
+	}
+	return nil
+}
+
+func (x *Member) GetMute() *Sanction {
+	if x != nil {
+		return x.Mute
+	}
+	return nil
+}
+
 // Actor is the user on whose behalf a call is made.
 type Actor struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -343,7 +427,7 @@ type Actor struct {
 
 func (x *Actor) Reset() {
 	*x = Actor{}
-	mi := &file_registry_v1_registry_proto_msgTypes[2]
+	mi := &file_registry_v1_registry_proto_msgTypes[3]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -355,7 +439,7 @@ func (x *Actor) String() string {
 func (*Actor) ProtoMessage() {}
 
 func (x *Actor) ProtoReflect() protoreflect.Message {
-	mi := &file_registry_v1_registry_proto_msgTypes[2]
+	mi := &file_registry_v1_registry_proto_msgTypes[3]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -368,7 +452,7 @@ func (x *Actor) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Actor.ProtoReflect.Descriptor instead.
 func (*Actor) Descriptor() ([]byte, []int) {
-	return file_registry_v1_registry_proto_rawDescGZIP(), []int{2}
+	return file_registry_v1_registry_proto_rawDescGZIP(), []int{3}
 }
 
 func (x *Actor) GetUser() *v1.User {
@@ -404,7 +488,7 @@ type CreateRoomRequest struct {
 
 func (x *CreateRoomRequest) Reset() {
 	*x = CreateRoomRequest{}
-	mi := &file_registry_v1_registry_proto_msgTypes[3]
+	mi := &file_registry_v1_registry_proto_msgTypes[4]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -416,7 +500,7 @@ func (x *CreateRoomRequest) String() string {
 func (*CreateRoomRequest) ProtoMessage() {}
 
 func (x *CreateRoomRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_registry_v1_registry_proto_msgTypes[3]
+	mi := &file_registry_v1_registry_proto_msgTypes[4]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -429,7 +513,7 @@ func (x *CreateRoomRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CreateRoomRequest.ProtoReflect.Descriptor instead.
 func (*CreateRoomRequest) Descriptor() ([]byte, []int) {
-	return file_registry_v1_registry_proto_rawDescGZIP(), []int{3}
+	return file_registry_v1_registry_proto_rawDescGZIP(), []int{4}
 }
 
 func (x *CreateRoomRequest) GetRoomId() string {
@@ -484,7 +568,7 @@ type GetRoomRequest struct {
 
 func (x *GetRoomRequest) Reset() {
 	*x = GetRoomRequest{}
-	mi := &file_registry_v1_registry_proto_msgTypes[4]
+	mi := &file_registry_v1_registry_proto_msgTypes[5]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -496,7 +580,7 @@ func (x *GetRoomRequest) String() string {
 func (*GetRoomRequest) ProtoMessage() {}
 
 func (x *GetRoomRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_registry_v1_registry_proto_msgTypes[4]
+	mi := &file_registry_v1_registry_proto_msgTypes[5]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -509,7 +593,7 @@ func (x *GetRoomRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetRoomRequest.ProtoReflect.Descriptor instead.
 func (*GetRoomRequest) Descriptor() ([]byte, []int) {
-	return file_registry_v1_registry_proto_rawDescGZIP(), []int{4}
+	return file_registry_v1_registry_proto_rawDescGZIP(), []int{5}
 }
 
 func (x *GetRoomRequest) GetRoomId() string {
@@ -541,7 +625,7 @@ type ListRoomsRequest struct {
 
 func (x *ListRoomsRequest) Reset() {
 	*x = ListRoomsRequest{}
-	mi := &file_registry_v1_registry_proto_msgTypes[5]
+	mi := &file_registry_v1_registry_proto_msgTypes[6]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -553,7 +637,7 @@ func (x *ListRoomsRequest) String() string {
 func (*ListRoomsRequest) ProtoMessage() {}
 
 func (x *ListRoomsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_registry_v1_registry_proto_msgTypes[5]
+	mi := &file_registry_v1_registry_proto_msgTypes[6]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -566,7 +650,7 @@ func (x *ListRoomsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListRoomsRequest.ProtoReflect.Descriptor instead.
 func (*ListRoomsRequest) Descriptor() ([]byte, []int) {
-	return file_registry_v1_registry_proto_rawDescGZIP(), []int{5}
+	return file_registry_v1_registry_proto_rawDescGZIP(), []int{6}
 }
 
 func (x *ListRoomsRequest) GetLimit() int32 {
@@ -608,7 +692,7 @@ type ListRoomsResponse struct {
 
 func (x *ListRoomsResponse) Reset() {
 	*x = ListRoomsResponse{}
-	mi := &file_registry_v1_registry_proto_msgTypes[6]
+	mi := &file_registry_v1_registry_proto_msgTypes[7]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -620,7 +704,7 @@ func (x *ListRoomsResponse) String() string {
 func (*ListRoomsResponse) ProtoMessage() {}
 
 func (x *ListRoomsResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_registry_v1_registry_proto_msgTypes[6]
+	mi := &file_registry_v1_registry_proto_msgTypes[7]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -633,7 +717,7 @@ func (x *ListRoomsResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListRoomsResponse.ProtoReflect.Descriptor instead.
 func (*ListRoomsResponse) Descriptor() ([]byte, []int) {
-	return file_registry_v1_registry_proto_rawDescGZIP(), []int{6}
+	return file_registry_v1_registry_proto_rawDescGZIP(), []int{7}
 }
 
 func (x *ListRoomsResponse) GetRooms() []*Room {
@@ -666,7 +750,7 @@ type UpdateRoomRequest struct {
 
 func (x *UpdateRoomRequest) Reset() {
 	*x = UpdateRoomRequest{}
-	mi := &file_registry_v1_registry_proto_msgTypes[7]
+	mi := &file_registry_v1_registry_proto_msgTypes[8]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -678,7 +762,7 @@ func (x *UpdateRoomRequest) String() string {
 func (*UpdateRoomRequest) ProtoMessage() {}
 
 func (x *UpdateRoomRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_registry_v1_registry_proto_msgTypes[7]
+	mi := &file_registry_v1_registry_proto_msgTypes[8]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -691,7 +775,7 @@ func (x *UpdateRoomRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use UpdateRoomRequest.ProtoReflect.Descriptor instead.
 func (*UpdateRoomRequest) Descriptor() ([]byte, []int) {
-	return file_registry_v1_registry_proto_rawDescGZIP(), []int{7}
+	return file_registry_v1_registry_proto_rawDescGZIP(), []int{8}
 }
 
 func (x *UpdateRoomRequest) GetRoomId() string {
@@ -753,7 +837,7 @@ type DeleteRoomRequest struct {
 
 func (x *DeleteRoomRequest) Reset() {
 	*x = DeleteRoomRequest{}
-	mi := &file_registry_v1_registry_proto_msgTypes[8]
+	mi := &file_registry_v1_registry_proto_msgTypes[9]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -765,7 +849,7 @@ func (x *DeleteRoomRequest) String() string {
 func (*DeleteRoomRequest) ProtoMessage() {}
 
 func (x *DeleteRoomRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_registry_v1_registry_proto_msgTypes[8]
+	mi := &file_registry_v1_registry_proto_msgTypes[9]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -778,7 +862,7 @@ func (x *DeleteRoomRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DeleteRoomRequest.ProtoReflect.Descriptor instead.
 func (*DeleteRoomRequest) Descriptor() ([]byte, []int) {
-	return file_registry_v1_registry_proto_rawDescGZIP(), []int{8}
+	return file_registry_v1_registry_proto_rawDescGZIP(), []int{9}
 }
 
 func (x *DeleteRoomRequest) GetRoomId() string {
@@ -803,7 +887,7 @@ type DeleteRoomResponse struct {
 
 func (x *DeleteRoomResponse) Reset() {
 	*x = DeleteRoomResponse{}
-	mi := &file_registry_v1_registry_proto_msgTypes[9]
+	mi := &file_registry_v1_registry_proto_msgTypes[10]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -815,7 +899,7 @@ func (x *DeleteRoomResponse) String() string {
 func (*DeleteRoomResponse) ProtoMessage() {}
 
 func (x *DeleteRoomResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_registry_v1_registry_proto_msgTypes[9]
+	mi := &file_registry_v1_registry_proto_msgTypes[10]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -828,7 +912,7 @@ func (x *DeleteRoomResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DeleteRoomResponse.ProtoReflect.Descriptor instead.
 func (*DeleteRoomResponse) Descriptor() ([]byte, []int) {
-	return file_registry_v1_registry_proto_rawDescGZIP(), []int{9}
+	return file_registry_v1_registry_proto_rawDescGZIP(), []int{10}
 }
 
 type AdmitRequest struct {
@@ -846,7 +930,7 @@ type AdmitRequest struct {
 
 func (x *AdmitRequest) Reset() {
 	*x = AdmitRequest{}
-	mi := &file_registry_v1_registry_proto_msgTypes[10]
+	mi := &file_registry_v1_registry_proto_msgTypes[11]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -858,7 +942,7 @@ func (x *AdmitRequest) String() string {
 func (*AdmitRequest) ProtoMessage() {}
 
 func (x *AdmitRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_registry_v1_registry_proto_msgTypes[10]
+	mi := &file_registry_v1_registry_proto_msgTypes[11]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -871,7 +955,7 @@ func (x *AdmitRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use AdmitRequest.ProtoReflect.Descriptor instead.
 func (*AdmitRequest) Descriptor() ([]byte, []int) {
-	return file_registry_v1_registry_proto_rawDescGZIP(), []int{10}
+	return file_registry_v1_registry_proto_rawDescGZIP(), []int{11}
 }
 
 func (x *AdmitRequest) GetRoomId() string {
@@ -913,14 +997,16 @@ type AdmitResponse struct {
 	// marked nothing, nor where the marks cannot be read within a second, which
 	// is no reason to keep anybody out. One that was set a moment ago may be told
 	// as it was before; GetReadMark tells the newest.
-	ReadSeq       *uint64 `protobuf:"varint,4,opt,name=read_seq,json=readSeq,proto3,oneof" json:"read_seq,omitempty"`
+	ReadSeq *uint64 `protobuf:"varint,4,opt,name=read_seq,json=readSeq,proto3,oneof" json:"read_seq,omitempty"`
+	// What keeps the actor from writing; not there where nothing does.
+	Mute          *Sanction `protobuf:"bytes,5,opt,name=mute,proto3" json:"mute,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *AdmitResponse) Reset() {
 	*x = AdmitResponse{}
-	mi := &file_registry_v1_registry_proto_msgTypes[11]
+	mi := &file_registry_v1_registry_proto_msgTypes[12]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -932,7 +1018,7 @@ func (x *AdmitResponse) String() string {
 func (*AdmitResponse) ProtoMessage() {}
 
 func (x *AdmitResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_registry_v1_registry_proto_msgTypes[11]
+	mi := &file_registry_v1_registry_proto_msgTypes[12]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -945,7 +1031,7 @@ func (x *AdmitResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use AdmitResponse.ProtoReflect.Descriptor instead.
 func (*AdmitResponse) Descriptor() ([]byte, []int) {
-	return file_registry_v1_registry_proto_rawDescGZIP(), []int{11}
+	return file_registry_v1_registry_proto_rawDescGZIP(), []int{12}
 }
 
 func (x *AdmitResponse) GetRoom() *Room {
@@ -976,20 +1062,29 @@ func (x *AdmitResponse) GetReadSeq() uint64 {
 	return 0
 }
 
+func (x *AdmitResponse) GetMute() *Sanction {
+	if x != nil {
+		return x.Mute
+	}
+	return nil
+}
+
 type SetMemberRequest struct {
 	state  protoimpl.MessageState `protogen:"open.v1"`
 	RoomId string                 `protobuf:"bytes,1,opt,name=room_id,json=roomId,proto3" json:"room_id,omitempty"`
 	User   *v1.User               `protobuf:"bytes,2,opt,name=user,proto3" json:"user,omitempty"`
 	// Member where unspecified.
-	Role          Role   `protobuf:"varint,3,opt,name=role,proto3,enum=parley.registry.v1.Role" json:"role,omitempty"`
-	Actor         *Actor `protobuf:"bytes,4,opt,name=actor,proto3" json:"actor,omitempty"`
+	Role  Role   `protobuf:"varint,3,opt,name=role,proto3,enum=parley.registry.v1.Role" json:"role,omitempty"`
+	Actor *Actor `protobuf:"bytes,4,opt,name=actor,proto3" json:"actor,omitempty"`
+	// Leaves a role as it is that the user has already.
+	Keep          bool `protobuf:"varint,5,opt,name=keep,proto3" json:"keep,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *SetMemberRequest) Reset() {
 	*x = SetMemberRequest{}
-	mi := &file_registry_v1_registry_proto_msgTypes[12]
+	mi := &file_registry_v1_registry_proto_msgTypes[13]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1001,7 +1096,7 @@ func (x *SetMemberRequest) String() string {
 func (*SetMemberRequest) ProtoMessage() {}
 
 func (x *SetMemberRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_registry_v1_registry_proto_msgTypes[12]
+	mi := &file_registry_v1_registry_proto_msgTypes[13]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1014,7 +1109,7 @@ func (x *SetMemberRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SetMemberRequest.ProtoReflect.Descriptor instead.
 func (*SetMemberRequest) Descriptor() ([]byte, []int) {
-	return file_registry_v1_registry_proto_rawDescGZIP(), []int{12}
+	return file_registry_v1_registry_proto_rawDescGZIP(), []int{13}
 }
 
 func (x *SetMemberRequest) GetRoomId() string {
@@ -1045,6 +1140,13 @@ func (x *SetMemberRequest) GetActor() *Actor {
 	return nil
 }
 
+func (x *SetMemberRequest) GetKeep() bool {
+	if x != nil {
+		return x.Keep
+	}
+	return false
+}
+
 type RemoveMemberRequest struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	RoomId        string                 `protobuf:"bytes,1,opt,name=room_id,json=roomId,proto3" json:"room_id,omitempty"`
@@ -1056,7 +1158,7 @@ type RemoveMemberRequest struct {
 
 func (x *RemoveMemberRequest) Reset() {
 	*x = RemoveMemberRequest{}
-	mi := &file_registry_v1_registry_proto_msgTypes[13]
+	mi := &file_registry_v1_registry_proto_msgTypes[14]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1068,7 +1170,7 @@ func (x *RemoveMemberRequest) String() string {
 func (*RemoveMemberRequest) ProtoMessage() {}
 
 func (x *RemoveMemberRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_registry_v1_registry_proto_msgTypes[13]
+	mi := &file_registry_v1_registry_proto_msgTypes[14]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1081,7 +1183,7 @@ func (x *RemoveMemberRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RemoveMemberRequest.ProtoReflect.Descriptor instead.
 func (*RemoveMemberRequest) Descriptor() ([]byte, []int) {
-	return file_registry_v1_registry_proto_rawDescGZIP(), []int{13}
+	return file_registry_v1_registry_proto_rawDescGZIP(), []int{14}
 }
 
 func (x *RemoveMemberRequest) GetRoomId() string {
@@ -1113,7 +1215,7 @@ type RemoveMemberResponse struct {
 
 func (x *RemoveMemberResponse) Reset() {
 	*x = RemoveMemberResponse{}
-	mi := &file_registry_v1_registry_proto_msgTypes[14]
+	mi := &file_registry_v1_registry_proto_msgTypes[15]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1125,7 +1227,7 @@ func (x *RemoveMemberResponse) String() string {
 func (*RemoveMemberResponse) ProtoMessage() {}
 
 func (x *RemoveMemberResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_registry_v1_registry_proto_msgTypes[14]
+	mi := &file_registry_v1_registry_proto_msgTypes[15]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1138,7 +1240,586 @@ func (x *RemoveMemberResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RemoveMemberResponse.ProtoReflect.Descriptor instead.
 func (*RemoveMemberResponse) Descriptor() ([]byte, []int) {
-	return file_registry_v1_registry_proto_rawDescGZIP(), []int{14}
+	return file_registry_v1_registry_proto_rawDescGZIP(), []int{15}
+}
+
+type KickRequest struct {
+	state  protoimpl.MessageState `protogen:"open.v1"`
+	RoomId string                 `protobuf:"bytes,1,opt,name=room_id,json=roomId,proto3" json:"room_id,omitempty"`
+	UserId string                 `protobuf:"bytes,2,opt,name=user_id,json=userId,proto3" json:"user_id,omitempty"`
+	// Told to the user; at most 256 characters.
+	Reason        string `protobuf:"bytes,3,opt,name=reason,proto3" json:"reason,omitempty"`
+	Actor         *Actor `protobuf:"bytes,4,opt,name=actor,proto3" json:"actor,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *KickRequest) Reset() {
+	*x = KickRequest{}
+	mi := &file_registry_v1_registry_proto_msgTypes[16]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *KickRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*KickRequest) ProtoMessage() {}
+
+func (x *KickRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_registry_v1_registry_proto_msgTypes[16]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use KickRequest.ProtoReflect.Descriptor instead.
+func (*KickRequest) Descriptor() ([]byte, []int) {
+	return file_registry_v1_registry_proto_rawDescGZIP(), []int{16}
+}
+
+func (x *KickRequest) GetRoomId() string {
+	if x != nil {
+		return x.RoomId
+	}
+	return ""
+}
+
+func (x *KickRequest) GetUserId() string {
+	if x != nil {
+		return x.UserId
+	}
+	return ""
+}
+
+func (x *KickRequest) GetReason() string {
+	if x != nil {
+		return x.Reason
+	}
+	return ""
+}
+
+func (x *KickRequest) GetActor() *Actor {
+	if x != nil {
+		return x.Actor
+	}
+	return nil
+}
+
+type KickResponse struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *KickResponse) Reset() {
+	*x = KickResponse{}
+	mi := &file_registry_v1_registry_proto_msgTypes[17]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *KickResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*KickResponse) ProtoMessage() {}
+
+func (x *KickResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_registry_v1_registry_proto_msgTypes[17]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use KickResponse.ProtoReflect.Descriptor instead.
+func (*KickResponse) Descriptor() ([]byte, []int) {
+	return file_registry_v1_registry_proto_rawDescGZIP(), []int{17}
+}
+
+type BanRequest struct {
+	state  protoimpl.MessageState `protogen:"open.v1"`
+	RoomId string                 `protobuf:"bytes,1,opt,name=room_id,json=roomId,proto3" json:"room_id,omitempty"`
+	UserId string                 `protobuf:"bytes,2,opt,name=user_id,json=userId,proto3" json:"user_id,omitempty"`
+	// Told to the user; at most 256 characters.
+	Reason string `protobuf:"bytes,3,opt,name=reason,proto3" json:"reason,omitempty"`
+	// When it ends by itself; without it, never.
+	Until         *timestamppb.Timestamp `protobuf:"bytes,4,opt,name=until,proto3" json:"until,omitempty"`
+	Actor         *Actor                 `protobuf:"bytes,5,opt,name=actor,proto3" json:"actor,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *BanRequest) Reset() {
+	*x = BanRequest{}
+	mi := &file_registry_v1_registry_proto_msgTypes[18]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *BanRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*BanRequest) ProtoMessage() {}
+
+func (x *BanRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_registry_v1_registry_proto_msgTypes[18]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use BanRequest.ProtoReflect.Descriptor instead.
+func (*BanRequest) Descriptor() ([]byte, []int) {
+	return file_registry_v1_registry_proto_rawDescGZIP(), []int{18}
+}
+
+func (x *BanRequest) GetRoomId() string {
+	if x != nil {
+		return x.RoomId
+	}
+	return ""
+}
+
+func (x *BanRequest) GetUserId() string {
+	if x != nil {
+		return x.UserId
+	}
+	return ""
+}
+
+func (x *BanRequest) GetReason() string {
+	if x != nil {
+		return x.Reason
+	}
+	return ""
+}
+
+func (x *BanRequest) GetUntil() *timestamppb.Timestamp {
+	if x != nil {
+		return x.Until
+	}
+	return nil
+}
+
+func (x *BanRequest) GetActor() *Actor {
+	if x != nil {
+		return x.Actor
+	}
+	return nil
+}
+
+type BanResponse struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *BanResponse) Reset() {
+	*x = BanResponse{}
+	mi := &file_registry_v1_registry_proto_msgTypes[19]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *BanResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*BanResponse) ProtoMessage() {}
+
+func (x *BanResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_registry_v1_registry_proto_msgTypes[19]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use BanResponse.ProtoReflect.Descriptor instead.
+func (*BanResponse) Descriptor() ([]byte, []int) {
+	return file_registry_v1_registry_proto_rawDescGZIP(), []int{19}
+}
+
+type UnbanRequest struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	RoomId        string                 `protobuf:"bytes,1,opt,name=room_id,json=roomId,proto3" json:"room_id,omitempty"`
+	UserId        string                 `protobuf:"bytes,2,opt,name=user_id,json=userId,proto3" json:"user_id,omitempty"`
+	Actor         *Actor                 `protobuf:"bytes,3,opt,name=actor,proto3" json:"actor,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *UnbanRequest) Reset() {
+	*x = UnbanRequest{}
+	mi := &file_registry_v1_registry_proto_msgTypes[20]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *UnbanRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*UnbanRequest) ProtoMessage() {}
+
+func (x *UnbanRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_registry_v1_registry_proto_msgTypes[20]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use UnbanRequest.ProtoReflect.Descriptor instead.
+func (*UnbanRequest) Descriptor() ([]byte, []int) {
+	return file_registry_v1_registry_proto_rawDescGZIP(), []int{20}
+}
+
+func (x *UnbanRequest) GetRoomId() string {
+	if x != nil {
+		return x.RoomId
+	}
+	return ""
+}
+
+func (x *UnbanRequest) GetUserId() string {
+	if x != nil {
+		return x.UserId
+	}
+	return ""
+}
+
+func (x *UnbanRequest) GetActor() *Actor {
+	if x != nil {
+		return x.Actor
+	}
+	return nil
+}
+
+type UnbanResponse struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *UnbanResponse) Reset() {
+	*x = UnbanResponse{}
+	mi := &file_registry_v1_registry_proto_msgTypes[21]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *UnbanResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*UnbanResponse) ProtoMessage() {}
+
+func (x *UnbanResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_registry_v1_registry_proto_msgTypes[21]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use UnbanResponse.ProtoReflect.Descriptor instead.
+func (*UnbanResponse) Descriptor() ([]byte, []int) {
+	return file_registry_v1_registry_proto_rawDescGZIP(), []int{21}
+}
+
+type MuteRequest struct {
+	state  protoimpl.MessageState `protogen:"open.v1"`
+	RoomId string                 `protobuf:"bytes,1,opt,name=room_id,json=roomId,proto3" json:"room_id,omitempty"`
+	UserId string                 `protobuf:"bytes,2,opt,name=user_id,json=userId,proto3" json:"user_id,omitempty"`
+	// At most 256 characters.
+	Reason string `protobuf:"bytes,3,opt,name=reason,proto3" json:"reason,omitempty"`
+	// When it ends by itself; without it, never.
+	Until         *timestamppb.Timestamp `protobuf:"bytes,4,opt,name=until,proto3" json:"until,omitempty"`
+	Actor         *Actor                 `protobuf:"bytes,5,opt,name=actor,proto3" json:"actor,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *MuteRequest) Reset() {
+	*x = MuteRequest{}
+	mi := &file_registry_v1_registry_proto_msgTypes[22]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *MuteRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*MuteRequest) ProtoMessage() {}
+
+func (x *MuteRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_registry_v1_registry_proto_msgTypes[22]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use MuteRequest.ProtoReflect.Descriptor instead.
+func (*MuteRequest) Descriptor() ([]byte, []int) {
+	return file_registry_v1_registry_proto_rawDescGZIP(), []int{22}
+}
+
+func (x *MuteRequest) GetRoomId() string {
+	if x != nil {
+		return x.RoomId
+	}
+	return ""
+}
+
+func (x *MuteRequest) GetUserId() string {
+	if x != nil {
+		return x.UserId
+	}
+	return ""
+}
+
+func (x *MuteRequest) GetReason() string {
+	if x != nil {
+		return x.Reason
+	}
+	return ""
+}
+
+func (x *MuteRequest) GetUntil() *timestamppb.Timestamp {
+	if x != nil {
+		return x.Until
+	}
+	return nil
+}
+
+func (x *MuteRequest) GetActor() *Actor {
+	if x != nil {
+		return x.Actor
+	}
+	return nil
+}
+
+type MuteResponse struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *MuteResponse) Reset() {
+	*x = MuteResponse{}
+	mi := &file_registry_v1_registry_proto_msgTypes[23]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *MuteResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*MuteResponse) ProtoMessage() {}
+
+func (x *MuteResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_registry_v1_registry_proto_msgTypes[23]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use MuteResponse.ProtoReflect.Descriptor instead.
+func (*MuteResponse) Descriptor() ([]byte, []int) {
+	return file_registry_v1_registry_proto_rawDescGZIP(), []int{23}
+}
+
+type UnmuteRequest struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	RoomId        string                 `protobuf:"bytes,1,opt,name=room_id,json=roomId,proto3" json:"room_id,omitempty"`
+	UserId        string                 `protobuf:"bytes,2,opt,name=user_id,json=userId,proto3" json:"user_id,omitempty"`
+	Actor         *Actor                 `protobuf:"bytes,3,opt,name=actor,proto3" json:"actor,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *UnmuteRequest) Reset() {
+	*x = UnmuteRequest{}
+	mi := &file_registry_v1_registry_proto_msgTypes[24]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *UnmuteRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*UnmuteRequest) ProtoMessage() {}
+
+func (x *UnmuteRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_registry_v1_registry_proto_msgTypes[24]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use UnmuteRequest.ProtoReflect.Descriptor instead.
+func (*UnmuteRequest) Descriptor() ([]byte, []int) {
+	return file_registry_v1_registry_proto_rawDescGZIP(), []int{24}
+}
+
+func (x *UnmuteRequest) GetRoomId() string {
+	if x != nil {
+		return x.RoomId
+	}
+	return ""
+}
+
+func (x *UnmuteRequest) GetUserId() string {
+	if x != nil {
+		return x.UserId
+	}
+	return ""
+}
+
+func (x *UnmuteRequest) GetActor() *Actor {
+	if x != nil {
+		return x.Actor
+	}
+	return nil
+}
+
+type UnmuteResponse struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *UnmuteResponse) Reset() {
+	*x = UnmuteResponse{}
+	mi := &file_registry_v1_registry_proto_msgTypes[25]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *UnmuteResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*UnmuteResponse) ProtoMessage() {}
+
+func (x *UnmuteResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_registry_v1_registry_proto_msgTypes[25]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use UnmuteResponse.ProtoReflect.Descriptor instead.
+func (*UnmuteResponse) Descriptor() ([]byte, []int) {
+	return file_registry_v1_registry_proto_rawDescGZIP(), []int{25}
+}
+
+type OpenDirectRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The other one.
+	UserId string `protobuf:"bytes,1,opt,name=user_id,json=userId,proto3" json:"user_id,omitempty"`
+	// Who asks; needed.
+	Actor         *Actor `protobuf:"bytes,2,opt,name=actor,proto3" json:"actor,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *OpenDirectRequest) Reset() {
+	*x = OpenDirectRequest{}
+	mi := &file_registry_v1_registry_proto_msgTypes[26]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *OpenDirectRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*OpenDirectRequest) ProtoMessage() {}
+
+func (x *OpenDirectRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_registry_v1_registry_proto_msgTypes[26]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use OpenDirectRequest.ProtoReflect.Descriptor instead.
+func (*OpenDirectRequest) Descriptor() ([]byte, []int) {
+	return file_registry_v1_registry_proto_rawDescGZIP(), []int{26}
+}
+
+func (x *OpenDirectRequest) GetUserId() string {
+	if x != nil {
+		return x.UserId
+	}
+	return ""
+}
+
+func (x *OpenDirectRequest) GetActor() *Actor {
+	if x != nil {
+		return x.Actor
+	}
+	return nil
 }
 
 type ListMembersRequest struct {
@@ -1154,7 +1835,7 @@ type ListMembersRequest struct {
 
 func (x *ListMembersRequest) Reset() {
 	*x = ListMembersRequest{}
-	mi := &file_registry_v1_registry_proto_msgTypes[15]
+	mi := &file_registry_v1_registry_proto_msgTypes[27]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1166,7 +1847,7 @@ func (x *ListMembersRequest) String() string {
 func (*ListMembersRequest) ProtoMessage() {}
 
 func (x *ListMembersRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_registry_v1_registry_proto_msgTypes[15]
+	mi := &file_registry_v1_registry_proto_msgTypes[27]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1179,7 +1860,7 @@ func (x *ListMembersRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListMembersRequest.ProtoReflect.Descriptor instead.
 func (*ListMembersRequest) Descriptor() ([]byte, []int) {
-	return file_registry_v1_registry_proto_rawDescGZIP(), []int{15}
+	return file_registry_v1_registry_proto_rawDescGZIP(), []int{27}
 }
 
 func (x *ListMembersRequest) GetRoomId() string {
@@ -1214,7 +1895,7 @@ type ListMembersResponse struct {
 
 func (x *ListMembersResponse) Reset() {
 	*x = ListMembersResponse{}
-	mi := &file_registry_v1_registry_proto_msgTypes[16]
+	mi := &file_registry_v1_registry_proto_msgTypes[28]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1226,7 +1907,7 @@ func (x *ListMembersResponse) String() string {
 func (*ListMembersResponse) ProtoMessage() {}
 
 func (x *ListMembersResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_registry_v1_registry_proto_msgTypes[16]
+	mi := &file_registry_v1_registry_proto_msgTypes[28]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1239,7 +1920,7 @@ func (x *ListMembersResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListMembersResponse.ProtoReflect.Descriptor instead.
 func (*ListMembersResponse) Descriptor() ([]byte, []int) {
-	return file_registry_v1_registry_proto_rawDescGZIP(), []int{16}
+	return file_registry_v1_registry_proto_rawDescGZIP(), []int{28}
 }
 
 func (x *ListMembersResponse) GetMembers() []*Member {
@@ -1257,16 +1938,18 @@ func (x *ListMembersResponse) GetNextCursor() string {
 }
 
 type GetMembersRequest struct {
-	state         protoimpl.MessageState `protogen:"open.v1"`
-	RoomId        string                 `protobuf:"bytes,1,opt,name=room_id,json=roomId,proto3" json:"room_id,omitempty"`
-	UserIds       []string               `protobuf:"bytes,2,rep,name=user_ids,json=userIds,proto3" json:"user_ids,omitempty"`
+	state   protoimpl.MessageState `protogen:"open.v1"`
+	RoomId  string                 `protobuf:"bytes,1,opt,name=room_id,json=roomId,proto3" json:"room_id,omitempty"`
+	UserIds []string               `protobuf:"bytes,2,rep,name=user_ids,json=userIds,proto3" json:"user_ids,omitempty"`
+	// Those without a role as well whom a ban or mute in force is about.
+	Sanctioned    bool `protobuf:"varint,3,opt,name=sanctioned,proto3" json:"sanctioned,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *GetMembersRequest) Reset() {
 	*x = GetMembersRequest{}
-	mi := &file_registry_v1_registry_proto_msgTypes[17]
+	mi := &file_registry_v1_registry_proto_msgTypes[29]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1278,7 +1961,7 @@ func (x *GetMembersRequest) String() string {
 func (*GetMembersRequest) ProtoMessage() {}
 
 func (x *GetMembersRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_registry_v1_registry_proto_msgTypes[17]
+	mi := &file_registry_v1_registry_proto_msgTypes[29]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1291,7 +1974,7 @@ func (x *GetMembersRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetMembersRequest.ProtoReflect.Descriptor instead.
 func (*GetMembersRequest) Descriptor() ([]byte, []int) {
-	return file_registry_v1_registry_proto_rawDescGZIP(), []int{17}
+	return file_registry_v1_registry_proto_rawDescGZIP(), []int{29}
 }
 
 func (x *GetMembersRequest) GetRoomId() string {
@@ -1308,6 +1991,13 @@ func (x *GetMembersRequest) GetUserIds() []string {
 	return nil
 }
 
+func (x *GetMembersRequest) GetSanctioned() bool {
+	if x != nil {
+		return x.Sanctioned
+	}
+	return false
+}
+
 type GetMembersResponse struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Members       []*Member              `protobuf:"bytes,1,rep,name=members,proto3" json:"members,omitempty"`
@@ -1317,7 +2007,7 @@ type GetMembersResponse struct {
 
 func (x *GetMembersResponse) Reset() {
 	*x = GetMembersResponse{}
-	mi := &file_registry_v1_registry_proto_msgTypes[18]
+	mi := &file_registry_v1_registry_proto_msgTypes[30]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1329,7 +2019,7 @@ func (x *GetMembersResponse) String() string {
 func (*GetMembersResponse) ProtoMessage() {}
 
 func (x *GetMembersResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_registry_v1_registry_proto_msgTypes[18]
+	mi := &file_registry_v1_registry_proto_msgTypes[30]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1342,7 +2032,7 @@ func (x *GetMembersResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetMembersResponse.ProtoReflect.Descriptor instead.
 func (*GetMembersResponse) Descriptor() ([]byte, []int) {
-	return file_registry_v1_registry_proto_rawDescGZIP(), []int{18}
+	return file_registry_v1_registry_proto_rawDescGZIP(), []int{30}
 }
 
 func (x *GetMembersResponse) GetMembers() []*Member {
@@ -1366,7 +2056,7 @@ type MarkReadRequest struct {
 
 func (x *MarkReadRequest) Reset() {
 	*x = MarkReadRequest{}
-	mi := &file_registry_v1_registry_proto_msgTypes[19]
+	mi := &file_registry_v1_registry_proto_msgTypes[31]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1378,7 +2068,7 @@ func (x *MarkReadRequest) String() string {
 func (*MarkReadRequest) ProtoMessage() {}
 
 func (x *MarkReadRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_registry_v1_registry_proto_msgTypes[19]
+	mi := &file_registry_v1_registry_proto_msgTypes[31]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1391,7 +2081,7 @@ func (x *MarkReadRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use MarkReadRequest.ProtoReflect.Descriptor instead.
 func (*MarkReadRequest) Descriptor() ([]byte, []int) {
-	return file_registry_v1_registry_proto_rawDescGZIP(), []int{19}
+	return file_registry_v1_registry_proto_rawDescGZIP(), []int{31}
 }
 
 func (x *MarkReadRequest) GetRoomId() string {
@@ -1425,7 +2115,7 @@ type GetReadMarkRequest struct {
 
 func (x *GetReadMarkRequest) Reset() {
 	*x = GetReadMarkRequest{}
-	mi := &file_registry_v1_registry_proto_msgTypes[20]
+	mi := &file_registry_v1_registry_proto_msgTypes[32]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1437,7 +2127,7 @@ func (x *GetReadMarkRequest) String() string {
 func (*GetReadMarkRequest) ProtoMessage() {}
 
 func (x *GetReadMarkRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_registry_v1_registry_proto_msgTypes[20]
+	mi := &file_registry_v1_registry_proto_msgTypes[32]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1450,7 +2140,7 @@ func (x *GetReadMarkRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetReadMarkRequest.ProtoReflect.Descriptor instead.
 func (*GetReadMarkRequest) Descriptor() ([]byte, []int) {
-	return file_registry_v1_registry_proto_rawDescGZIP(), []int{20}
+	return file_registry_v1_registry_proto_rawDescGZIP(), []int{32}
 }
 
 func (x *GetReadMarkRequest) GetRoomId() string {
@@ -1477,7 +2167,7 @@ type ReadMark struct {
 
 func (x *ReadMark) Reset() {
 	*x = ReadMark{}
-	mi := &file_registry_v1_registry_proto_msgTypes[21]
+	mi := &file_registry_v1_registry_proto_msgTypes[33]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1489,7 +2179,7 @@ func (x *ReadMark) String() string {
 func (*ReadMark) ProtoMessage() {}
 
 func (x *ReadMark) ProtoReflect() protoreflect.Message {
-	mi := &file_registry_v1_registry_proto_msgTypes[21]
+	mi := &file_registry_v1_registry_proto_msgTypes[33]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1502,7 +2192,7 @@ func (x *ReadMark) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ReadMark.ProtoReflect.Descriptor instead.
 func (*ReadMark) Descriptor() ([]byte, []int) {
-	return file_registry_v1_registry_proto_rawDescGZIP(), []int{21}
+	return file_registry_v1_registry_proto_rawDescGZIP(), []int{33}
 }
 
 func (x *ReadMark) GetSeq() uint64 {
@@ -1516,7 +2206,7 @@ var File_registry_v1_registry_proto protoreflect.FileDescriptor
 
 const file_registry_v1_registry_proto_rawDesc = "" +
 	"\n" +
-	"\x1aregistry/v1/registry.proto\x12\x12parley.registry.v1\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x14wire/v1/frames.proto\"\x9f\x03\n" +
+	"\x1aregistry/v1/registry.proto\x12\x12parley.registry.v1\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x14wire/v1/frames.proto\"\xcd\x03\n" +
 	"\x04Room\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\x12\x12\n" +
 	"\x04name\x18\x02 \x01(\tR\x04name\x12\x14\n" +
@@ -1534,11 +2224,17 @@ const file_registry_v1_registry_proto_rawDesc = "" +
 	"\x05epoch\x18\t \x01(\tR\x05epoch\x12\x1a\n" +
 	"\brevision\x18\n" +
 	" \x01(\x04R\brevision\x12+\n" +
-	"\x11creation_revision\x18\v \x01(\x04R\x10creationRevision\"v\n" +
+	"\x11creation_revision\x18\v \x01(\x04R\x10creationRevision\x12,\n" +
+	"\x06direct\x18\f \x03(\v2\x14.parley.wire.v1.UserR\x06direct\"T\n" +
+	"\bSanction\x120\n" +
+	"\x05until\x18\x01 \x01(\v2\x1a.google.protobuf.TimestampR\x05until\x12\x16\n" +
+	"\x06reason\x18\x02 \x01(\tR\x06reason\"\xd8\x01\n" +
 	"\x06Member\x12(\n" +
 	"\x04user\x18\x01 \x01(\v2\x14.parley.wire.v1.UserR\x04user\x12,\n" +
 	"\x04role\x18\x02 \x01(\x0e2\x18.parley.registry.v1.RoleR\x04role\x12\x14\n" +
-	"\x05epoch\x18\x03 \x01(\tR\x05epoch\"G\n" +
+	"\x05epoch\x18\x03 \x01(\tR\x05epoch\x12.\n" +
+	"\x03ban\x18\x04 \x01(\v2\x1c.parley.registry.v1.SanctionR\x03ban\x120\n" +
+	"\x04mute\x18\x05 \x01(\v2\x1c.parley.registry.v1.SanctionR\x04mute\"G\n" +
 	"\x05Actor\x12(\n" +
 	"\x04user\x18\x01 \x01(\v2\x14.parley.wire.v1.UserR\x04user\x12\x14\n" +
 	"\x05roles\x18\x02 \x03(\tR\x05roles\"\xe7\x01\n" +
@@ -1589,23 +2285,59 @@ const file_registry_v1_registry_proto_rawDesc = "" +
 	"\aroom_id\x18\x01 \x01(\tR\x06roomId\x12/\n" +
 	"\x05actor\x18\x02 \x01(\v2\x19.parley.registry.v1.ActorR\x05actor\x12\x16\n" +
 	"\x06create\x18\x03 \x01(\bR\x06create\x12\x1b\n" +
-	"\tread_mark\x18\x04 \x01(\bR\breadMark\"\xb2\x01\n" +
+	"\tread_mark\x18\x04 \x01(\bR\breadMark\"\xe4\x01\n" +
 	"\rAdmitResponse\x12,\n" +
 	"\x04room\x18\x01 \x01(\v2\x18.parley.registry.v1.RoomR\x04room\x12,\n" +
 	"\x04role\x18\x02 \x01(\x0e2\x18.parley.registry.v1.RoleR\x04role\x12\x18\n" +
 	"\acreated\x18\x03 \x01(\bR\acreated\x12\x1e\n" +
-	"\bread_seq\x18\x04 \x01(\x04H\x00R\areadSeq\x88\x01\x01B\v\n" +
-	"\t_read_seq\"\xb4\x01\n" +
+	"\bread_seq\x18\x04 \x01(\x04H\x00R\areadSeq\x88\x01\x01\x120\n" +
+	"\x04mute\x18\x05 \x01(\v2\x1c.parley.registry.v1.SanctionR\x04muteB\v\n" +
+	"\t_read_seq\"\xc8\x01\n" +
 	"\x10SetMemberRequest\x12\x17\n" +
 	"\aroom_id\x18\x01 \x01(\tR\x06roomId\x12(\n" +
 	"\x04user\x18\x02 \x01(\v2\x14.parley.wire.v1.UserR\x04user\x12,\n" +
 	"\x04role\x18\x03 \x01(\x0e2\x18.parley.registry.v1.RoleR\x04role\x12/\n" +
-	"\x05actor\x18\x04 \x01(\v2\x19.parley.registry.v1.ActorR\x05actor\"x\n" +
+	"\x05actor\x18\x04 \x01(\v2\x19.parley.registry.v1.ActorR\x05actor\x12\x12\n" +
+	"\x04keep\x18\x05 \x01(\bR\x04keep\"x\n" +
 	"\x13RemoveMemberRequest\x12\x17\n" +
 	"\aroom_id\x18\x01 \x01(\tR\x06roomId\x12\x17\n" +
 	"\auser_id\x18\x02 \x01(\tR\x06userId\x12/\n" +
 	"\x05actor\x18\x03 \x01(\v2\x19.parley.registry.v1.ActorR\x05actor\"\x16\n" +
-	"\x14RemoveMemberResponse\"[\n" +
+	"\x14RemoveMemberResponse\"\x88\x01\n" +
+	"\vKickRequest\x12\x17\n" +
+	"\aroom_id\x18\x01 \x01(\tR\x06roomId\x12\x17\n" +
+	"\auser_id\x18\x02 \x01(\tR\x06userId\x12\x16\n" +
+	"\x06reason\x18\x03 \x01(\tR\x06reason\x12/\n" +
+	"\x05actor\x18\x04 \x01(\v2\x19.parley.registry.v1.ActorR\x05actor\"\x0e\n" +
+	"\fKickResponse\"\xb9\x01\n" +
+	"\n" +
+	"BanRequest\x12\x17\n" +
+	"\aroom_id\x18\x01 \x01(\tR\x06roomId\x12\x17\n" +
+	"\auser_id\x18\x02 \x01(\tR\x06userId\x12\x16\n" +
+	"\x06reason\x18\x03 \x01(\tR\x06reason\x120\n" +
+	"\x05until\x18\x04 \x01(\v2\x1a.google.protobuf.TimestampR\x05until\x12/\n" +
+	"\x05actor\x18\x05 \x01(\v2\x19.parley.registry.v1.ActorR\x05actor\"\r\n" +
+	"\vBanResponse\"q\n" +
+	"\fUnbanRequest\x12\x17\n" +
+	"\aroom_id\x18\x01 \x01(\tR\x06roomId\x12\x17\n" +
+	"\auser_id\x18\x02 \x01(\tR\x06userId\x12/\n" +
+	"\x05actor\x18\x03 \x01(\v2\x19.parley.registry.v1.ActorR\x05actor\"\x0f\n" +
+	"\rUnbanResponse\"\xba\x01\n" +
+	"\vMuteRequest\x12\x17\n" +
+	"\aroom_id\x18\x01 \x01(\tR\x06roomId\x12\x17\n" +
+	"\auser_id\x18\x02 \x01(\tR\x06userId\x12\x16\n" +
+	"\x06reason\x18\x03 \x01(\tR\x06reason\x120\n" +
+	"\x05until\x18\x04 \x01(\v2\x1a.google.protobuf.TimestampR\x05until\x12/\n" +
+	"\x05actor\x18\x05 \x01(\v2\x19.parley.registry.v1.ActorR\x05actor\"\x0e\n" +
+	"\fMuteResponse\"r\n" +
+	"\rUnmuteRequest\x12\x17\n" +
+	"\aroom_id\x18\x01 \x01(\tR\x06roomId\x12\x17\n" +
+	"\auser_id\x18\x02 \x01(\tR\x06userId\x12/\n" +
+	"\x05actor\x18\x03 \x01(\v2\x19.parley.registry.v1.ActorR\x05actor\"\x10\n" +
+	"\x0eUnmuteResponse\"]\n" +
+	"\x11OpenDirectRequest\x12\x17\n" +
+	"\auser_id\x18\x01 \x01(\tR\x06userId\x12/\n" +
+	"\x05actor\x18\x02 \x01(\v2\x19.parley.registry.v1.ActorR\x05actor\"[\n" +
 	"\x12ListMembersRequest\x12\x17\n" +
 	"\aroom_id\x18\x01 \x01(\tR\x06roomId\x12\x14\n" +
 	"\x05limit\x18\x02 \x01(\x05R\x05limit\x12\x16\n" +
@@ -1613,10 +2345,13 @@ const file_registry_v1_registry_proto_rawDesc = "" +
 	"\x13ListMembersResponse\x124\n" +
 	"\amembers\x18\x01 \x03(\v2\x1a.parley.registry.v1.MemberR\amembers\x12\x1f\n" +
 	"\vnext_cursor\x18\x02 \x01(\tR\n" +
-	"nextCursor\"G\n" +
+	"nextCursor\"g\n" +
 	"\x11GetMembersRequest\x12\x17\n" +
 	"\aroom_id\x18\x01 \x01(\tR\x06roomId\x12\x19\n" +
-	"\buser_ids\x18\x02 \x03(\tR\auserIds\"J\n" +
+	"\buser_ids\x18\x02 \x03(\tR\auserIds\x12\x1e\n" +
+	"\n" +
+	"sanctioned\x18\x03 \x01(\bR\n" +
+	"sanctioned\"J\n" +
 	"\x12GetMembersResponse\x124\n" +
 	"\amembers\x18\x01 \x03(\v2\x1a.parley.registry.v1.MemberR\amembers\"m\n" +
 	"\x0fMarkReadRequest\x12\x17\n" +
@@ -1639,7 +2374,7 @@ const file_registry_v1_registry_proto_rawDesc = "" +
 	"\vROLE_MEMBER\x10\x01\x12\x12\n" +
 	"\x0eROLE_MODERATOR\x10\x02\x12\x0e\n" +
 	"\n" +
-	"ROLE_OWNER\x10\x032\x89\b\n" +
+	"ROLE_OWNER\x10\x032\xd5\v\n" +
 	"\bRegistry\x12M\n" +
 	"\n" +
 	"CreateRoom\x12%.parley.registry.v1.CreateRoomRequest\x1a\x18.parley.registry.v1.Room\x12G\n" +
@@ -1651,7 +2386,14 @@ const file_registry_v1_registry_proto_rawDesc = "" +
 	"DeleteRoom\x12%.parley.registry.v1.DeleteRoomRequest\x1a&.parley.registry.v1.DeleteRoomResponse\x12L\n" +
 	"\x05Admit\x12 .parley.registry.v1.AdmitRequest\x1a!.parley.registry.v1.AdmitResponse\x12M\n" +
 	"\tSetMember\x12$.parley.registry.v1.SetMemberRequest\x1a\x1a.parley.registry.v1.Member\x12a\n" +
-	"\fRemoveMember\x12'.parley.registry.v1.RemoveMemberRequest\x1a(.parley.registry.v1.RemoveMemberResponse\x12^\n" +
+	"\fRemoveMember\x12'.parley.registry.v1.RemoveMemberRequest\x1a(.parley.registry.v1.RemoveMemberResponse\x12I\n" +
+	"\x04Kick\x12\x1f.parley.registry.v1.KickRequest\x1a .parley.registry.v1.KickResponse\x12F\n" +
+	"\x03Ban\x12\x1e.parley.registry.v1.BanRequest\x1a\x1f.parley.registry.v1.BanResponse\x12L\n" +
+	"\x05Unban\x12 .parley.registry.v1.UnbanRequest\x1a!.parley.registry.v1.UnbanResponse\x12I\n" +
+	"\x04Mute\x12\x1f.parley.registry.v1.MuteRequest\x1a .parley.registry.v1.MuteResponse\x12O\n" +
+	"\x06Unmute\x12!.parley.registry.v1.UnmuteRequest\x1a\".parley.registry.v1.UnmuteResponse\x12M\n" +
+	"\n" +
+	"OpenDirect\x12%.parley.registry.v1.OpenDirectRequest\x1a\x18.parley.registry.v1.Room\x12^\n" +
 	"\vListMembers\x12&.parley.registry.v1.ListMembersRequest\x1a'.parley.registry.v1.ListMembersResponse\x12[\n" +
 	"\n" +
 	"GetMembers\x12%.parley.registry.v1.GetMembersRequest\x1a&.parley.registry.v1.GetMembersResponse\x12M\n" +
@@ -1671,90 +2413,127 @@ func file_registry_v1_registry_proto_rawDescGZIP() []byte {
 }
 
 var file_registry_v1_registry_proto_enumTypes = make([]protoimpl.EnumInfo, 2)
-var file_registry_v1_registry_proto_msgTypes = make([]protoimpl.MessageInfo, 22)
+var file_registry_v1_registry_proto_msgTypes = make([]protoimpl.MessageInfo, 34)
 var file_registry_v1_registry_proto_goTypes = []any{
 	(Visibility)(0),               // 0: parley.registry.v1.Visibility
 	(Role)(0),                     // 1: parley.registry.v1.Role
 	(*Room)(nil),                  // 2: parley.registry.v1.Room
-	(*Member)(nil),                // 3: parley.registry.v1.Member
-	(*Actor)(nil),                 // 4: parley.registry.v1.Actor
-	(*CreateRoomRequest)(nil),     // 5: parley.registry.v1.CreateRoomRequest
-	(*GetRoomRequest)(nil),        // 6: parley.registry.v1.GetRoomRequest
-	(*ListRoomsRequest)(nil),      // 7: parley.registry.v1.ListRoomsRequest
-	(*ListRoomsResponse)(nil),     // 8: parley.registry.v1.ListRoomsResponse
-	(*UpdateRoomRequest)(nil),     // 9: parley.registry.v1.UpdateRoomRequest
-	(*DeleteRoomRequest)(nil),     // 10: parley.registry.v1.DeleteRoomRequest
-	(*DeleteRoomResponse)(nil),    // 11: parley.registry.v1.DeleteRoomResponse
-	(*AdmitRequest)(nil),          // 12: parley.registry.v1.AdmitRequest
-	(*AdmitResponse)(nil),         // 13: parley.registry.v1.AdmitResponse
-	(*SetMemberRequest)(nil),      // 14: parley.registry.v1.SetMemberRequest
-	(*RemoveMemberRequest)(nil),   // 15: parley.registry.v1.RemoveMemberRequest
-	(*RemoveMemberResponse)(nil),  // 16: parley.registry.v1.RemoveMemberResponse
-	(*ListMembersRequest)(nil),    // 17: parley.registry.v1.ListMembersRequest
-	(*ListMembersResponse)(nil),   // 18: parley.registry.v1.ListMembersResponse
-	(*GetMembersRequest)(nil),     // 19: parley.registry.v1.GetMembersRequest
-	(*GetMembersResponse)(nil),    // 20: parley.registry.v1.GetMembersResponse
-	(*MarkReadRequest)(nil),       // 21: parley.registry.v1.MarkReadRequest
-	(*GetReadMarkRequest)(nil),    // 22: parley.registry.v1.GetReadMarkRequest
-	(*ReadMark)(nil),              // 23: parley.registry.v1.ReadMark
-	(*v1.User)(nil),               // 24: parley.wire.v1.User
-	(*timestamppb.Timestamp)(nil), // 25: google.protobuf.Timestamp
+	(*Sanction)(nil),              // 3: parley.registry.v1.Sanction
+	(*Member)(nil),                // 4: parley.registry.v1.Member
+	(*Actor)(nil),                 // 5: parley.registry.v1.Actor
+	(*CreateRoomRequest)(nil),     // 6: parley.registry.v1.CreateRoomRequest
+	(*GetRoomRequest)(nil),        // 7: parley.registry.v1.GetRoomRequest
+	(*ListRoomsRequest)(nil),      // 8: parley.registry.v1.ListRoomsRequest
+	(*ListRoomsResponse)(nil),     // 9: parley.registry.v1.ListRoomsResponse
+	(*UpdateRoomRequest)(nil),     // 10: parley.registry.v1.UpdateRoomRequest
+	(*DeleteRoomRequest)(nil),     // 11: parley.registry.v1.DeleteRoomRequest
+	(*DeleteRoomResponse)(nil),    // 12: parley.registry.v1.DeleteRoomResponse
+	(*AdmitRequest)(nil),          // 13: parley.registry.v1.AdmitRequest
+	(*AdmitResponse)(nil),         // 14: parley.registry.v1.AdmitResponse
+	(*SetMemberRequest)(nil),      // 15: parley.registry.v1.SetMemberRequest
+	(*RemoveMemberRequest)(nil),   // 16: parley.registry.v1.RemoveMemberRequest
+	(*RemoveMemberResponse)(nil),  // 17: parley.registry.v1.RemoveMemberResponse
+	(*KickRequest)(nil),           // 18: parley.registry.v1.KickRequest
+	(*KickResponse)(nil),          // 19: parley.registry.v1.KickResponse
+	(*BanRequest)(nil),            // 20: parley.registry.v1.BanRequest
+	(*BanResponse)(nil),           // 21: parley.registry.v1.BanResponse
+	(*UnbanRequest)(nil),          // 22: parley.registry.v1.UnbanRequest
+	(*UnbanResponse)(nil),         // 23: parley.registry.v1.UnbanResponse
+	(*MuteRequest)(nil),           // 24: parley.registry.v1.MuteRequest
+	(*MuteResponse)(nil),          // 25: parley.registry.v1.MuteResponse
+	(*UnmuteRequest)(nil),         // 26: parley.registry.v1.UnmuteRequest
+	(*UnmuteResponse)(nil),        // 27: parley.registry.v1.UnmuteResponse
+	(*OpenDirectRequest)(nil),     // 28: parley.registry.v1.OpenDirectRequest
+	(*ListMembersRequest)(nil),    // 29: parley.registry.v1.ListMembersRequest
+	(*ListMembersResponse)(nil),   // 30: parley.registry.v1.ListMembersResponse
+	(*GetMembersRequest)(nil),     // 31: parley.registry.v1.GetMembersRequest
+	(*GetMembersResponse)(nil),    // 32: parley.registry.v1.GetMembersResponse
+	(*MarkReadRequest)(nil),       // 33: parley.registry.v1.MarkReadRequest
+	(*GetReadMarkRequest)(nil),    // 34: parley.registry.v1.GetReadMarkRequest
+	(*ReadMark)(nil),              // 35: parley.registry.v1.ReadMark
+	(*v1.User)(nil),               // 36: parley.wire.v1.User
+	(*timestamppb.Timestamp)(nil), // 37: google.protobuf.Timestamp
 }
 var file_registry_v1_registry_proto_depIdxs = []int32{
 	0,  // 0: parley.registry.v1.Room.visibility:type_name -> parley.registry.v1.Visibility
-	24, // 1: parley.registry.v1.Room.owner:type_name -> parley.wire.v1.User
-	25, // 2: parley.registry.v1.Room.created_at:type_name -> google.protobuf.Timestamp
-	25, // 3: parley.registry.v1.Room.hidden_at:type_name -> google.protobuf.Timestamp
-	24, // 4: parley.registry.v1.Member.user:type_name -> parley.wire.v1.User
-	1,  // 5: parley.registry.v1.Member.role:type_name -> parley.registry.v1.Role
-	24, // 6: parley.registry.v1.Actor.user:type_name -> parley.wire.v1.User
-	0,  // 7: parley.registry.v1.CreateRoomRequest.visibility:type_name -> parley.registry.v1.Visibility
-	4,  // 8: parley.registry.v1.CreateRoomRequest.actor:type_name -> parley.registry.v1.Actor
-	4,  // 9: parley.registry.v1.GetRoomRequest.actor:type_name -> parley.registry.v1.Actor
-	4,  // 10: parley.registry.v1.ListRoomsRequest.actor:type_name -> parley.registry.v1.Actor
-	2,  // 11: parley.registry.v1.ListRoomsResponse.rooms:type_name -> parley.registry.v1.Room
-	0,  // 12: parley.registry.v1.UpdateRoomRequest.visibility:type_name -> parley.registry.v1.Visibility
-	4,  // 13: parley.registry.v1.UpdateRoomRequest.actor:type_name -> parley.registry.v1.Actor
-	4,  // 14: parley.registry.v1.DeleteRoomRequest.actor:type_name -> parley.registry.v1.Actor
-	4,  // 15: parley.registry.v1.AdmitRequest.actor:type_name -> parley.registry.v1.Actor
-	2,  // 16: parley.registry.v1.AdmitResponse.room:type_name -> parley.registry.v1.Room
-	1,  // 17: parley.registry.v1.AdmitResponse.role:type_name -> parley.registry.v1.Role
-	24, // 18: parley.registry.v1.SetMemberRequest.user:type_name -> parley.wire.v1.User
-	1,  // 19: parley.registry.v1.SetMemberRequest.role:type_name -> parley.registry.v1.Role
-	4,  // 20: parley.registry.v1.SetMemberRequest.actor:type_name -> parley.registry.v1.Actor
-	4,  // 21: parley.registry.v1.RemoveMemberRequest.actor:type_name -> parley.registry.v1.Actor
-	3,  // 22: parley.registry.v1.ListMembersResponse.members:type_name -> parley.registry.v1.Member
-	3,  // 23: parley.registry.v1.GetMembersResponse.members:type_name -> parley.registry.v1.Member
-	4,  // 24: parley.registry.v1.MarkReadRequest.actor:type_name -> parley.registry.v1.Actor
-	5,  // 25: parley.registry.v1.Registry.CreateRoom:input_type -> parley.registry.v1.CreateRoomRequest
-	6,  // 26: parley.registry.v1.Registry.GetRoom:input_type -> parley.registry.v1.GetRoomRequest
-	7,  // 27: parley.registry.v1.Registry.ListRooms:input_type -> parley.registry.v1.ListRoomsRequest
-	9,  // 28: parley.registry.v1.Registry.UpdateRoom:input_type -> parley.registry.v1.UpdateRoomRequest
-	10, // 29: parley.registry.v1.Registry.DeleteRoom:input_type -> parley.registry.v1.DeleteRoomRequest
-	12, // 30: parley.registry.v1.Registry.Admit:input_type -> parley.registry.v1.AdmitRequest
-	14, // 31: parley.registry.v1.Registry.SetMember:input_type -> parley.registry.v1.SetMemberRequest
-	15, // 32: parley.registry.v1.Registry.RemoveMember:input_type -> parley.registry.v1.RemoveMemberRequest
-	17, // 33: parley.registry.v1.Registry.ListMembers:input_type -> parley.registry.v1.ListMembersRequest
-	19, // 34: parley.registry.v1.Registry.GetMembers:input_type -> parley.registry.v1.GetMembersRequest
-	21, // 35: parley.registry.v1.Registry.MarkRead:input_type -> parley.registry.v1.MarkReadRequest
-	22, // 36: parley.registry.v1.Registry.GetReadMark:input_type -> parley.registry.v1.GetReadMarkRequest
-	2,  // 37: parley.registry.v1.Registry.CreateRoom:output_type -> parley.registry.v1.Room
-	2,  // 38: parley.registry.v1.Registry.GetRoom:output_type -> parley.registry.v1.Room
-	8,  // 39: parley.registry.v1.Registry.ListRooms:output_type -> parley.registry.v1.ListRoomsResponse
-	2,  // 40: parley.registry.v1.Registry.UpdateRoom:output_type -> parley.registry.v1.Room
-	11, // 41: parley.registry.v1.Registry.DeleteRoom:output_type -> parley.registry.v1.DeleteRoomResponse
-	13, // 42: parley.registry.v1.Registry.Admit:output_type -> parley.registry.v1.AdmitResponse
-	3,  // 43: parley.registry.v1.Registry.SetMember:output_type -> parley.registry.v1.Member
-	16, // 44: parley.registry.v1.Registry.RemoveMember:output_type -> parley.registry.v1.RemoveMemberResponse
-	18, // 45: parley.registry.v1.Registry.ListMembers:output_type -> parley.registry.v1.ListMembersResponse
-	20, // 46: parley.registry.v1.Registry.GetMembers:output_type -> parley.registry.v1.GetMembersResponse
-	23, // 47: parley.registry.v1.Registry.MarkRead:output_type -> parley.registry.v1.ReadMark
-	23, // 48: parley.registry.v1.Registry.GetReadMark:output_type -> parley.registry.v1.ReadMark
-	37, // [37:49] is the sub-list for method output_type
-	25, // [25:37] is the sub-list for method input_type
-	25, // [25:25] is the sub-list for extension type_name
-	25, // [25:25] is the sub-list for extension extendee
-	0,  // [0:25] is the sub-list for field type_name
+	36, // 1: parley.registry.v1.Room.owner:type_name -> parley.wire.v1.User
+	37, // 2: parley.registry.v1.Room.created_at:type_name -> google.protobuf.Timestamp
+	37, // 3: parley.registry.v1.Room.hidden_at:type_name -> google.protobuf.Timestamp
+	36, // 4: parley.registry.v1.Room.direct:type_name -> parley.wire.v1.User
+	37, // 5: parley.registry.v1.Sanction.until:type_name -> google.protobuf.Timestamp
+	36, // 6: parley.registry.v1.Member.user:type_name -> parley.wire.v1.User
+	1,  // 7: parley.registry.v1.Member.role:type_name -> parley.registry.v1.Role
+	3,  // 8: parley.registry.v1.Member.ban:type_name -> parley.registry.v1.Sanction
+	3,  // 9: parley.registry.v1.Member.mute:type_name -> parley.registry.v1.Sanction
+	36, // 10: parley.registry.v1.Actor.user:type_name -> parley.wire.v1.User
+	0,  // 11: parley.registry.v1.CreateRoomRequest.visibility:type_name -> parley.registry.v1.Visibility
+	5,  // 12: parley.registry.v1.CreateRoomRequest.actor:type_name -> parley.registry.v1.Actor
+	5,  // 13: parley.registry.v1.GetRoomRequest.actor:type_name -> parley.registry.v1.Actor
+	5,  // 14: parley.registry.v1.ListRoomsRequest.actor:type_name -> parley.registry.v1.Actor
+	2,  // 15: parley.registry.v1.ListRoomsResponse.rooms:type_name -> parley.registry.v1.Room
+	0,  // 16: parley.registry.v1.UpdateRoomRequest.visibility:type_name -> parley.registry.v1.Visibility
+	5,  // 17: parley.registry.v1.UpdateRoomRequest.actor:type_name -> parley.registry.v1.Actor
+	5,  // 18: parley.registry.v1.DeleteRoomRequest.actor:type_name -> parley.registry.v1.Actor
+	5,  // 19: parley.registry.v1.AdmitRequest.actor:type_name -> parley.registry.v1.Actor
+	2,  // 20: parley.registry.v1.AdmitResponse.room:type_name -> parley.registry.v1.Room
+	1,  // 21: parley.registry.v1.AdmitResponse.role:type_name -> parley.registry.v1.Role
+	3,  // 22: parley.registry.v1.AdmitResponse.mute:type_name -> parley.registry.v1.Sanction
+	36, // 23: parley.registry.v1.SetMemberRequest.user:type_name -> parley.wire.v1.User
+	1,  // 24: parley.registry.v1.SetMemberRequest.role:type_name -> parley.registry.v1.Role
+	5,  // 25: parley.registry.v1.SetMemberRequest.actor:type_name -> parley.registry.v1.Actor
+	5,  // 26: parley.registry.v1.RemoveMemberRequest.actor:type_name -> parley.registry.v1.Actor
+	5,  // 27: parley.registry.v1.KickRequest.actor:type_name -> parley.registry.v1.Actor
+	37, // 28: parley.registry.v1.BanRequest.until:type_name -> google.protobuf.Timestamp
+	5,  // 29: parley.registry.v1.BanRequest.actor:type_name -> parley.registry.v1.Actor
+	5,  // 30: parley.registry.v1.UnbanRequest.actor:type_name -> parley.registry.v1.Actor
+	37, // 31: parley.registry.v1.MuteRequest.until:type_name -> google.protobuf.Timestamp
+	5,  // 32: parley.registry.v1.MuteRequest.actor:type_name -> parley.registry.v1.Actor
+	5,  // 33: parley.registry.v1.UnmuteRequest.actor:type_name -> parley.registry.v1.Actor
+	5,  // 34: parley.registry.v1.OpenDirectRequest.actor:type_name -> parley.registry.v1.Actor
+	4,  // 35: parley.registry.v1.ListMembersResponse.members:type_name -> parley.registry.v1.Member
+	4,  // 36: parley.registry.v1.GetMembersResponse.members:type_name -> parley.registry.v1.Member
+	5,  // 37: parley.registry.v1.MarkReadRequest.actor:type_name -> parley.registry.v1.Actor
+	6,  // 38: parley.registry.v1.Registry.CreateRoom:input_type -> parley.registry.v1.CreateRoomRequest
+	7,  // 39: parley.registry.v1.Registry.GetRoom:input_type -> parley.registry.v1.GetRoomRequest
+	8,  // 40: parley.registry.v1.Registry.ListRooms:input_type -> parley.registry.v1.ListRoomsRequest
+	10, // 41: parley.registry.v1.Registry.UpdateRoom:input_type -> parley.registry.v1.UpdateRoomRequest
+	11, // 42: parley.registry.v1.Registry.DeleteRoom:input_type -> parley.registry.v1.DeleteRoomRequest
+	13, // 43: parley.registry.v1.Registry.Admit:input_type -> parley.registry.v1.AdmitRequest
+	15, // 44: parley.registry.v1.Registry.SetMember:input_type -> parley.registry.v1.SetMemberRequest
+	16, // 45: parley.registry.v1.Registry.RemoveMember:input_type -> parley.registry.v1.RemoveMemberRequest
+	18, // 46: parley.registry.v1.Registry.Kick:input_type -> parley.registry.v1.KickRequest
+	20, // 47: parley.registry.v1.Registry.Ban:input_type -> parley.registry.v1.BanRequest
+	22, // 48: parley.registry.v1.Registry.Unban:input_type -> parley.registry.v1.UnbanRequest
+	24, // 49: parley.registry.v1.Registry.Mute:input_type -> parley.registry.v1.MuteRequest
+	26, // 50: parley.registry.v1.Registry.Unmute:input_type -> parley.registry.v1.UnmuteRequest
+	28, // 51: parley.registry.v1.Registry.OpenDirect:input_type -> parley.registry.v1.OpenDirectRequest
+	29, // 52: parley.registry.v1.Registry.ListMembers:input_type -> parley.registry.v1.ListMembersRequest
+	31, // 53: parley.registry.v1.Registry.GetMembers:input_type -> parley.registry.v1.GetMembersRequest
+	33, // 54: parley.registry.v1.Registry.MarkRead:input_type -> parley.registry.v1.MarkReadRequest
+	34, // 55: parley.registry.v1.Registry.GetReadMark:input_type -> parley.registry.v1.GetReadMarkRequest
+	2,  // 56: parley.registry.v1.Registry.CreateRoom:output_type -> parley.registry.v1.Room
+	2,  // 57: parley.registry.v1.Registry.GetRoom:output_type -> parley.registry.v1.Room
+	9,  // 58: parley.registry.v1.Registry.ListRooms:output_type -> parley.registry.v1.ListRoomsResponse
+	2,  // 59: parley.registry.v1.Registry.UpdateRoom:output_type -> parley.registry.v1.Room
+	12, // 60: parley.registry.v1.Registry.DeleteRoom:output_type -> parley.registry.v1.DeleteRoomResponse
+	14, // 61: parley.registry.v1.Registry.Admit:output_type -> parley.registry.v1.AdmitResponse
+	4,  // 62: parley.registry.v1.Registry.SetMember:output_type -> parley.registry.v1.Member
+	17, // 63: parley.registry.v1.Registry.RemoveMember:output_type -> parley.registry.v1.RemoveMemberResponse
+	19, // 64: parley.registry.v1.Registry.Kick:output_type -> parley.registry.v1.KickResponse
+	21, // 65: parley.registry.v1.Registry.Ban:output_type -> parley.registry.v1.BanResponse
+	23, // 66: parley.registry.v1.Registry.Unban:output_type -> parley.registry.v1.UnbanResponse
+	25, // 67: parley.registry.v1.Registry.Mute:output_type -> parley.registry.v1.MuteResponse
+	27, // 68: parley.registry.v1.Registry.Unmute:output_type -> parley.registry.v1.UnmuteResponse
+	2,  // 69: parley.registry.v1.Registry.OpenDirect:output_type -> parley.registry.v1.Room
+	30, // 70: parley.registry.v1.Registry.ListMembers:output_type -> parley.registry.v1.ListMembersResponse
+	32, // 71: parley.registry.v1.Registry.GetMembers:output_type -> parley.registry.v1.GetMembersResponse
+	35, // 72: parley.registry.v1.Registry.MarkRead:output_type -> parley.registry.v1.ReadMark
+	35, // 73: parley.registry.v1.Registry.GetReadMark:output_type -> parley.registry.v1.ReadMark
+	56, // [56:74] is the sub-list for method output_type
+	38, // [38:56] is the sub-list for method input_type
+	38, // [38:38] is the sub-list for extension type_name
+	38, // [38:38] is the sub-list for extension extendee
+	0,  // [0:38] is the sub-list for field type_name
 }
 
 func init() { file_registry_v1_registry_proto_init() }
@@ -1762,16 +2541,16 @@ func file_registry_v1_registry_proto_init() {
 	if File_registry_v1_registry_proto != nil {
 		return
 	}
-	file_registry_v1_registry_proto_msgTypes[7].OneofWrappers = []any{}
-	file_registry_v1_registry_proto_msgTypes[11].OneofWrappers = []any{}
-	file_registry_v1_registry_proto_msgTypes[21].OneofWrappers = []any{}
+	file_registry_v1_registry_proto_msgTypes[8].OneofWrappers = []any{}
+	file_registry_v1_registry_proto_msgTypes[12].OneofWrappers = []any{}
+	file_registry_v1_registry_proto_msgTypes[33].OneofWrappers = []any{}
 	type x struct{}
 	out := protoimpl.TypeBuilder{
 		File: protoimpl.DescBuilder{
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_registry_v1_registry_proto_rawDesc), len(file_registry_v1_registry_proto_rawDesc)),
 			NumEnums:      2,
-			NumMessages:   22,
+			NumMessages:   34,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

@@ -34,6 +34,12 @@ const (
 	Registry_Admit_FullMethodName        = "/parley.registry.v1.Registry/Admit"
 	Registry_SetMember_FullMethodName    = "/parley.registry.v1.Registry/SetMember"
 	Registry_RemoveMember_FullMethodName = "/parley.registry.v1.Registry/RemoveMember"
+	Registry_Kick_FullMethodName         = "/parley.registry.v1.Registry/Kick"
+	Registry_Ban_FullMethodName          = "/parley.registry.v1.Registry/Ban"
+	Registry_Unban_FullMethodName        = "/parley.registry.v1.Registry/Unban"
+	Registry_Mute_FullMethodName         = "/parley.registry.v1.Registry/Mute"
+	Registry_Unmute_FullMethodName       = "/parley.registry.v1.Registry/Unmute"
+	Registry_OpenDirect_FullMethodName   = "/parley.registry.v1.Registry/OpenDirect"
 	Registry_ListMembers_FullMethodName  = "/parley.registry.v1.Registry/ListMembers"
 	Registry_GetMembers_FullMethodName   = "/parley.registry.v1.Registry/GetMembers"
 	Registry_MarkRead_FullMethodName     = "/parley.registry.v1.Registry/MarkRead"
@@ -56,7 +62,7 @@ type RegistryClient interface {
 	CreateRoom(ctx context.Context, in *CreateRoomRequest, opts ...grpc.CallOption) (*Room, error)
 	// GetRoom tells a room's record. With an actor, a private room that the
 	// actor has no part in is not-found, as if it were not there.
-	// Errors: invalid-argument, not-found.
+	// Errors: invalid-argument, not-found, banned.
 	GetRoom(ctx context.Context, in *GetRoomRequest, opts ...grpc.CallOption) (*Room, error)
 	// ListRooms pages through the rooms in the order of their ids. With an
 	// actor, private rooms appear only if the actor belongs to them. Rooms that
@@ -83,6 +89,28 @@ type RegistryClient interface {
 	// not belong to it any more. Removing who has none is no error.
 	// Errors: invalid-argument, not-found, forbidden.
 	RemoveMember(ctx context.Context, in *RemoveMemberRequest, opts ...grpc.CallOption) (*RemoveMemberResponse, error)
+	// Kick puts a user out of a room, who may come back.
+	// Errors: invalid-argument, not-found, forbidden.
+	Kick(ctx context.Context, in *KickRequest, opts ...grpc.CallOption) (*KickResponse, error)
+	// Ban puts a user out of a room and keeps the user from coming back; the role
+	// is gone, too. A newer ban takes the place of an older one.
+	// Errors: invalid-argument, not-found, forbidden.
+	Ban(ctx context.Context, in *BanRequest, opts ...grpc.CallOption) (*BanResponse, error)
+	// Unban ends a ban; the role does not come back. Where there is none it is no
+	// error.
+	// Errors: invalid-argument, not-found, forbidden.
+	Unban(ctx context.Context, in *UnbanRequest, opts ...grpc.CallOption) (*UnbanResponse, error)
+	// Mute keeps a user from writing in a room. A newer one takes the place of an
+	// older one.
+	// Errors: invalid-argument, not-found, forbidden.
+	Mute(ctx context.Context, in *MuteRequest, opts ...grpc.CallOption) (*MuteResponse, error)
+	// Unmute ends a muting; where there is none it is no error.
+	// Errors: invalid-argument, not-found, forbidden.
+	Unmute(ctx context.Context, in *UnmuteRequest, opts ...grpc.CallOption) (*UnmuteResponse, error)
+	// OpenDirect gives the private room of the actor and another user, and makes
+	// it where it is not there. It belongs to the two and to nobody else.
+	// Errors: invalid-argument.
+	OpenDirect(ctx context.Context, in *OpenDirectRequest, opts ...grpc.CallOption) (*Room, error)
 	// ListMembers pages through the users who have a role in a room, in the
 	// order of their ids.
 	// Errors: invalid-argument, not-found.
@@ -188,6 +216,66 @@ func (c *registryClient) RemoveMember(ctx context.Context, in *RemoveMemberReque
 	return out, nil
 }
 
+func (c *registryClient) Kick(ctx context.Context, in *KickRequest, opts ...grpc.CallOption) (*KickResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(KickResponse)
+	err := c.cc.Invoke(ctx, Registry_Kick_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *registryClient) Ban(ctx context.Context, in *BanRequest, opts ...grpc.CallOption) (*BanResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(BanResponse)
+	err := c.cc.Invoke(ctx, Registry_Ban_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *registryClient) Unban(ctx context.Context, in *UnbanRequest, opts ...grpc.CallOption) (*UnbanResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(UnbanResponse)
+	err := c.cc.Invoke(ctx, Registry_Unban_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *registryClient) Mute(ctx context.Context, in *MuteRequest, opts ...grpc.CallOption) (*MuteResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(MuteResponse)
+	err := c.cc.Invoke(ctx, Registry_Mute_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *registryClient) Unmute(ctx context.Context, in *UnmuteRequest, opts ...grpc.CallOption) (*UnmuteResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(UnmuteResponse)
+	err := c.cc.Invoke(ctx, Registry_Unmute_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *registryClient) OpenDirect(ctx context.Context, in *OpenDirectRequest, opts ...grpc.CallOption) (*Room, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(Room)
+	err := c.cc.Invoke(ctx, Registry_OpenDirect_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
 func (c *registryClient) ListMembers(ctx context.Context, in *ListMembersRequest, opts ...grpc.CallOption) (*ListMembersResponse, error) {
 	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
 	out := new(ListMembersResponse)
@@ -244,7 +332,7 @@ type RegistryServer interface {
 	CreateRoom(context.Context, *CreateRoomRequest) (*Room, error)
 	// GetRoom tells a room's record. With an actor, a private room that the
 	// actor has no part in is not-found, as if it were not there.
-	// Errors: invalid-argument, not-found.
+	// Errors: invalid-argument, not-found, banned.
 	GetRoom(context.Context, *GetRoomRequest) (*Room, error)
 	// ListRooms pages through the rooms in the order of their ids. With an
 	// actor, private rooms appear only if the actor belongs to them. Rooms that
@@ -271,6 +359,28 @@ type RegistryServer interface {
 	// not belong to it any more. Removing who has none is no error.
 	// Errors: invalid-argument, not-found, forbidden.
 	RemoveMember(context.Context, *RemoveMemberRequest) (*RemoveMemberResponse, error)
+	// Kick puts a user out of a room, who may come back.
+	// Errors: invalid-argument, not-found, forbidden.
+	Kick(context.Context, *KickRequest) (*KickResponse, error)
+	// Ban puts a user out of a room and keeps the user from coming back; the role
+	// is gone, too. A newer ban takes the place of an older one.
+	// Errors: invalid-argument, not-found, forbidden.
+	Ban(context.Context, *BanRequest) (*BanResponse, error)
+	// Unban ends a ban; the role does not come back. Where there is none it is no
+	// error.
+	// Errors: invalid-argument, not-found, forbidden.
+	Unban(context.Context, *UnbanRequest) (*UnbanResponse, error)
+	// Mute keeps a user from writing in a room. A newer one takes the place of an
+	// older one.
+	// Errors: invalid-argument, not-found, forbidden.
+	Mute(context.Context, *MuteRequest) (*MuteResponse, error)
+	// Unmute ends a muting; where there is none it is no error.
+	// Errors: invalid-argument, not-found, forbidden.
+	Unmute(context.Context, *UnmuteRequest) (*UnmuteResponse, error)
+	// OpenDirect gives the private room of the actor and another user, and makes
+	// it where it is not there. It belongs to the two and to nobody else.
+	// Errors: invalid-argument.
+	OpenDirect(context.Context, *OpenDirectRequest) (*Room, error)
 	// ListMembers pages through the users who have a role in a room, in the
 	// order of their ids.
 	// Errors: invalid-argument, not-found.
@@ -319,6 +429,24 @@ func (UnimplementedRegistryServer) SetMember(context.Context, *SetMemberRequest)
 }
 func (UnimplementedRegistryServer) RemoveMember(context.Context, *RemoveMemberRequest) (*RemoveMemberResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method RemoveMember not implemented")
+}
+func (UnimplementedRegistryServer) Kick(context.Context, *KickRequest) (*KickResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method Kick not implemented")
+}
+func (UnimplementedRegistryServer) Ban(context.Context, *BanRequest) (*BanResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method Ban not implemented")
+}
+func (UnimplementedRegistryServer) Unban(context.Context, *UnbanRequest) (*UnbanResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method Unban not implemented")
+}
+func (UnimplementedRegistryServer) Mute(context.Context, *MuteRequest) (*MuteResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method Mute not implemented")
+}
+func (UnimplementedRegistryServer) Unmute(context.Context, *UnmuteRequest) (*UnmuteResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method Unmute not implemented")
+}
+func (UnimplementedRegistryServer) OpenDirect(context.Context, *OpenDirectRequest) (*Room, error) {
+	return nil, status.Error(codes.Unimplemented, "method OpenDirect not implemented")
 }
 func (UnimplementedRegistryServer) ListMembers(context.Context, *ListMembersRequest) (*ListMembersResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method ListMembers not implemented")
@@ -497,6 +625,114 @@ func _Registry_RemoveMember_Handler(srv interface{}, ctx context.Context, dec fu
 	return interceptor(ctx, in, info, handler)
 }
 
+func _Registry_Kick_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(KickRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(RegistryServer).Kick(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: Registry_Kick_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(RegistryServer).Kick(ctx, req.(*KickRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _Registry_Ban_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(BanRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(RegistryServer).Ban(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: Registry_Ban_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(RegistryServer).Ban(ctx, req.(*BanRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _Registry_Unban_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(UnbanRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(RegistryServer).Unban(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: Registry_Unban_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(RegistryServer).Unban(ctx, req.(*UnbanRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _Registry_Mute_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(MuteRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(RegistryServer).Mute(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: Registry_Mute_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(RegistryServer).Mute(ctx, req.(*MuteRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _Registry_Unmute_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(UnmuteRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(RegistryServer).Unmute(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: Registry_Unmute_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(RegistryServer).Unmute(ctx, req.(*UnmuteRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _Registry_OpenDirect_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(OpenDirectRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(RegistryServer).OpenDirect(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: Registry_OpenDirect_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(RegistryServer).OpenDirect(ctx, req.(*OpenDirectRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
 func _Registry_ListMembers_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
 	in := new(ListMembersRequest)
 	if err := dec(in); err != nil {
@@ -607,6 +843,30 @@ var Registry_ServiceDesc = grpc.ServiceDesc{
 		{
 			MethodName: "RemoveMember",
 			Handler:    _Registry_RemoveMember_Handler,
+		},
+		{
+			MethodName: "Kick",
+			Handler:    _Registry_Kick_Handler,
+		},
+		{
+			MethodName: "Ban",
+			Handler:    _Registry_Ban_Handler,
+		},
+		{
+			MethodName: "Unban",
+			Handler:    _Registry_Unban_Handler,
+		},
+		{
+			MethodName: "Mute",
+			Handler:    _Registry_Mute_Handler,
+		},
+		{
+			MethodName: "Unmute",
+			Handler:    _Registry_Unmute_Handler,
+		},
+		{
+			MethodName: "OpenDirect",
+			Handler:    _Registry_OpenDirect_Handler,
 		},
 		{
 			MethodName: "ListMembers",

@@ -13,6 +13,16 @@ func CreateRoom(r *wirev1.CreateRoom) *wirev1.ClientFrame {
 	return &wirev1.ClientFrame{Request: &wirev1.ClientFrame_CreateRoom{CreateRoom: r}}
 }
 
+// UpdateRoom makes a request update-room.
+func UpdateRoom(r *wirev1.UpdateRoom) *wirev1.ClientFrame {
+	return &wirev1.ClientFrame{Request: &wirev1.ClientFrame_UpdateRoom{UpdateRoom: r}}
+}
+
+// DeleteRoom makes a request delete-room.
+func DeleteRoom(room string) *wirev1.ClientFrame {
+	return &wirev1.ClientFrame{Request: &wirev1.ClientFrame_DeleteRoom{DeleteRoom: &wirev1.DeleteRoom{RoomId: room}}}
+}
+
 // JoinRoom makes a request join-room.
 func JoinRoom(r *wirev1.JoinRoom) *wirev1.ClientFrame {
 	return &wirev1.ClientFrame{Request: &wirev1.ClientFrame_JoinRoom{JoinRoom: r}}
@@ -96,6 +106,20 @@ func Configure(r *wirev1.Configure) *wirev1.ClientFrame {
 // Resume makes a request resume.
 func Resume(token string, rooms map[string]*wirev1.Position) *wirev1.ClientFrame {
 	return &wirev1.ClientFrame{Request: &wirev1.ClientFrame_Resume{Resume: &wirev1.Resume{ResumeToken: token, Rooms: rooms}}}
+}
+
+// SetStatus makes a request set-status; text "" is none.
+func SetStatus(status, text string) *wirev1.ClientFrame {
+	r := &wirev1.SetStatus{Status: status}
+	if text != "" {
+		r.Text = &text
+	}
+	return &wirev1.ClientFrame{Request: &wirev1.ClientFrame_SetStatus{SetStatus: r}}
+}
+
+// OpenDirect makes a request open-direct.
+func OpenDirect(user string) *wirev1.ClientFrame {
+	return &wirev1.ClientFrame{Request: &wirev1.ClientFrame_OpenDirect{OpenDirect: &wirev1.OpenDirect{UserId: user}}}
 }
 
 // Ping makes a request ping.

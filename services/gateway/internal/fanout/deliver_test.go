@@ -14,11 +14,12 @@ func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
 type nobody struct{}
 
-func (nobody) Deliver(*Burst, *conn.Flusher)          {}
-func (nobody) RoomGone(string, *Burst, *conn.Flusher) {}
-func (nobody) Missed(string)                          {}
-func (nobody) SessionID() string                      { return "s" }
-func (nobody) UserID() string                         { return "u" }
+func (nobody) Deliver(*Burst, *conn.Flusher)        {}
+func (nobody) PutOut(string, *Burst, *conn.Flusher) {}
+func (nobody) Missed(string)                        {}
+func (nobody) SessionID() string                    { return "s" }
+func (nobody) InAny([]string) bool                  { return false }
+func (nobody) UserID() string                       { return "u" }
 
 // crowd is a loaded room of n members, without a feed.
 func crowd(tb testing.TB, n int) *room {

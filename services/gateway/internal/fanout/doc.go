@@ -28,6 +28,8 @@
 //   - A joiner is told that it has recovered only when nothing can have been
 //     dropped by the log in between; memory and the log are judged by the same
 //     rule (holdAll).
+//   - Who may not be in a room any more is out of it, and who may not write
+//     there is known not to, as soon as the registry's word comes (rights.go).
 //   - Where the log has dropped entries, for its retention or their age, before
 //     this gateway could read them, no member is shown anything behind them: all
 //     are told (Member.Missed), and come back with their place (gap.go).

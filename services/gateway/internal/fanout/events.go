@@ -72,6 +72,13 @@ func liveFrames(room string, event *busv1.LiveEvent) []addressed {
 		})}}}
 	case *busv1.LiveEvent_Roster:
 		return rosterFrames(room, e.Roster)
+	case *busv1.LiveEvent_Status:
+		presence := &wirev1.Presence{User: e.Status.User, Status: e.Status.Status, Text: optional(e.Status.Text)}
+		return []addressed{{
+			frames: []*Outgoing{ephemeral(&wirev1.ServerFrame{Event: &wirev1.ServerFrame_Presence{Presence: presence}})},
+			about:  []string{e.Status.User.GetId()},
+			told:   e.Status.Told,
+		}}
 	case *busv1.LiveEvent_Changed:
 		return []addressed{{frames: []*Outgoing{NewOutgoing(&wirev1.ServerFrame{
 			Event: &wirev1.ServerFrame_RoomUpdated{RoomUpdated: e.Changed.Room},
@@ -87,6 +94,8 @@ type addressed struct {
 	// about names the user that each frame is about, who does not get it; nil
 	// where all get all.
 	about []string
+	// told are rooms whose members have got the frames there.
+	told []string
 }
 
 func (a *addressed) isAbout(m Member) bool {

@@ -31,6 +31,8 @@ type Request struct {
 	History int
 	// MemberCount is put into the reply.
 	MemberCount int64
+	// MutedUntil is until when the user may not write, milliseconds since 1970.
+	MutedUntil int64
 	// ReadSeq is how far the user has read, nil where nobody knows.
 	ReadSeq *uint64
 }
@@ -208,6 +210,7 @@ func (r *room) admit(j *join, h history) {
 	}
 	r.flush() // it was not a member when those came
 	m := &Membership{room: r.id, member: j.Member, index: len(r.members)}
+	m.muted.Store(j.MutedUntil)
 	r.members = append(r.members, m)
 	j.done <- joinResult{place: Place{Membership: m, Seq: r.last, Recovered: h.recovered, Oldest: h.oldest}}
 }

@@ -54,7 +54,7 @@ func (v *visit) hasMissed() bool {
 	return v.missed
 }
 
-func (v *visit) RoomGone(_ string, word *Burst, _ *conn.Flusher) {
+func (v *visit) PutOut(_ string, word *Burst, _ *conn.Flusher) {
 	v.mu.Lock()
 	defer v.mu.Unlock()
 	v.gone = true
@@ -63,6 +63,8 @@ func (v *visit) RoomGone(_ string, word *Burst, _ *conn.Flusher) {
 
 func (v *visit) SessionID() string { return "s" }
 func (v *visit) UserID() string    { return "u" }
+
+func (v *visit) InAny([]string) bool { return false }
 
 func (v *visit) isGone() bool {
 	v.mu.Lock()

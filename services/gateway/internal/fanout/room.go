@@ -3,6 +3,7 @@ package fanout
 import (
 	"container/list"
 	"slices"
+	"sync/atomic"
 	"time"
 
 	"github.com/parley-im/parley/pkg/bus"
@@ -17,14 +18,17 @@ type Member interface {
 	// Deliver hands the member frames; the Burst is the worker's own and good
 	// until it returns.
 	Deliver(*Burst, *conn.Flusher)
-	// RoomGone tells that a room has ended; the member is not in it any more.
-	RoomGone(room string, word *Burst, f *conn.Flusher)
+	// PutOut tells that the member is not in a room any more, because that has
+	// ended or the member may not be in it; word is what it is told.
+	PutOut(room string, word *Burst, f *conn.Flusher)
 	// Missed tells that the log has dropped messages of a room before they
 	// could be delivered; the member is not in the room any more, and must come
 	// back with its place to learn what is left.
 	Missed(room string)
 	SessionID() string
 	UserID() string
+	// InAny says whether the member is in one of these rooms.
+	InAny(rooms []string) bool
 }
 
 // Membership is one member's place in one room.
@@ -32,6 +36,9 @@ type Membership struct {
 	room   string
 	member Member
 	index  int // in room.members; -1 when it has left
+	// muted is until when the member may not write, milliseconds since 1970;
+	// or outOfRoom.
+	muted atomic.Int64
 }
 
 // Room is the room's id.
@@ -148,10 +155,12 @@ func (r *room) deliver(s bus.Stored, prev uint64) {
 // live takes in something that is not stored.
 func (r *room) live(event *busv1.LiveEvent) {
 	if gone := event.GetGone(); gone != nil {
-		// A late word of an earlier life is not about this one.
-		if gone.Epoch == "" || r.epoch == "" || gone.Epoch == r.epoch {
+		if r.isNow(gone.Epoch) {
 			r.end()
 		}
+		return
+	}
+	if r.rights(event) {
 		return
 	}
 	r.flush()
@@ -160,6 +169,7 @@ func (r *room) live(event *busv1.LiveEvent) {
 		for _, m := range r.members {
 			switch {
 			case a.except != "" && m.member.SessionID() == a.except:
+			case a.told != nil && m.member.InAny(a.told):
 			case a.isAbout(m.member):
 				r.others(m, a)
 			default:
@@ -184,7 +194,8 @@ func (r *room) end() {
 	word := r.worker.only(roomDeleted(r.id))
 	for _, m := range r.members {
 		m.index = -1
-		m.member.RoomGone(r.id, word, &r.worker.flusher)
+		m.muted.Store(outOfRoom)
+		m.member.PutOut(r.id, word, &r.worker.flusher)
 	}
 	r.members = nil
 	r.refuseAll(errRoomGone)
@@ -241,12 +252,7 @@ func (r *room) leave(m *Membership) {
 		return
 	}
 	r.flush()
-	last := len(r.members) - 1
-	r.members[m.index] = r.members[last]
-	r.members[m.index].index = m.index
-	r.members[last] = nil
-	r.members = r.members[:last]
-	m.index = -1
+	r.remove(m)
 	r.closeIfEmpty()
 }
 

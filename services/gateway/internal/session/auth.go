@@ -117,6 +117,7 @@ func (s *Session) adopt(ctx context.Context, identity *Identity, session string,
 			s.log.Warn("entering the lobby", "error", err)
 		} else {
 			s.enter(ctx, place.Membership)
+			s.askLobby(place.Membership)
 		}
 	}
 	return true, nil
@@ -126,7 +127,8 @@ func (s *Session) adopt(ctx context.Context, identity *Identity, session string,
 func (s *Session) enter(ctx context.Context, place *fanout.Membership) {
 	s.mu.Lock()
 	ended := s.ended
-	if !ended {
+	// One that was put out already, before it was noted, has been told.
+	if !ended && !place.IsOut() {
 		s.rooms.put(place)
 	}
 	s.mu.Unlock()

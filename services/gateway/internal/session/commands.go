@@ -49,5 +49,17 @@ func init() { // not a literal: the commands refer to functions that read it
 		"get-room-members": getRoomMembersCommand,
 		"get-online-users": getOnlineUsersCommand,
 		"admin-broadcast":  adminBroadcastCommand,
+		"set-status":       setStatusCommand,
+		"kick":             kickCommand,
+		"ban":              banCommand,
+		"unban":            unbanCommand,
+		"mute":             muteCommand,
+		"unmute":           unmuteCommand,
+		"set-role":         setRoleCommand,
+		"invite":           inviteCommand,
+		"uninvite":         uninviteCommand,
+		"open-direct":      openDirectCommand,
+		"update-room":      updateRoomCommand,
+		"delete-room":      deleteRoomCommand,
 	}
 }

@@ -104,8 +104,20 @@ func (s *Session) UserID() string {
 	return s.identity.User.Id
 }
 
-// RoomGone implements fanout.Member.
-func (s *Session) RoomGone(room string, word *fanout.Burst, f *conn.Flusher) {
+// InAny implements fanout.Member.
+func (s *Session) InAny(rooms []string) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for _, room := range rooms {
+		if s.rooms.in(room) != nil {
+			return true
+		}
+	}
+	return false
+}
+
+// PutOut implements fanout.Member.
+func (s *Session) PutOut(room string, word *fanout.Burst, f *conn.Flusher) {
 	s.mu.Lock()
 	s.rooms.remove(room)
 	session := s.session
@@ -238,6 +250,8 @@ func batchRoom(f *wirev1.ServerFrame) (room string, collect bool) {
 		return e.MessageHistory.RoomId, false
 	case *wirev1.ServerFrame_RoomDeleted:
 		return e.RoomDeleted.RoomId, false
+	case *wirev1.ServerFrame_Kicked:
+		return e.Kicked.RoomId, false
 	case *wirev1.ServerFrame_RoomLeft:
 		return e.RoomLeft.RoomId, false
 	}

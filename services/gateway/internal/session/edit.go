@@ -25,6 +25,9 @@ var editMessageCommand = &command{
 	},
 	run: func(ctx context.Context, s *Session, f *wirev1.ClientFrame) error {
 		e := f.GetEditMessage()
+		if _, err := s.mayWrite(e.RoomId); err != nil {
+			return err
+		}
 		request := &historyv1.EditMessageRequest{
 			RoomId: e.RoomId, Id: f.GetId(), Target: uint64(e.Target), Content: e.GetContent(), User: s.who().User,
 		}

@@ -60,6 +60,7 @@ func (s *Session) join(ctx context.Context, request fanout.Request) error {
 		return err
 	}
 	request.Epoch, request.ReadSeq = admitted.Room.Epoch, admitted.ReadSeq
+	request.MutedUntil = mutedUntil(admitted.Mute)
 	if again != nil {
 		s.hub.opts.Rooms.Leave(ctx, again)
 	} else if room != ids.Lobby {

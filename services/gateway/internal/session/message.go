@@ -61,8 +61,8 @@ var chatCommand = &command{
 // it; members get it from there. It waits while the session has too many on
 // their way, which makes the client wait too.
 func (s *Session) publish(id *string, room string, entry *busv1.LogEntry) error {
-	if s.room(room) == nil {
-		return notJoined(room)
+	if _, err := s.mayWrite(room); err != nil {
+		return err
 	}
 	user := s.who().User
 	now := time.Now()

@@ -88,6 +88,7 @@ func (s *Session) resume(ctx context.Context, id *string, r *Resumption, positio
 
 	// Membership and bans are checked anew.
 	rooms := make(map[string]*wirev1.ResumedRoom, len(positions))
+	mutes := make(map[string]int64)
 	var admitted []string
 	for room := range positions {
 		answer, err := s.hub.opts.Registry.Admit(ctx, &registryv1.AdmitRequest{RoomId: room, Actor: r.Identity.actor()})
@@ -97,6 +98,9 @@ func (s *Session) resume(ctx context.Context, id *string, r *Resumption, positio
 			continue
 		}
 		rooms[room] = &wirev1.ResumedRoom{Epoch: answer.Room.Epoch}
+		if answer.Mute != nil {
+			mutes[room] = mutedUntil(answer.Mute)
+		}
 		if room != ids.Lobby {
 			admitted = append(admitted, room)
 		}
@@ -118,7 +122,7 @@ func (s *Session) resume(ctx context.Context, id *string, r *Resumption, positio
 			code := string(errs.Unavailable)
 			answer.Error = &code
 		default:
-			s.resumeRoom(ctx, room, positions[room], answer)
+			s.resumeRoom(ctx, room, positions[room], mutes[room], answer)
 		}
 	}
 	if counts, err := s.hub.opts.Presence.CountRooms(ctx, &presencev1.CountRoomsRequest{RoomIds: admitted, Seen: s.hub.seen()}); err == nil {
@@ -133,14 +137,14 @@ func (s *Session) resume(ctx context.Context, id *string, r *Resumption, positio
 }
 
 // resumeRoom brings the session back into one room.
-func (s *Session) resumeRoom(ctx context.Context, room string, position *wirev1.Position, answer *wirev1.ResumedRoom) {
+func (s *Session) resumeRoom(ctx context.Context, room string, position *wirev1.Position, muted int64, answer *wirev1.ResumedRoom) {
 	if lobby := s.room(room); lobby != nil {
 		s.hub.opts.Rooms.Leave(ctx, lobby)
 	}
 	after := uint64(position.GetSeq())
 	place, err := s.hub.opts.Rooms.Join(ctx, fanout.Request{
 		Room: room, Member: s, NoReply: true,
-		Epoch: answer.Epoch, ClientEpoch: position.Epoch, After: &after, History: defaultMessages,
+		Epoch: answer.Epoch, ClientEpoch: position.Epoch, After: &after, History: defaultMessages, MutedUntil: muted,
 	})
 	if err != nil {
 		s.forget(room)

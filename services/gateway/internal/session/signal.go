@@ -28,8 +28,8 @@ var signalCommand = &command{
 	},
 	run: func(_ context.Context, s *Session, f *wirev1.ClientFrame) error {
 		signal := f.GetSignal()
-		if s.room(signal.RoomId) == nil {
-			return notJoined(signal.RoomId)
+		if _, err := s.mayWrite(signal.RoomId); err != nil {
+			return err
 		}
 		err := s.hub.opts.Bus.PublishLive(signal.RoomId, &busv1.LiveEvent{Event: &busv1.LiveEvent_Signal{Signal: &busv1.LiveSignal{
 			SessionId: s.SessionID(), User: s.who().User, Event: signal.Event, Data: signal.Data,

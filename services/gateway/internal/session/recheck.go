@@ -1,0 +1,107 @@
+package session
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"time"
+
+	"github.com/parley-im/parley/pkg/errs"
+	busv1 "github.com/parley-im/parley/proto/bus/v1"
+	registryv1 "github.com/parley-im/parley/proto/registry/v1"
+)
+
+// present is a user in a room, with all sessions on this gateway.
+type present struct {
+	admin bool
+	muted int64 // until when, as is known here
+}
+
+// Recheck asks the registry anew what all who are here may do in their rooms,
+// and acts on it. While NATS was out of reach nothing of what the registry told
+// has come. Errors: the first that the registry answers with.
+func (h *Hub) Recheck(ctx context.Context) error {
+	for room, users := range h.present() {
+		for some := range slices.Chunk(users.names(), maxPage) {
+			if err := h.recheck(ctx, room, users, some); err != nil {
+				return fmt.Errorf("looking at the rights in room %s anew: %w", room, err)
+			}
+		}
+	}
+	return nil
+}
+
+type roomUsers map[string]present
+
+func (u roomUsers) names() []string {
+	names := make([]string, 0, len(u))
+	for name := range u {
+		names = append(names, name)
+	}
+	return names
+}
+
+// present gives who is in which room.
+func (h *Hub) present() map[string]roomUsers {
+	rooms := make(map[string]roomUsers)
+	for _, s := range h.directory.everyone() {
+		s.mu.Lock()
+		who, places := s.identity, slices.Clone(s.rooms)
+		s.mu.Unlock()
+		for _, place := range places {
+			users := rooms[place.Room()]
+			if users == nil {
+				users = make(roomUsers)
+				rooms[place.Room()] = users
+			}
+			p := users[who.User.Id]
+			users[who.User.Id] = present{p.admin || who.HasRole(RoleAdmin), max(p.muted, place.MutedUntil())}
+		}
+	}
+	return rooms
+}
+
+// recheck looks at the rights of some of the users in a room.
+func (h *Hub) recheck(ctx context.Context, room string, users roomUsers, some []string) error {
+	ctx, cancel := context.WithTimeout(ctx, h.opts.CommandTimeout)
+	defer cancel()
+	record, err := h.opts.Registry.GetRoom(ctx, &registryv1.GetRoomRequest{RoomId: room})
+	if errs.CodeOf(err) == errs.NotFound {
+		return nil // whoever makes it anew finds that its members are of an earlier life
+	}
+	if err != nil {
+		return err
+	}
+	answer, err := h.opts.Registry.GetMembers(ctx, &registryv1.GetMembersRequest{RoomId: room, UserIds: some, Sanctioned: true})
+	if err != nil {
+		return err
+	}
+	standings := make(map[string]*registryv1.Member, len(answer.Members))
+	for _, m := range answer.Members {
+		standings[m.User.GetId()] = m
+	}
+	private := record.Visibility == registryv1.Visibility_VISIBILITY_PRIVATE
+	for _, user := range some {
+		m, now := standings[user], time.Now()
+		out := &busv1.UserOut{UserId: user, Epoch: record.Epoch}
+		switch ban := m.GetBan(); {
+		case users[user].admin:
+		case ban != nil && (ban.Until == nil || ban.Until.AsTime().After(now)):
+			out.Reason, out.Code = ban.Reason, string(errs.Banned)
+		case private && m.GetRole() == registryv1.Role_ROLE_UNSPECIFIED:
+			out.Code = string(errs.NotFound)
+		}
+		event := &busv1.LiveEvent{Event: &busv1.LiveEvent_Out{Out: out}}
+		if out.Code == "" {
+			until := mutedUntil(m.GetMute())
+			if until == users[user].muted {
+				continue
+			}
+			event.Event = &busv1.LiveEvent_Muted{Muted: &busv1.UserMuted{UserId: user, UntilMs: until, Epoch: record.Epoch}}
+		}
+		if err := h.opts.Rooms.Tell(ctx, room, event); err != nil {
+			return err
+		}
+	}
+	return nil
+}
