@@ -15,13 +15,17 @@ import (
 // it once, on both gateways, and nobody else does.
 func testStatus(t *testing.T, s *stack.Stack, encoding frame.Encoding) {
 	a, b := named(t, "a"), named(t, "b")
-	ann, twin := signedIn(t, s, 0, encoding, named(t, "ann")), signedIn(t, s, 1, encoding, named(t, "ann"))
+	ann := signedIn(t, s, 0, encoding, named(t, "ann"))
 	near, far := signedIn(t, s, 0, encoding, "near"), signedIn(t, s, 1, encoding, "far")
 	stranger := signedIn(t, s, 1, encoding, "stranger") // in the lobby, as all are
 	for _, c := range []*client.Client{ann, near, far} {
 		c.Join(a)
 		c.Join(b)
 	}
+	// A join is answered when presence knows of it, so it knows the two devices
+	// in this order, though they are on two gateways.
+	twin := signedIn(t, s, 1, encoding, named(t, "ann"))
+	twin.Join(named(t, "c"))
 	ann.AskError(ask.SetStatus("", ""), "invalid-argument")
 	ann.AskError(ask.SetStatus("asleep", ""), "invalid-argument")
 	ann.AskError(ask.SetStatus("away", strings.Repeat("x", 129)), "invalid-argument")
