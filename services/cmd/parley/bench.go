@@ -4,13 +4,11 @@ package main
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"os"
 
 	"github.com/parley-im/parley/pkg/config"
-	"github.com/parley-im/parley/pkg/run"
 	"github.com/parley-im/parley/services/cmd/internal/program"
 	"github.com/parley-im/parley/services/e2e/bench"
 )
@@ -84,15 +82,5 @@ func benchmark(ctx context.Context, args []string) error {
 			return fmt.Errorf("markdown: %w", err)
 		}
 	}
-	if b.json {
-		out := json.NewEncoder(os.Stdout)
-		out.SetIndent("", "  ")
-		err = out.Encode(report)
-	} else {
-		err = report.WriteText(os.Stdout)
-	}
-	if err == nil && !report.OK() {
-		err = run.ExitCode(1) // the report has told why
-	}
-	return err
+	return give(report, b.json)
 }

@@ -2,14 +2,12 @@ package main
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"os"
 	"time"
 
 	"github.com/parley-im/parley/pkg/config"
-	"github.com/parley-im/parley/pkg/run"
 	"github.com/parley-im/parley/services/cmd/internal/program"
 	"github.com/parley-im/parley/services/e2e/check"
 )
@@ -74,15 +72,5 @@ func checkDelivery(ctx context.Context, args []string) error {
 	if err != nil {
 		return fmt.Errorf("checking: %w", err)
 	}
-	if c.json {
-		out := json.NewEncoder(os.Stdout)
-		out.SetIndent("", "  ")
-		err = out.Encode(report)
-	} else {
-		err = report.WriteText(os.Stdout)
-	}
-	if err == nil && !report.OK() {
-		err = run.ExitCode(1) // the report has told why
-	}
-	return err
+	return give(report, c.json)
 }

@@ -7,7 +7,6 @@ import (
 	"google.golang.org/protobuf/types/known/timestamppb"
 
 	"github.com/parley-im/parley/pkg/errs"
-	"github.com/parley-im/parley/pkg/ids"
 	registryv1 "github.com/parley-im/parley/proto/registry/v1"
 	wirev1 "github.com/parley-im/parley/proto/wire/v1"
 )
@@ -39,34 +38,13 @@ var unmuteCommand = moderateCommand((*wirev1.ClientFrame).GetUnmute, func(ctx co
 	return err
 })
 
-// moderateCommand has the registry act on a user's standing in a room. The
-// registry says who may, and tells all gateways.
 func moderateCommand(get func(*wirev1.ClientFrame) *wirev1.Moderate, do func(context.Context, registryv1.RegistryClient, *wirev1.Moderate, *registryv1.Actor) error) *command {
-	return &command{
-		slow: true,
-		room: func(f *wirev1.ClientFrame) string { return get(f).RoomId },
-		check: func(_ *Session, f *wirev1.ClientFrame) error {
-			m := get(f)
-			if err := ids.CheckRoom("roomId", m.RoomId); err != nil {
-				return err
-			}
-			if err := ids.CheckUser("userId", m.UserId); err != nil {
-				return err
-			}
-			if err := checkLine("reason", m.GetReason(), maxReason); err != nil {
-				return err
-			}
-			return checkUntil(m.Until)
-		},
-		run: func(ctx context.Context, s *Session, f *wirev1.ClientFrame) error {
-			m := get(f)
-			if err := do(ctx, s.hub.opts.Registry, m, s.who().actor()); err != nil {
-				return err
-			}
-			s.done(f, m.RoomId)
-			return nil
-		},
-	}
+	return standingCommand(get, func(m *wirev1.Moderate) error {
+		if err := checkLine("reason", m.GetReason(), maxReason); err != nil {
+			return err
+		}
+		return checkUntil(m.Until)
+	}, do)
 }
 
 func checkUntil(until *timestamppb.Timestamp) error {

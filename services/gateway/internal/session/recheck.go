@@ -3,6 +3,7 @@ package session
 import (
 	"context"
 	"fmt"
+	"maps"
 	"slices"
 	"time"
 
@@ -22,24 +23,33 @@ type present struct {
 // has come. Errors: the first that the registry answers with.
 func (h *Hub) Recheck(ctx context.Context) error {
 	for room, users := range h.present() {
-		for some := range slices.Chunk(users.names(), maxPage) {
-			if err := h.recheck(ctx, room, users, some); err != nil {
-				return fmt.Errorf("looking at the rights in room %s anew: %w", room, err)
-			}
+		if err := h.recheckRoom(ctx, room, users); err != nil {
+			return fmt.Errorf("looking at the rights in room %s anew: %w", room, err)
+		}
+	}
+	return nil
+}
+
+// recheckRoom looks at the rights of all who are in a room.
+func (h *Hub) recheckRoom(ctx context.Context, room string, users roomUsers) error {
+	asking, cancel := context.WithTimeout(ctx, h.opts.CommandTimeout)
+	defer cancel()
+	record, err := h.opts.Registry.GetRoom(asking, &registryv1.GetRoomRequest{RoomId: room})
+	if errs.CodeOf(err) == errs.NotFound {
+		return nil // whoever makes it anew finds that its members are of an earlier life
+	}
+	if err != nil {
+		return err
+	}
+	for some := range slices.Chunk(slices.Collect(maps.Keys(users)), maxPage) {
+		if err := h.recheck(ctx, record, users, some); err != nil {
+			return err
 		}
 	}
 	return nil
 }
 
 type roomUsers map[string]present
-
-func (u roomUsers) names() []string {
-	names := make([]string, 0, len(u))
-	for name := range u {
-		names = append(names, name)
-	}
-	return names
-}
 
 // present gives who is in which room.
 func (h *Hub) present() map[string]roomUsers {
@@ -62,17 +72,10 @@ func (h *Hub) present() map[string]roomUsers {
 }
 
 // recheck looks at the rights of some of the users in a room.
-func (h *Hub) recheck(ctx context.Context, room string, users roomUsers, some []string) error {
+func (h *Hub) recheck(ctx context.Context, record *registryv1.Room, users roomUsers, some []string) error {
 	ctx, cancel := context.WithTimeout(ctx, h.opts.CommandTimeout)
 	defer cancel()
-	record, err := h.opts.Registry.GetRoom(ctx, &registryv1.GetRoomRequest{RoomId: room})
-	if errs.CodeOf(err) == errs.NotFound {
-		return nil // whoever makes it anew finds that its members are of an earlier life
-	}
-	if err != nil {
-		return err
-	}
-	answer, err := h.opts.Registry.GetMembers(ctx, &registryv1.GetMembersRequest{RoomId: room, UserIds: some, Sanctioned: true})
+	answer, err := h.opts.Registry.GetMembers(ctx, &registryv1.GetMembersRequest{RoomId: record.Id, UserIds: some, Sanctioned: true})
 	if err != nil {
 		return err
 	}
@@ -99,7 +102,7 @@ func (h *Hub) recheck(ctx context.Context, room string, users roomUsers, some []
 			}
 			event.Event = &busv1.LiveEvent_Muted{Muted: &busv1.UserMuted{UserId: user, UntilMs: until, Epoch: record.Epoch}}
 		}
-		if err := h.opts.Rooms.Tell(ctx, room, event); err != nil {
+		if err := h.opts.Rooms.Tell(ctx, record.Id, event); err != nil {
 			return err
 		}
 	}

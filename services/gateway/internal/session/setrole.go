@@ -4,7 +4,6 @@ import (
 	"context"
 
 	"github.com/parley-im/parley/pkg/errs"
-	"github.com/parley-im/parley/pkg/ids"
 	registryv1 "github.com/parley-im/parley/proto/registry/v1"
 	wirev1 "github.com/parley-im/parley/proto/wire/v1"
 )
@@ -19,34 +18,17 @@ var roles = map[string]registryv1.Role{
 // setRoleCommand has the registry give a user a role in a room; the registry
 // says who may. Rights are looked up there whenever they decide, so the role
 // counts from then on everywhere.
-var setRoleCommand = &command{
-	slow: true,
-	room: func(f *wirev1.ClientFrame) string { return f.GetSetRole().RoomId },
-	check: func(_ *Session, f *wirev1.ClientFrame) error {
-		m := f.GetSetRole()
-		if err := ids.CheckRoom("roomId", m.RoomId); err != nil {
-			return err
-		}
-		if err := ids.CheckUser("userId", m.UserId); err != nil {
-			return err
-		}
-		if m.Role == nil {
-			return errs.Invalid("role", "is missing")
-		}
-		if _, ok := roles[*m.Role]; !ok {
-			return errs.Invalid("role", `is not "owner", "moderator" or "member"`)
-		}
-		return nil
-	},
-	run: func(ctx context.Context, s *Session, f *wirev1.ClientFrame) error {
-		m := f.GetSetRole()
-		_, err := s.hub.opts.Registry.SetMember(ctx, &registryv1.SetMemberRequest{
-			RoomId: m.RoomId, User: &wirev1.User{Id: m.UserId}, Role: roles[m.GetRole()], Actor: s.who().actor(),
-		})
-		if err != nil {
-			return err
-		}
-		s.done(f, m.RoomId)
-		return nil
-	},
-}
+var setRoleCommand = standingCommand((*wirev1.ClientFrame).GetSetRole, func(m *wirev1.Moderate) error {
+	if m.Role == nil {
+		return errs.Invalid("role", "is missing")
+	}
+	if _, ok := roles[*m.Role]; !ok {
+		return errs.Invalid("role", `is not "owner", "moderator" or "member"`)
+	}
+	return nil
+}, func(ctx context.Context, r registryv1.RegistryClient, m *wirev1.Moderate, who *registryv1.Actor) error {
+	_, err := r.SetMember(ctx, &registryv1.SetMemberRequest{
+		RoomId: m.RoomId, User: &wirev1.User{Id: m.UserId}, Role: roles[m.GetRole()], Actor: who,
+	})
+	return err
+})
