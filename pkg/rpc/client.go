@@ -2,7 +2,6 @@ package rpc
 
 import (
 	"context"
-	"crypto/tls"
 	"encoding/json"
 	"fmt"
 	"log/slog"
@@ -47,9 +46,8 @@ type ClientOptions struct {
 	// InProcess is the listener to dial where the service is in this process;
 	// target and TLS are not used then.
 	InProcess *InProcess
-	// TLS secures the connections; nil speaks in the clear. Where ServerName
-	// is empty, certificates are checked against the host dialed.
-	TLS *tls.Config
+	// TLS secures the connections; nil speaks in the clear.
+	TLS *TLS
 	// Token gives each call its bearer token; nil sends none. Without TLS it
 	// crosses the network in the clear.
 	Token func(ctx context.Context) (string, error)
@@ -105,7 +103,7 @@ func Dial(name, target string, opts ClientOptions) (*grpc.ClientConn, error) {
 		grpc.WithChainUnaryInterceptor(c.unary),
 		grpc.WithChainStreamInterceptor(c.stream),
 	}
-	transport := insecure.NewCredentials()
+	var transport credentials.TransportCredentials = insecure.NewCredentials()
 	if opts.InProcess != nil {
 		target = "passthrough:///" + name
 		options = append(options, grpc.WithContextDialer(func(ctx context.Context, _ string) (net.Conn, error) {
@@ -118,7 +116,7 @@ func Dial(name, target string, opts ClientOptions) (*grpc.ClientConn, error) {
 		}
 		options = append(options, how...)
 		if opts.TLS != nil {
-			transport = credentials.NewTLS(opts.TLS)
+			transport = newClientTransport(opts.TLS)
 		}
 	}
 	options = append(options, grpc.WithTransportCredentials(transport))

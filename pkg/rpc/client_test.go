@@ -2,14 +2,8 @@ package rpc_test
 
 import (
 	"context"
-	"crypto/ecdsa"
-	"crypto/elliptic"
-	"crypto/rand"
-	"crypto/tls"
-	"crypto/x509"
 	"errors"
 	"log/slog"
-	"math/big"
 	"net"
 	"strings"
 	"sync/atomic"
@@ -110,7 +104,7 @@ func TestRoundRobinLeavesWhoIsGone(t *testing.T) {
 		}
 	}
 	// And back on the same address.
-	s := rpc.NewServer(rpc.ServerOptions{})
+	s := rpc.NewServer(rpc.ServerOptions{Credentials: open(t)})
 	historyv1.RegisterHistoryServer(s.Registrar(), &history{list: func(context.Context, *historyv1.ListMessagesRequest) (*historyv1.ListMessagesResponse, error) {
 		calls[0].Add(1)
 		return &historyv1.ListMessagesResponse{}, nil
@@ -157,7 +151,7 @@ func TestRetries(t *testing.T) {
 				<-ctx.Done()
 				return ctx.Err()
 			}
-			s := rpc.NewServer(rpc.ServerOptions{})
+			s := rpc.NewServer(rpc.ServerOptions{Credentials: open(t)})
 			historyv1.RegisterHistoryServer(s.Registrar(), &history{
 				list: func(ctx context.Context, _ *historyv1.ListMessagesRequest) (*historyv1.ListMessagesResponse, error) {
 					return nil, cut(ctx)
@@ -194,50 +188,4 @@ func TestAnswersAreNotRetried(t *testing.T) {
 	if got := errs.From(err); got == nil || got.Message != "the log is out of reach, try again" || calls.Load() != 1 {
 		t.Errorf("got %v after %d calls", err, calls.Load())
 	}
-}
-
-func TestMutualTLS(t *testing.T) {
-	certificate, pool := certify(t)
-	server := &tls.Config{Certificates: []tls.Certificate{certificate}, ClientCAs: pool, ClientAuth: tls.RequireAndVerifyClientCert}
-	address, _ := serve(t, &history{list: empty}, rpc.ServerOptions{TLS: server})
-	for name, c := range map[string]struct {
-		config *tls.Config
-		want   errs.Code
-	}{
-		"both":           {&tls.Config{RootCAs: pool, Certificates: []tls.Certificate{certificate}}, ""},
-		"no certificate": {&tls.Config{RootCAs: pool}, errs.Unavailable},
-		"unknown CA":     {&tls.Config{RootCAs: x509.NewCertPool(), Certificates: []tls.Certificate{certificate}}, errs.Unavailable},
-		"in the clear":   {nil, errs.Unavailable},
-	} {
-		conn := dial(t, address, rpc.ClientOptions{TLS: c.config})
-		_, err := historyv1.NewHistoryClient(conn).ListMessages(t.Context(), &historyv1.ListMessagesRequest{})
-		if got := errs.CodeOf(err); got != c.want {
-			t.Errorf("%s: got %v, want %q", name, err, c.want)
-		}
-	}
-}
-
-// certify makes a certificate for 127.0.0.1 that is its own authority.
-func certify(t *testing.T) (tls.Certificate, *x509.CertPool) {
-	t.Helper()
-	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
-	if err != nil {
-		t.Fatal(err)
-	}
-	template := &x509.Certificate{
-		SerialNumber: big.NewInt(1), NotAfter: time.Now().Add(time.Hour), IPAddresses: []net.IP{net.IPv4(127, 0, 0, 1)},
-		IsCA: true, BasicConstraintsValid: true,
-		ExtKeyUsage: []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth, x509.ExtKeyUsageClientAuth},
-	}
-	der, err := x509.CreateCertificate(rand.Reader, template, template, &key.PublicKey, key)
-	if err != nil {
-		t.Fatal(err)
-	}
-	parsed, err := x509.ParseCertificate(der)
-	if err != nil {
-		t.Fatal(err)
-	}
-	pool := x509.NewCertPool()
-	pool.AddCert(parsed)
-	return tls.Certificate{Certificate: [][]byte{der}, PrivateKey: key}, pool
 }

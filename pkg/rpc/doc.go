@@ -14,6 +14,14 @@
 // that what went wrong far down is told before everybody on the way up has
 // given up. Streams live until one side ends them.
 //
+// # Trust
+//
+// A server asks who calls (package access) before a handler hears of it, and
+// lets it call what its scopes allow. Handlers get the caller by
+// access.From(ctx). A stream is asked about once, when it is opened.
+// Certificates are looked at when a connection is made: one that is open
+// outlives a change of the files.
+//
 // # A service that is down
 //
 // Calls are answered unavailable at once where no replica is in reach and

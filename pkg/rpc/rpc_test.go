@@ -12,6 +12,7 @@ import (
 	"go.uber.org/goleak"
 	"google.golang.org/grpc"
 
+	"github.com/parley-im/parley/pkg/access"
 	"github.com/parley-im/parley/pkg/rpc"
 	historyv1 "github.com/parley-im/parley/proto/history/v1"
 )
@@ -56,9 +57,27 @@ func run(t *testing.T, s *rpc.Server, listeners ...net.Listener) (stop func()) {
 	return stop
 }
 
+// open are the credentials of a server that lets everybody in.
+func open(t *testing.T) *access.Credentials {
+	t.Helper()
+	return known(t, access.Options{Development: true})
+}
+
+func known(t *testing.T, o access.Options) *access.Credentials {
+	t.Helper()
+	c, err := access.New(o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return c
+}
+
 // serve serves h over TCP and gives its address.
 func serve(t *testing.T, h *history, opts rpc.ServerOptions) (address string, stop func()) {
 	t.Helper()
+	if opts.Credentials == nil {
+		opts.Credentials = open(t)
+	}
 	s := rpc.NewServer(opts)
 	historyv1.RegisterHistoryServer(s.Registrar(), h)
 	l := listen(t)

@@ -2,7 +2,6 @@ package rpc
 
 import (
 	"context"
-	"crypto/tls"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -13,11 +12,12 @@ import (
 	"go.opentelemetry.io/otel/metric"
 	"go.opentelemetry.io/otel/metric/noop"
 	"google.golang.org/grpc"
-	"google.golang.org/grpc/credentials"
 	"google.golang.org/grpc/health"
 	healthv1 "google.golang.org/grpc/health/grpc_health_v1"
 	"google.golang.org/grpc/keepalive"
 	"google.golang.org/grpc/reflection"
+
+	"github.com/parley-im/parley/pkg/access"
 )
 
 const (
@@ -46,13 +46,13 @@ const (
 type ServerOptions struct {
 	// Name is who logs.
 	Name string
-	// TLS secures the connections, and with ClientCAs and ClientAuth asks for
-	// certificates of the clients; nil serves in the clear.
-	TLS *tls.Config
-	// Authorize decides by the bearer token of a call ("" where it has none)
-	// whether it may go on; its error is the answer. Health is exempt, for the
-	// probes of an orchestrator cannot sign in. Nil lets everybody.
-	Authorize func(ctx context.Context, token string) error
+	// TLS secures the connections that come over a network; nil serves them in
+	// the clear. Who shows no certificate is let in as far as Credentials say.
+	TLS *TLS
+	// Credentials tell who calls and so which methods may be called (package
+	// access). Health needs none, and reflection any that are known. Nil lets
+	// in calls within this process alone.
+	Credentials *access.Credentials
 	// Timeout is what a unary call gets that came without a deadline; default
 	// 10 s.
 	Timeout time.Duration
@@ -82,6 +82,9 @@ func (o *ServerOptions) complete() {
 	if o.Meter == nil {
 		o.Meter = noop.Meter{}
 	}
+	if o.Credentials == nil {
+		o.Credentials = noCredentials()
+	}
 }
 
 // Server serves gRPC, with health (grpc.health.v1) and reflection beside what
@@ -93,6 +96,9 @@ type Server struct {
 	checks  []*healthCheck
 	metrics serverMetrics
 	limit   seldom
+	// needed is the scope that each method needs; Run makes it.
+	needed   map[string]access.Scope
+	refusals seldom
 
 	// stopping ends with errStopping when the server is to end. It is kept
 	// because streams, which may last for ever, are to hear of it.
@@ -120,9 +126,7 @@ func NewServer(opts ServerOptions) *Server {
 		// A handler's goroutine is ours, so the end waits for it. Handlers hear
 		// by their context that time is up.
 		grpc.WaitForHandlers(true),
-	}
-	if opts.TLS != nil {
-		options = append(options, grpc.Creds(credentials.NewTLS(opts.TLS)))
+		grpc.Creds(newServerTransport(opts.TLS)),
 	}
 	s.grpc = grpc.NewServer(options...)
 	healthv1.RegisterHealthServer(s.grpc, s.health)
@@ -142,6 +146,7 @@ func (s *Server) Registrar() grpc.ServiceRegistrar { return s.grpc }
 func (s *Server) Run(ctx context.Context, listeners ...net.Listener) error {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
+	s.needed = s.needs()
 	var wg sync.WaitGroup
 	failed := make(chan error, len(listeners))
 	for _, l := range listeners {

@@ -6,13 +6,11 @@ import (
 	"fmt"
 	"log/slog"
 	"runtime/debug"
-	"strings"
 	"time"
 
 	"go.opentelemetry.io/otel/metric"
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/codes"
-	healthv1 "google.golang.org/grpc/health/grpc_health_v1"
 	"google.golang.org/grpc/metadata"
 	"google.golang.org/grpc/status"
 
@@ -41,7 +39,7 @@ func (s *Server) unary(ctx context.Context, req any, info *grpc.UnaryServerInfo,
 		defer cancel()
 	}
 	start := time.Now()
-	err = s.guard(ctx, info.FullMethod, func() error {
+	err = s.guard(ctx, info.FullMethod, func(ctx context.Context) error {
 		resp, err = handler(ctx, req)
 		return err
 	})
@@ -64,7 +62,9 @@ func (s *Server) stream(srv any, ss grpc.ServerStream, info *grpc.StreamServerIn
 	defer context.AfterFunc(s.stopping, func() { cancel(errStopping) })()
 	s.metrics.opened(ctx, info.FullMethod)
 	start := time.Now()
-	err := s.guard(ctx, info.FullMethod, func() error { return handler(srv, serverStream{ss, ctx}) })
+	err := s.guard(ctx, info.FullMethod, func(ctx context.Context) error {
+		return handler(srv, serverStream{ss, ctx})
+	})
 	code, out := s.conclude(ctx, info.FullMethod, err)
 	s.metrics.closed(ctx, info.FullMethod, code)
 	s.opts.Logger.Debug("stream", "method", info.FullMethod, "code", code, "duration", time.Since(start))
@@ -80,31 +80,16 @@ type serverStream struct {
 func (s serverStream) Context() context.Context { return s.ctx }
 
 // guard asks whether the call may be made, and catches its panic.
-func (s *Server) guard(ctx context.Context, method string, handle func() error) (err error) {
+func (s *Server) guard(ctx context.Context, method string, handle func(context.Context) error) (err error) {
 	defer func() {
 		if p := recover(); p != nil {
 			err = &panicked{p, debug.Stack()}
 		}
 	}()
-	if s.opts.Authorize != nil && !strings.HasPrefix(method, "/"+healthv1.Health_ServiceDesc.ServiceName+"/") {
-		if err := s.opts.Authorize(ctx, bearer(ctx)); err != nil {
-			return err
-		}
+	if ctx, err = s.admit(ctx, method); err != nil {
+		return err
 	}
-	return handle()
-}
-
-// bearer gives the token that a call came with (RFC 6750, section 2.1).
-func bearer(ctx context.Context) string {
-	values := metadata.ValueFromIncomingContext(ctx, "authorization")
-	if len(values) == 0 {
-		return ""
-	}
-	scheme, token, _ := strings.Cut(values[0], " ")
-	if !strings.EqualFold(scheme, "bearer") {
-		return ""
-	}
-	return token
+	return handle(ctx)
 }
 
 // conclude makes the status a call is answered with, and the code it is

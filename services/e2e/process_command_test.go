@@ -29,7 +29,8 @@ func TestProcessCommandLine(t *testing.T) {
 	}
 	const hidden = "a-secret-that-nobody-may-see-in-print"
 	needs := []string{"PARLEY_NATS_URL=nats://127.0.0.1:1", "PARLEY_AUTH_ADDR=127.0.0.1:1", "PARLEY_REGISTRY_ADDR=127.0.0.1:1",
-		"PARLEY_HISTORY_ADDR=127.0.0.1:1", "PARLEY_PRESENCE_ADDR=127.0.0.1:1"}
+		"PARLEY_HISTORY_ADDR=127.0.0.1:1", "PARLEY_PRESENCE_ADDR=127.0.0.1:1",
+		"PARLEY_SERVICE_TOKEN=" + process.ServiceToken}
 	without := func(name string) []string {
 		var env []string
 		for _, e := range needs {
@@ -55,7 +56,7 @@ func TestProcessCommandLine(t *testing.T) {
 		{process.Parley, args("sevre"), nil, 1, "", `"sevre" is not a command`},
 		{process.Parley, args("serve", "--check-config"), nil, 0, "configuration ok", ""},
 		{process.Parley, args("serve", "--print-config"), args("PARLEY_JWT_SECRET=" + hidden), 0, "jwt-secret", ""},
-		{process.Gateway, args("--print-config"), append(args("PARLEY_JWT_SECRET="+hidden, "PARLEY_NATS_PASSWORD="+hidden), needs...), 0, "nats-password", ""},
+		{process.Gateway, args("--print-config"), append(args("PARLEY_JWT_SECRET="+hidden, "PARLEY_NATS_PASSWORD="+hidden, "PARLEY_SERVICE_TOKEN="+hidden), needs[:len(needs)-1]...), 0, "nats-password", ""},
 		{process.Parley, args("serve", "--http-adr", ":1"), nil, 1, "", "did you mean --http-addr?"},
 		{process.Parley, args("serve"), args("PARLEY_HTTP_ADR=:1"), 1, "", "did you mean PARLEY_HTTP_ADDR?"},
 		{process.Parley, args("serve", "--config", yaml), nil, 1, "", "did you mean http-addr?"},
@@ -77,6 +78,20 @@ func TestProcessCommandLine(t *testing.T) {
 		{process.Registry, nil, nil, 1, "", "nats-url is missing"},
 		{process.Registry, nil, without("PARLEY_HISTORY_ADDR"), 1, "", "history-addr is missing"},
 		{process.Registry, nil, without("PARLEY_PRESENCE_ADDR"), 1, "", "presence-addr is missing"},
+		{process.Auth, args("--check-config"), without("PARLEY_SERVICE_TOKEN"), 1, "", "service-token is missing"},
+		{process.Registry, args("--check-config"), without("PARLEY_SERVICE_TOKEN"), 1, "", "service-token is missing"},
+		{process.History, args("--check-config"), without("PARLEY_SERVICE_TOKEN"), 1, "", "service-token is missing"},
+		{process.Presence, args("--check-config"), without("PARLEY_SERVICE_TOKEN"), 1, "", "service-token is missing"},
+		{process.Gateway, args("--check-config"), without("PARLEY_SERVICE_TOKEN"), 1, "", "service-token is missing"},
+		{process.Auth, nil, without("PARLEY_SERVICE_TOKEN"), 1, "", "--dev (PARLEY_DEV=on)"},
+		{process.Auth, args("--check-config", "--dev"), without("PARLEY_SERVICE_TOKEN"), 0, "configuration ok", ""},
+		{process.Auth, args("--check-config", "--service-token", "short"), without("PARLEY_SERVICE_TOKEN"), 1, "", "service-token: shorter than 16"},
+		{process.Auth, args("--check-config", "--service-ca", yaml), needs, 1, "", "service-ca, service-cert, service-key: "},
+		{process.Auth, args("--check-config", "--service-cert", yaml), needs, 1, "", "service-cert and service-key belong together"},
+		{process.Auth, args("--check-config", "--callers-file", yaml), needs, 1, "", "callers-file: " + yaml},
+		{process.Auth, args("--print-config"), append(args("PARLEY_ADMIN_TOKEN="+hidden, "PARLEY_BACKEND_TOKEN="+hidden+"2"), needs...), 0, "backend-token", ""},
+		{process.Parley, args("serve", "--check-config", "--history-addr", "127.0.0.1:1"), nil, 1, "", "backend-token is missing"},
+		{process.Parley, args("serve", "--check-config", "--history-addr", "127.0.0.1:1", "--dev"), nil, 0, "configuration ok", ""},
 	} {
 		t.Run(c.program+" "+strings.Join(c.args, " "), func(t *testing.T) {
 			status, out, said := toTheEnd(t, c.program, c.args, c.env)

@@ -8,9 +8,11 @@ import (
 	"time"
 
 	"google.golang.org/grpc"
+	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/credentials/insecure"
 	healthv1 "google.golang.org/grpc/health/grpc_health_v1"
 	reflectionv1 "google.golang.org/grpc/reflection/grpc_reflection_v1"
+	"google.golang.org/grpc/status"
 
 	authv1 "github.com/parley-im/parley/proto/auth/v1"
 	historyv1 "github.com/parley-im/parley/proto/history/v1"
@@ -22,16 +24,29 @@ import (
 )
 
 // dialGRPC connects as any program in any language does: with nothing of ours
-// but the contracts.
-func dialGRPC(t *testing.T, addr string) *grpc.ClientConn {
+// but the contracts, and a token, empty for none.
+func dialGRPC(t *testing.T, addr, token string) *grpc.ClientConn {
 	t.Helper()
-	conn, err := grpc.NewClient(addr, grpc.WithTransportCredentials(insecure.NewCredentials()))
+	options := []grpc.DialOption{grpc.WithTransportCredentials(insecure.NewCredentials())}
+	if token != "" {
+		options = append(options, grpc.WithPerRPCCredentials(bearerToken(token)))
+	}
+	conn, err := grpc.NewClient(addr, options...)
 	if err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { conn.Close() })
 	return conn
 }
+
+// bearerToken goes with each call.
+type bearerToken string
+
+func (b bearerToken) GetRequestMetadata(context.Context, ...string) (map[string]string, error) {
+	return map[string]string{"authorization": "Bearer " + string(b)}, nil
+}
+
+func (bearerToken) RequireTransportSecurity() bool { return false }
 
 // The services are there for other back ends too, in programs of their own and
 // in parley serve.
@@ -47,7 +62,8 @@ func TestProcessGRPC(t *testing.T) {
 		for _, s := range process.Services {
 			addrs[s] = addr
 		}
-		p := serve(t, "PARLEY_AUTH_ADDR="+addr, "PARLEY_REGISTRY_ADDR="+addr, "PARLEY_HISTORY_ADDR="+addr, "PARLEY_PRESENCE_ADDR="+addr)
+		p := serve(t, "PARLEY_BACKEND_TOKEN="+process.BackEndToken, "PARLEY_ADMIN_TOKEN="+process.AdminToken,
+			"PARLEY_AUTH_ADDR="+addr, "PARLEY_REGISTRY_ADDR="+addr, "PARLEY_HISTORY_ADDR="+addr, "PARLEY_PRESENCE_ADDR="+addr)
 		p.WaitReady()
 		testServices(t, addrs)
 		testBackEnd(t, addrs, p.url)
@@ -62,7 +78,7 @@ func testServices(t *testing.T, addrs map[string]string) {
 		process.Auth: authv1.Auth_ServiceDesc.ServiceName, process.Registry: registryv1.Registry_ServiceDesc.ServiceName,
 		process.History: historyv1.History_ServiceDesc.ServiceName, process.Presence: presencev1.Presence_ServiceDesc.ServiceName,
 	} {
-		conn := dialGRPC(t, addrs[program])
+		conn := dialGRPC(t, addrs[program], "")
 		for _, service := range []string{name, ""} {
 			// It is asked for every 100 ms, and so a moment behind /readyz.
 			process.Eventually(t, recovery, program+" serves", func() error {
@@ -73,6 +89,7 @@ func testServices(t *testing.T, addrs map[string]string) {
 				return nil
 			})
 		}
+		conn = dialGRPC(t, addrs[program], process.BackEndToken)
 		stream, err := reflectionv1.NewServerReflectionClient(conn).ServerReflectionInfo(ctx)
 		if err != nil {
 			t.Fatal(err)
@@ -106,10 +123,10 @@ func testServices(t *testing.T, addrs map[string]string) {
 func testBackEnd(t *testing.T, addrs map[string]string, url string) {
 	ctx, cancel := context.WithTimeout(t.Context(), recovery)
 	defer cancel()
-	auth := authv1.NewAuthClient(dialGRPC(t, addrs[process.Auth]))
-	rooms := registryv1.NewRegistryClient(dialGRPC(t, addrs[process.Registry]))
-	history := historyv1.NewHistoryClient(dialGRPC(t, addrs[process.History]))
-	presence := presencev1.NewPresenceClient(dialGRPC(t, addrs[process.Presence]))
+	auth := authv1.NewAuthClient(dialGRPC(t, addrs[process.Auth], process.BackEndToken))
+	rooms := registryv1.NewRegistryClient(dialGRPC(t, addrs[process.Registry], process.BackEndToken))
+	history := historyv1.NewHistoryClient(dialGRPC(t, addrs[process.History], process.BackEndToken))
+	presence := presencev1.NewPresenceClient(dialGRPC(t, addrs[process.Presence], process.BackEndToken))
 
 	in, err := auth.Register(ctx, &authv1.RegisterRequest{Username: "alice", Password: "correct horse"})
 	if err != nil {
@@ -174,7 +191,11 @@ func testBackEnd(t *testing.T, addrs map[string]string, url string) {
 	if who, err := auth.Verify(ctx, &authv1.VerifyRequest{Token: in.Token}); err != nil || who.User.GetUsername() != "alice" {
 		t.Errorf("verify: %v, %v", who, err)
 	}
-	if _, err := auth.Revoke(ctx, &authv1.RevokeRequest{What: &authv1.RevokeRequest_Token{Token: in.Token}}); err != nil {
+	if _, err := auth.Revoke(ctx, &authv1.RevokeRequest{What: &authv1.RevokeRequest_Token{Token: in.Token}}); status.Code(err) != codes.PermissionDenied {
+		t.Errorf("a back end revokes: %v", err)
+	}
+	operator := authv1.NewAuthClient(dialGRPC(t, addrs[process.Auth], process.AdminToken))
+	if _, err := operator.Revoke(ctx, &authv1.RevokeRequest{What: &authv1.RevokeRequest_Token{Token: in.Token}}); err != nil {
 		t.Fatal(err)
 	}
 	revoked := time.Now()

@@ -13,6 +13,7 @@
 package authv1
 
 import (
+	_ "github.com/parley-im/parley/proto/access/v1"
 	protoreflect "google.golang.org/protobuf/reflect/protoreflect"
 	protoimpl "google.golang.org/protobuf/runtime/protoimpl"
 	timestamppb "google.golang.org/protobuf/types/known/timestamppb"
@@ -856,7 +857,7 @@ var File_auth_v1_auth_proto protoreflect.FileDescriptor
 
 const file_auth_v1_auth_proto_rawDesc = "" +
 	"\n" +
-	"\x12auth/v1/auth.proto\x12\x0eparley.auth.v1\x1a\x1fgoogle/protobuf/timestamp.proto\"\x9f\x01\n" +
+	"\x12auth/v1/auth.proto\x12\x0eparley.auth.v1\x1a\x16access/v1/access.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\x9f\x01\n" +
 	"\x04User\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\x12\x1a\n" +
 	"\busername\x18\x02 \x01(\tR\busername\x12\x14\n" +
@@ -911,15 +912,15 @@ const file_auth_v1_auth_proto_rawDesc = "" +
 	"\fTouchRequest\x12\x1f\n" +
 	"\vsession_ids\x18\x01 \x03(\tR\n" +
 	"sessionIds\"\x0f\n" +
-	"\rTouchResponse2\xec\x03\n" +
-	"\x04Auth\x12E\n" +
-	"\bRegister\x12\x1f.parley.auth.v1.RegisterRequest\x1a\x18.parley.auth.v1.SignedIn\x12?\n" +
-	"\x05Login\x12\x1c.parley.auth.v1.LoginRequest\x1a\x18.parley.auth.v1.SignedIn\x12C\n" +
-	"\aRefresh\x12\x1e.parley.auth.v1.RefreshRequest\x1a\x18.parley.auth.v1.SignedIn\x12G\n" +
-	"\x06Verify\x12\x1d.parley.auth.v1.VerifyRequest\x1a\x1e.parley.auth.v1.VerifyResponse\x12G\n" +
-	"\x06Revoke\x12\x1d.parley.auth.v1.RevokeRequest\x1a\x1e.parley.auth.v1.RevokeResponse\x12?\n" +
-	"\aGetUser\x12\x1e.parley.auth.v1.GetUserRequest\x1a\x14.parley.auth.v1.User\x12D\n" +
-	"\x05Touch\x12\x1c.parley.auth.v1.TouchRequest\x1a\x1d.parley.auth.v1.TouchResponseB2Z0github.com/parley-im/parley/proto/auth/v1;authv1b\x06proto3"
+	"\rTouchResponse2\x96\x04\n" +
+	"\x04Auth\x12K\n" +
+	"\bRegister\x12\x1f.parley.auth.v1.RegisterRequest\x1a\x18.parley.auth.v1.SignedIn\"\x04\x88\xb5\x18\x06\x12E\n" +
+	"\x05Login\x12\x1c.parley.auth.v1.LoginRequest\x1a\x18.parley.auth.v1.SignedIn\"\x04\x88\xb5\x18\x06\x12I\n" +
+	"\aRefresh\x12\x1e.parley.auth.v1.RefreshRequest\x1a\x18.parley.auth.v1.SignedIn\"\x04\x88\xb5\x18\x06\x12M\n" +
+	"\x06Verify\x12\x1d.parley.auth.v1.VerifyRequest\x1a\x1e.parley.auth.v1.VerifyResponse\"\x04\x88\xb5\x18\x04\x12M\n" +
+	"\x06Revoke\x12\x1d.parley.auth.v1.RevokeRequest\x1a\x1e.parley.auth.v1.RevokeResponse\"\x04\x88\xb5\x18\x02\x12E\n" +
+	"\aGetUser\x12\x1e.parley.auth.v1.GetUserRequest\x1a\x14.parley.auth.v1.User\"\x04\x88\xb5\x18\x04\x12J\n" +
+	"\x05Touch\x12\x1c.parley.auth.v1.TouchRequest\x1a\x1d.parley.auth.v1.TouchResponse\"\x04\x88\xb5\x18\x01B2Z0github.com/parley-im/parley/proto/auth/v1;authv1b\x06proto3"
 
 var (
 	file_auth_v1_auth_proto_rawDescOnce sync.Once

@@ -13,6 +13,7 @@
 package historyv1
 
 import (
+	_ "github.com/parley-im/parley/proto/access/v1"
 	v1 "github.com/parley-im/parley/proto/wire/v1"
 	protoreflect "google.golang.org/protobuf/reflect/protoreflect"
 	protoimpl "google.golang.org/protobuf/runtime/protoimpl"
@@ -902,7 +903,7 @@ var File_history_v1_history_proto protoreflect.FileDescriptor
 
 const file_history_v1_history_proto_rawDesc = "" +
 	"\n" +
-	"\x18history/v1/history.proto\x12\x11parley.history.v1\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x14wire/v1/frames.proto\"\xb0\x03\n" +
+	"\x18history/v1/history.proto\x12\x11parley.history.v1\x1a\x16access/v1/access.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x14wire/v1/frames.proto\"\xb0\x03\n" +
 	"\aMessage\x12\x17\n" +
 	"\aroom_id\x18\x01 \x01(\tR\x06roomId\x12\x10\n" +
 	"\x03seq\x18\x02 \x01(\x04R\x03seq\x123\n" +
@@ -971,14 +972,14 @@ const file_history_v1_history_proto_rawDesc = "" +
 	"\fEraseRequest\x12\x17\n" +
 	"\aroom_id\x18\x01 \x01(\tR\x06roomId\"'\n" +
 	"\rEraseResponse\x12\x16\n" +
-	"\x06erased\x18\x01 \x01(\x04R\x06erased2\x86\x04\n" +
-	"\aHistory\x12P\n" +
-	"\aPublish\x12!.parley.history.v1.PublishRequest\x1a\".parley.history.v1.PublishResponse\x12_\n" +
-	"\fListMessages\x12&.parley.history.v1.ListMessagesRequest\x1a'.parley.history.v1.ListMessagesResponse\x12H\n" +
-	"\x06Replay\x12 .parley.history.v1.ReplayRequest\x1a\x1a.parley.history.v1.Message0\x01\x12V\n" +
-	"\vEditMessage\x12%.parley.history.v1.EditMessageRequest\x1a .parley.history.v1.AmendResponse\x12Z\n" +
-	"\rDeleteMessage\x12'.parley.history.v1.DeleteMessageRequest\x1a .parley.history.v1.AmendResponse\x12J\n" +
-	"\x05Erase\x12\x1f.parley.history.v1.EraseRequest\x1a .parley.history.v1.EraseResponseB8Z6github.com/parley-im/parley/proto/history/v1;historyv1b\x06proto3"
+	"\x06erased\x18\x01 \x01(\x04R\x06erased2\xaa\x04\n" +
+	"\aHistory\x12V\n" +
+	"\aPublish\x12!.parley.history.v1.PublishRequest\x1a\".parley.history.v1.PublishResponse\"\x04\x88\xb5\x18\x03\x12e\n" +
+	"\fListMessages\x12&.parley.history.v1.ListMessagesRequest\x1a'.parley.history.v1.ListMessagesResponse\"\x04\x88\xb5\x18\x04\x12N\n" +
+	"\x06Replay\x12 .parley.history.v1.ReplayRequest\x1a\x1a.parley.history.v1.Message\"\x04\x88\xb5\x18\x040\x01\x12\\\n" +
+	"\vEditMessage\x12%.parley.history.v1.EditMessageRequest\x1a .parley.history.v1.AmendResponse\"\x04\x88\xb5\x18\x03\x12`\n" +
+	"\rDeleteMessage\x12'.parley.history.v1.DeleteMessageRequest\x1a .parley.history.v1.AmendResponse\"\x04\x88\xb5\x18\x03\x12P\n" +
+	"\x05Erase\x12\x1f.parley.history.v1.EraseRequest\x1a .parley.history.v1.EraseResponse\"\x04\x88\xb5\x18\x01B8Z6github.com/parley-im/parley/proto/history/v1;historyv1b\x06proto3"
 
 var (
 	file_history_v1_history_proto_rawDescOnce sync.Once

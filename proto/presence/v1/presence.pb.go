@@ -17,6 +17,7 @@
 package presencev1
 
 import (
+	_ "github.com/parley-im/parley/proto/access/v1"
 	v1 "github.com/parley-im/parley/proto/wire/v1"
 	protoreflect "google.golang.org/protobuf/reflect/protoreflect"
 	protoimpl "google.golang.org/protobuf/runtime/protoimpl"
@@ -758,7 +759,7 @@ var File_presence_v1_presence_proto protoreflect.FileDescriptor
 
 const file_presence_v1_presence_proto_rawDesc = "" +
 	"\n" +
-	"\x1apresence/v1/presence.proto\x12\x12parley.presence.v1\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x14wire/v1/frames.proto\";\n" +
+	"\x1apresence/v1/presence.proto\x12\x12parley.presence.v1\x1a\x16access/v1/access.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x14wire/v1/frames.proto\";\n" +
 	"\x04Seen\x12\x1d\n" +
 	"\n" +
 	"gateway_id\x18\x01 \x01(\tR\tgatewayId\x12\x14\n" +
@@ -809,14 +810,14 @@ const file_presence_v1_presence_proto_rawDesc = "" +
 	"\n" +
 	"UserChange\x122\n" +
 	"\x04user\x18\x01 \x01(\v2\x1e.parley.presence.v1.OnlineUserR\x04user\x12\x16\n" +
-	"\x06online\x18\x02 \x01(\bR\x06online2\x80\x03\n" +
-	"\bPresence\x12[\n" +
+	"\x06online\x18\x02 \x01(\bR\x06online2\x98\x03\n" +
+	"\bPresence\x12a\n" +
 	"\n" +
-	"ListOnline\x12%.parley.presence.v1.ListOnlineRequest\x1a&.parley.presence.v1.ListOnlineResponse\x12[\n" +
+	"ListOnline\x12%.parley.presence.v1.ListOnlineRequest\x1a&.parley.presence.v1.ListOnlineResponse\"\x04\x88\xb5\x18\x04\x12a\n" +
 	"\n" +
-	"CountRooms\x12%.parley.presence.v1.CountRoomsRequest\x1a&.parley.presence.v1.CountRoomsResponse\x12j\n" +
-	"\x0fListRoomMembers\x12*.parley.presence.v1.ListRoomMembersRequest\x1a+.parley.presence.v1.ListRoomMembersResponse\x12N\n" +
-	"\x05Watch\x12 .parley.presence.v1.WatchRequest\x1a!.parley.presence.v1.WatchResponse0\x01B:Z8github.com/parley-im/parley/proto/presence/v1;presencev1b\x06proto3"
+	"CountRooms\x12%.parley.presence.v1.CountRoomsRequest\x1a&.parley.presence.v1.CountRoomsResponse\"\x04\x88\xb5\x18\x04\x12p\n" +
+	"\x0fListRoomMembers\x12*.parley.presence.v1.ListRoomMembersRequest\x1a+.parley.presence.v1.ListRoomMembersResponse\"\x04\x88\xb5\x18\x04\x12T\n" +
+	"\x05Watch\x12 .parley.presence.v1.WatchRequest\x1a!.parley.presence.v1.WatchResponse\"\x04\x88\xb5\x18\x040\x01B:Z8github.com/parley-im/parley/proto/presence/v1;presencev1b\x06proto3"
 
 var (
 	file_presence_v1_presence_proto_rawDescOnce sync.Once

@@ -14,6 +14,7 @@
 package registryv1
 
 import (
+	_ "github.com/parley-im/parley/proto/access/v1"
 	v1 "github.com/parley-im/parley/proto/wire/v1"
 	protoreflect "google.golang.org/protobuf/reflect/protoreflect"
 	protoimpl "google.golang.org/protobuf/runtime/protoimpl"
@@ -2206,7 +2207,7 @@ var File_registry_v1_registry_proto protoreflect.FileDescriptor
 
 const file_registry_v1_registry_proto_rawDesc = "" +
 	"\n" +
-	"\x1aregistry/v1/registry.proto\x12\x12parley.registry.v1\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x14wire/v1/frames.proto\"\xcd\x03\n" +
+	"\x1aregistry/v1/registry.proto\x12\x12parley.registry.v1\x1a\x16access/v1/access.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x14wire/v1/frames.proto\"\xcd\x03\n" +
 	"\x04Room\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\x12\x12\n" +
 	"\x04name\x18\x02 \x01(\tR\x04name\x12\x14\n" +
@@ -2374,31 +2375,31 @@ const file_registry_v1_registry_proto_rawDesc = "" +
 	"\vROLE_MEMBER\x10\x01\x12\x12\n" +
 	"\x0eROLE_MODERATOR\x10\x02\x12\x0e\n" +
 	"\n" +
-	"ROLE_OWNER\x10\x032\xd5\v\n" +
-	"\bRegistry\x12M\n" +
+	"ROLE_OWNER\x10\x032\xc1\f\n" +
+	"\bRegistry\x12S\n" +
 	"\n" +
-	"CreateRoom\x12%.parley.registry.v1.CreateRoomRequest\x1a\x18.parley.registry.v1.Room\x12G\n" +
-	"\aGetRoom\x12\".parley.registry.v1.GetRoomRequest\x1a\x18.parley.registry.v1.Room\x12X\n" +
-	"\tListRooms\x12$.parley.registry.v1.ListRoomsRequest\x1a%.parley.registry.v1.ListRoomsResponse\x12M\n" +
+	"CreateRoom\x12%.parley.registry.v1.CreateRoomRequest\x1a\x18.parley.registry.v1.Room\"\x04\x88\xb5\x18\x05\x12M\n" +
+	"\aGetRoom\x12\".parley.registry.v1.GetRoomRequest\x1a\x18.parley.registry.v1.Room\"\x04\x88\xb5\x18\x04\x12^\n" +
+	"\tListRooms\x12$.parley.registry.v1.ListRoomsRequest\x1a%.parley.registry.v1.ListRoomsResponse\"\x04\x88\xb5\x18\x04\x12S\n" +
 	"\n" +
-	"UpdateRoom\x12%.parley.registry.v1.UpdateRoomRequest\x1a\x18.parley.registry.v1.Room\x12[\n" +
+	"UpdateRoom\x12%.parley.registry.v1.UpdateRoomRequest\x1a\x18.parley.registry.v1.Room\"\x04\x88\xb5\x18\x05\x12a\n" +
 	"\n" +
-	"DeleteRoom\x12%.parley.registry.v1.DeleteRoomRequest\x1a&.parley.registry.v1.DeleteRoomResponse\x12L\n" +
-	"\x05Admit\x12 .parley.registry.v1.AdmitRequest\x1a!.parley.registry.v1.AdmitResponse\x12M\n" +
-	"\tSetMember\x12$.parley.registry.v1.SetMemberRequest\x1a\x1a.parley.registry.v1.Member\x12a\n" +
-	"\fRemoveMember\x12'.parley.registry.v1.RemoveMemberRequest\x1a(.parley.registry.v1.RemoveMemberResponse\x12I\n" +
-	"\x04Kick\x12\x1f.parley.registry.v1.KickRequest\x1a .parley.registry.v1.KickResponse\x12F\n" +
-	"\x03Ban\x12\x1e.parley.registry.v1.BanRequest\x1a\x1f.parley.registry.v1.BanResponse\x12L\n" +
-	"\x05Unban\x12 .parley.registry.v1.UnbanRequest\x1a!.parley.registry.v1.UnbanResponse\x12I\n" +
-	"\x04Mute\x12\x1f.parley.registry.v1.MuteRequest\x1a .parley.registry.v1.MuteResponse\x12O\n" +
-	"\x06Unmute\x12!.parley.registry.v1.UnmuteRequest\x1a\".parley.registry.v1.UnmuteResponse\x12M\n" +
+	"DeleteRoom\x12%.parley.registry.v1.DeleteRoomRequest\x1a&.parley.registry.v1.DeleteRoomResponse\"\x04\x88\xb5\x18\x05\x12R\n" +
+	"\x05Admit\x12 .parley.registry.v1.AdmitRequest\x1a!.parley.registry.v1.AdmitResponse\"\x04\x88\xb5\x18\x01\x12S\n" +
+	"\tSetMember\x12$.parley.registry.v1.SetMemberRequest\x1a\x1a.parley.registry.v1.Member\"\x04\x88\xb5\x18\x05\x12g\n" +
+	"\fRemoveMember\x12'.parley.registry.v1.RemoveMemberRequest\x1a(.parley.registry.v1.RemoveMemberResponse\"\x04\x88\xb5\x18\x05\x12O\n" +
+	"\x04Kick\x12\x1f.parley.registry.v1.KickRequest\x1a .parley.registry.v1.KickResponse\"\x04\x88\xb5\x18\x05\x12L\n" +
+	"\x03Ban\x12\x1e.parley.registry.v1.BanRequest\x1a\x1f.parley.registry.v1.BanResponse\"\x04\x88\xb5\x18\x05\x12R\n" +
+	"\x05Unban\x12 .parley.registry.v1.UnbanRequest\x1a!.parley.registry.v1.UnbanResponse\"\x04\x88\xb5\x18\x05\x12O\n" +
+	"\x04Mute\x12\x1f.parley.registry.v1.MuteRequest\x1a .parley.registry.v1.MuteResponse\"\x04\x88\xb5\x18\x05\x12U\n" +
+	"\x06Unmute\x12!.parley.registry.v1.UnmuteRequest\x1a\".parley.registry.v1.UnmuteResponse\"\x04\x88\xb5\x18\x05\x12S\n" +
 	"\n" +
-	"OpenDirect\x12%.parley.registry.v1.OpenDirectRequest\x1a\x18.parley.registry.v1.Room\x12^\n" +
-	"\vListMembers\x12&.parley.registry.v1.ListMembersRequest\x1a'.parley.registry.v1.ListMembersResponse\x12[\n" +
+	"OpenDirect\x12%.parley.registry.v1.OpenDirectRequest\x1a\x18.parley.registry.v1.Room\"\x04\x88\xb5\x18\x05\x12d\n" +
+	"\vListMembers\x12&.parley.registry.v1.ListMembersRequest\x1a'.parley.registry.v1.ListMembersResponse\"\x04\x88\xb5\x18\x04\x12a\n" +
 	"\n" +
-	"GetMembers\x12%.parley.registry.v1.GetMembersRequest\x1a&.parley.registry.v1.GetMembersResponse\x12M\n" +
-	"\bMarkRead\x12#.parley.registry.v1.MarkReadRequest\x1a\x1c.parley.registry.v1.ReadMark\x12S\n" +
-	"\vGetReadMark\x12&.parley.registry.v1.GetReadMarkRequest\x1a\x1c.parley.registry.v1.ReadMarkB:Z8github.com/parley-im/parley/proto/registry/v1;registryv1b\x06proto3"
+	"GetMembers\x12%.parley.registry.v1.GetMembersRequest\x1a&.parley.registry.v1.GetMembersResponse\"\x04\x88\xb5\x18\x04\x12S\n" +
+	"\bMarkRead\x12#.parley.registry.v1.MarkReadRequest\x1a\x1c.parley.registry.v1.ReadMark\"\x04\x88\xb5\x18\x05\x12Y\n" +
+	"\vGetReadMark\x12&.parley.registry.v1.GetReadMarkRequest\x1a\x1c.parley.registry.v1.ReadMark\"\x04\x88\xb5\x18\x04B:Z8github.com/parley-im/parley/proto/registry/v1;registryv1b\x06proto3"
 
 var (
 	file_registry_v1_registry_proto_rawDescOnce sync.Once

@@ -149,7 +149,7 @@ func startApart(gateways int) starter {
 			if err != nil {
 				return err
 			}
-			env := []string{"PARLEY_NATS_URL=nats://" + nats}
+			env := []string{"PARLEY_NATS_URL=nats://" + nats, "PARLEY_SERVICE_TOKEN=" + rand.Text()}
 			services := []string{"auth", "registry", "history", "presence"}
 			for i, setting := range []string{"AUTH", "REGISTRY", "HISTORY", "PRESENCE"} {
 				addr, err := freeAddr()

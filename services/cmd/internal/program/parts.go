@@ -162,10 +162,14 @@ var readMethods = []string{
 }
 
 func (d *Dialer) to(name, target, service string) (*grpc.ClientConn, error) {
-	conn, err := rpc.Dial(name, target, rpc.ClientOptions{
+	o := rpc.ClientOptions{
 		Service: service, Idempotent: readMethods, InProcess: d.inProcess,
 		Logger: d.env.Logger, Meter: d.env.Metrics.Meter("parley/rpc"),
-	})
+	}
+	if d.inProcess == nil {
+		o.TLS, o.Token = d.env.program.trust.tls, d.env.program.trust.shown()
+	}
+	conn, err := rpc.Dial(name, target, o)
 	if err != nil {
 		return nil, err
 	}

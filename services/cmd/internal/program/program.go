@@ -27,6 +27,7 @@ type Program struct {
 	pprof               bool
 	grace               time.Duration
 	nats                natsSettings
+	trust               trustSettings
 }
 
 // New makes a program with the settings that all of them have.
@@ -69,7 +70,7 @@ func (p *Program) load(args []string) (*Env, error) {
 	if env.Metrics, err = obs.NewMetrics(p.name); err != nil {
 		return nil, err
 	}
-	return env, nil
+	return env, p.trust.start(env)
 }
 
 // Part is a service made ready to run.
@@ -88,7 +89,7 @@ type Part struct {
 func (p *Program) Run(ctx context.Context, args []string, build func(*Env) (*Part, error)) error {
 	p.nats.settings(p.Set).Required()
 	env, err := p.load(args)
-	if env == nil {
+	if env == nil || err != nil {
 		return err
 	}
 	var part atomic.Pointer[Part]
@@ -150,7 +151,10 @@ func (part *Part) run(ctx context.Context, env *Env) error {
 
 // server makes a gRPC server of some parts.
 func (env *Env) server(name string, parts ...*Part) *rpc.Server {
-	server := rpc.NewServer(rpc.ServerOptions{Name: name, Logger: env.Logger, Meter: env.Metrics.Meter("parley/rpc")})
+	server := rpc.NewServer(rpc.ServerOptions{
+		Name: name, TLS: env.program.trust.tls, Credentials: env.program.trust.credentials,
+		Logger: env.Logger, Meter: env.Metrics.Meter("parley/rpc"),
+	})
 	for _, part := range parts {
 		part.grpc.register(server.Registrar())
 		server.Health(part.grpc.service, part.Ready)

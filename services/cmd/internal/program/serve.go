@@ -31,6 +31,7 @@ type ServeSettings struct {
 	presence PresenceSettings
 	gateway  GatewaySettings
 	services addresses // where gRPC is served on TCP too
+	trust    *trustSettings
 }
 
 func (v *ServeSettings) register(s *config.Set) {
@@ -56,15 +57,26 @@ func (v *ServeSettings) register(s *config.Set) {
 	} {
 		s.String(service.addr, service.name+"-addr", "serve "+service.name+"'s API here too, for other back ends")
 	}
+	v.trust.register(s)
+	v.trust.serving(s)
+	s.Validate(func() error {
+		t := v.trust
+		if v.services == (addresses{}) || t.dev || t.backEndToken != "" || t.adminToken != "" || t.callersFile != "" ||
+			t.serviceToken != "" || t.files.Cert != "" {
+			return nil
+		}
+		return errors.New("backend-token is missing, by which back ends are known where gRPC is served, or admin-token, or callers-file; " +
+			"with --dev (PARLEY_DEV=on), for development, everybody is trusted")
+	})
 }
 
 // Serve runs all services in this process, with a NATS server of its own
 // unless nats-url names another.
 func (p *Program) Serve(ctx context.Context, args []string) error {
-	v := new(ServeSettings)
+	v := &ServeSettings{trust: &p.trust}
 	v.register(p.Set)
 	env, err := p.load(args)
-	if env == nil {
+	if env == nil || err != nil {
 		return err
 	}
 	v.auth.secret = v.gateway.secret

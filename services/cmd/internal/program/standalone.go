@@ -13,6 +13,7 @@ import (
 func (p *Program) Auth() *AuthSettings {
 	a := new(AuthSettings)
 	a.registerStandalone(p.Set)
+	p.trust.standalone(p.Set, true)
 	return a
 }
 
@@ -25,6 +26,7 @@ func (a *AuthSettings) registerStandalone(s *config.Set) {
 func (p *Program) Registry() *RegistrySettings {
 	r := new(RegistrySettings)
 	r.registerStandalone(p.Set)
+	p.trust.standalone(p.Set, true)
 	return r
 }
 
@@ -39,6 +41,7 @@ func (r *RegistrySettings) registerStandalone(s *config.Set) {
 func (p *Program) History() *HistorySettings {
 	h := new(HistorySettings)
 	h.registerStandalone(p.Set)
+	p.trust.standalone(p.Set, true)
 	return h
 }
 
@@ -57,6 +60,7 @@ type PresenceSettings struct {
 func (p *Program) Presence() *PresenceSettings {
 	v := new(PresenceSettings)
 	v.registerStandalone(p.Set)
+	p.trust.standalone(p.Set, true)
 	return v
 }
 
@@ -68,6 +72,7 @@ func (v *PresenceSettings) registerStandalone(s *config.Set) {
 func (p *Program) Gateway() *GatewaySettings {
 	g := new(GatewaySettings)
 	g.registerStandalone(p.Set)
+	p.trust.standalone(p.Set, false)
 	return g
 }
 
@@ -96,7 +101,7 @@ func Names() []string {
 		new(HistorySettings).registerStandalone,
 		new(PresenceSettings).registerStandalone,
 		new(GatewaySettings).registerStandalone,
-		new(ServeSettings).register,
+		(&ServeSettings{trust: new(trustSettings)}).register,
 	} {
 		s := config.New("", "")
 		register(s)

@@ -8,6 +8,14 @@ import (
 // Services are the programs that serve gRPC.
 var Services = []string{Auth, Registry, History, Presence}
 
+// What the services of a Deployment show each other, and what its back ends and
+// operators do.
+const (
+	ServiceToken = "the token of the services of a test"
+	BackEndToken = "the token of a back end of a test"
+	AdminToken   = "the token of an operator of a test"
+)
+
 // Deployment is a NATS server, the four services and some gateways, a process
 // each.
 type Deployment struct {
@@ -18,6 +26,9 @@ type Deployment struct {
 	URLs []string
 	// Addrs are where the services serve gRPC, by program.
 	Addrs map[string]string
+	// Trust is how the services know each other and who else calls; until they
+	// are started it may be changed.
+	Trust []string
 
 	t    testing.TB
 	nats string
@@ -30,7 +41,8 @@ func Plan(t testing.TB, gateways int) *Deployment {
 	t.Helper()
 	d := &Deployment{
 		Services: make(map[string]*Process), Gateways: make([]*Process, gateways), Addrs: make(map[string]string),
-		t: t, nats: Addr(t), dir: t.TempDir(),
+		Trust: []string{"PARLEY_SERVICE_TOKEN=" + ServiceToken, "PARLEY_BACKEND_TOKEN=" + BackEndToken, "PARLEY_ADMIN_TOKEN=" + AdminToken},
+		t:     t, nats: Addr(t), dir: t.TempDir(),
 	}
 	for _, s := range Services {
 		d.Addrs[s] = Addr(t)
@@ -45,6 +57,13 @@ func Plan(t testing.TB, gateways int) *Deployment {
 func Deploy(t testing.TB, gateways int) *Deployment {
 	t.Helper()
 	d := Plan(t, gateways)
+	d.Start()
+	return d
+}
+
+// Start starts all of a planned deployment and waits until it is ready.
+func (d *Deployment) Start() {
+	d.t.Helper()
 	d.StartNATS()
 	for _, s := range Services {
 		d.StartService(s)
@@ -53,7 +72,6 @@ func Deploy(t testing.TB, gateways int) *Deployment {
 		d.StartGateway(i)
 	}
 	d.WaitReady()
-	return d
 }
 
 // StartNATS starts the NATS server.
@@ -84,6 +102,7 @@ func (d *Deployment) StartGateway(i int) {
 // spec gives a program its environment, most of which is the same for all.
 func (d *Deployment) spec(program string, env ...string) Spec {
 	admin := Addr(d.t)
+	env = append(env, d.Trust...)
 	env = append(env, "PARLEY_ADMIN_ADDR="+admin, "PARLEY_NATS_URL=nats://"+d.nats,
 		"PARLEY_AUTH_ADDR="+d.Addrs[Auth], "PARLEY_REGISTRY_ADDR="+d.Addrs[Registry],
 		"PARLEY_HISTORY_ADDR="+d.Addrs[History], "PARLEY_PRESENCE_ADDR="+d.Addrs[Presence])

@@ -1,0 +1,397 @@
+package rpc_test
+
+import (
+	"context"
+	"crypto/ecdsa"
+	"crypto/elliptic"
+	"crypto/rand"
+	"crypto/x509"
+	"crypto/x509/pkix"
+	"encoding/pem"
+	"log/slog"
+	"math/big"
+	"net"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	healthv1 "google.golang.org/grpc/health/grpc_health_v1"
+	reflectionv1 "google.golang.org/grpc/reflection/grpc_reflection_v1"
+
+	"github.com/parley-im/parley/pkg/access"
+	"github.com/parley-im/parley/pkg/errs"
+	"github.com/parley-im/parley/pkg/rpc"
+	historyv1 "github.com/parley-im/parley/proto/history/v1"
+)
+
+const (
+	serviceToken = "a token of all services"
+	readToken    = "a token that may read only"
+	adminToken   = "a token of an operator"
+)
+
+func bearer(token string) func(context.Context) (string, error) {
+	return func(context.Context) (string, error) { return token, nil }
+}
+
+// callersFile writes a file of callers.
+func callersFile(t *testing.T, text string) string {
+	t.Helper()
+	path := filepath.Join(t.TempDir(), "callers.yaml")
+	if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	return path
+}
+
+// whoCalls is a service that writes down who has called it.
+func whoCalls(who *string) *history {
+	return &history{
+		list: func(ctx context.Context, _ *historyv1.ListMessagesRequest) (*historyv1.ListMessagesResponse, error) {
+			*who = access.From(ctx).Name
+			return &historyv1.ListMessagesResponse{}, nil
+		},
+		erase: func(ctx context.Context) (*historyv1.EraseResponse, error) {
+			*who = access.From(ctx).Name
+			return &historyv1.EraseResponse{}, nil
+		},
+	}
+}
+
+func TestTokens(t *testing.T) {
+	credentials := known(t, access.Options{
+		ServiceTokens: []string{"the token before this one", serviceToken}, AdminToken: adminToken,
+		File: callersFile(t, "callers: [{name: reader, token: "+readToken+", scopes: [read]}]"),
+	})
+	var who string
+	var logs logBuffer
+	address, _ := serve(t, whoCalls(&who), rpc.ServerOptions{Credentials: credentials, Logger: logs.logger(slog.LevelDebug)})
+	for _, c := range []struct {
+		token       string
+		read, erase errs.Code
+		name        string
+	}{
+		{serviceToken, "", "", "service"},
+		{"the token before this one", "", "", "service"},
+		{adminToken, "", errs.Forbidden, "admin"},
+		{readToken, "", errs.Forbidden, "reader"},
+		{"a token of nobody here", errs.Unauthenticated, errs.Unauthenticated, ""},
+		{"", errs.Unauthenticated, errs.Unauthenticated, ""},
+	} {
+		opts := rpc.ClientOptions{}
+		if c.token != "" {
+			opts.Token = bearer(c.token)
+		}
+		client := historyv1.NewHistoryClient(dial(t, address, opts))
+		who = ""
+		_, err := client.ListMessages(t.Context(), &historyv1.ListMessagesRequest{})
+		if got := errs.CodeOf(err); got != c.read || who != c.name {
+			t.Errorf("%q reads as %q: %v", c.token, who, err)
+		}
+		_, err = client.Erase(t.Context(), &historyv1.EraseRequest{})
+		if got := errs.CodeOf(err); got != c.erase {
+			t.Errorf("%q erases: %v", c.token, err)
+		}
+		if c.erase == errs.Forbidden && !strings.Contains(err.Error(), `has not the scope service, which /parley.history.v1.History/Erase needs`) {
+			t.Errorf("%q is told %v", c.token, err)
+		}
+	}
+	if text := logs.String(); !strings.Contains(text, "a call was refused") || strings.Contains(text, "of nobody here") || strings.Contains(text, readToken) {
+		t.Errorf("logged:\n%s", text)
+	}
+
+	// A probe cannot sign in, and whoever looks at what is served has to.
+	conn := plainConn(t, address)
+	if _, err := healthv1.NewHealthClient(conn).Check(t.Context(), &healthv1.HealthCheckRequest{}); err != nil {
+		t.Error(err)
+	}
+	if err := reflect(t, address, rpc.ClientOptions{}); errs.CodeOf(err) != errs.Unauthenticated {
+		t.Errorf("reflection without credentials: %v", err)
+	}
+	if err := reflect(t, address, rpc.ClientOptions{Token: bearer(readToken)}); err != nil {
+		t.Errorf("reflection with credentials: %v", err)
+	}
+}
+
+// reflect asks a server what it serves.
+func reflect(t *testing.T, address string, opts rpc.ClientOptions) error {
+	t.Helper()
+	ctx, cancel := context.WithCancel(t.Context())
+	defer cancel()
+	stream, err := reflectionv1.NewServerReflectionClient(dial(t, address, opts)).ServerReflectionInfo(ctx)
+	if err != nil {
+		return err
+	}
+	list := &reflectionv1.ServerReflectionRequest{MessageRequest: &reflectionv1.ServerReflectionRequest_ListServices{}}
+	if err := stream.Send(list); err != nil {
+		return err
+	}
+	_, err = stream.Recv()
+	return err
+}
+
+// A server that was given no credentials lets in its own process alone.
+func TestNoCredentials(t *testing.T) {
+	var who string
+	h := whoCalls(&who)
+	s := rpc.NewServer(rpc.ServerOptions{})
+	historyv1.RegisterHistoryServer(s.Registrar(), h)
+	pipe, l := rpc.Pipe(), listen(t)
+	run(t, s, pipe, l)
+	inside := historyv1.NewHistoryClient(dial(t, "", rpc.ClientOptions{InProcess: pipe}))
+	if _, err := inside.Erase(t.Context(), &historyv1.EraseRequest{}); err != nil || who != "service" {
+		t.Errorf("in process as %q: %v", who, err)
+	}
+	if _, err := plainClient(t, l.Addr().String()).Erase(t.Context(), &historyv1.EraseRequest{}); err == nil {
+		t.Error("anybody is let in")
+	}
+}
+
+// In development whoever has no credentials may do everything; wrong ones stay
+// wrong.
+func TestDevelopment(t *testing.T) {
+	var who string
+	address, _ := serve(t, whoCalls(&who), rpc.ServerOptions{Credentials: known(t, access.Options{Development: true})})
+	if _, err := plainClient(t, address).Erase(t.Context(), &historyv1.EraseRequest{}); err != nil {
+		t.Error(err)
+	}
+	wrong := historyv1.NewHistoryClient(dial(t, address, rpc.ClientOptions{Token: bearer("a mistyped token")}))
+	if _, err := wrong.Erase(t.Context(), &historyv1.EraseRequest{}); errs.CodeOf(err) != errs.Unauthenticated {
+		t.Errorf("got %v", err)
+	}
+}
+
+// authority signs certificates.
+type authority struct {
+	certificate *x509.Certificate
+	key         *ecdsa.PrivateKey
+}
+
+func newAuthority(t *testing.T) *authority {
+	t.Helper()
+	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	if err != nil {
+		t.Fatal(err)
+	}
+	template := &x509.Certificate{
+		SerialNumber: big.NewInt(time.Now().UnixNano()), Subject: pkix.Name{CommonName: rand.Text()},
+		NotAfter: time.Now().Add(time.Hour), IsCA: true, BasicConstraintsValid: true, KeyUsage: x509.KeyUsageCertSign,
+	}
+	der, err := x509.CreateCertificate(rand.Reader, template, template, &key.PublicKey, key)
+	if err != nil {
+		t.Fatal(err)
+	}
+	parsed, err := x509.ParseCertificate(der)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return &authority{parsed, key}
+}
+
+func (a *authority) pem() []byte {
+	return pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: a.certificate.Raw})
+}
+
+// sign makes a certificate for 127.0.0.1 and some names, that is good for a
+// time, and its key.
+func (a *authority) sign(t *testing.T, good time.Duration, names ...string) (cert, key []byte) {
+	t.Helper()
+	private, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	if err != nil {
+		t.Fatal(err)
+	}
+	template := &x509.Certificate{
+		SerialNumber: big.NewInt(time.Now().UnixNano()), NotBefore: time.Now().Add(-2 * time.Hour), NotAfter: time.Now().Add(good),
+		IPAddresses: []net.IP{net.IPv4(127, 0, 0, 1)}, DNSNames: names,
+		ExtKeyUsage: []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth, x509.ExtKeyUsageClientAuth},
+	}
+	der, err := x509.CreateCertificate(rand.Reader, template, a.certificate, &private.PublicKey, a.key)
+	if err != nil {
+		t.Fatal(err)
+	}
+	pkcs8, err := x509.MarshalPKCS8PrivateKey(private)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: der}), pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: pkcs8})
+}
+
+// secretDir is a directory as Kubernetes mounts a secret: the files are links
+// into a link to a directory, and a change swaps that one link.
+type secretDir struct {
+	path string
+	n    int
+}
+
+func (d *secretDir) put(t *testing.T, files map[string][]byte) rpc.TLSFiles {
+	t.Helper()
+	d.n++
+	version := filepath.Join(d.path, "..version"+string(rune('0'+d.n)))
+	must(t, os.Mkdir(version, 0o700))
+	for name, content := range files {
+		must(t, os.WriteFile(filepath.Join(version, name), content, 0o600))
+	}
+	next := filepath.Join(d.path, "..next")
+	must(t, os.Symlink(version, next))
+	must(t, os.Rename(next, filepath.Join(d.path, "..data")))
+	for name := range files {
+		if err := os.Symlink(filepath.Join("..data", name), filepath.Join(d.path, name)); err != nil && !os.IsExist(err) {
+			t.Fatal(err)
+		}
+	}
+	return rpc.TLSFiles{
+		Cert: filepath.Join(d.path, "tls.crt"), Key: filepath.Join(d.path, "tls.key"), CA: filepath.Join(d.path, "ca.crt"),
+	}
+}
+
+func must(t *testing.T, err error) {
+	t.Helper()
+	if err != nil {
+		t.Fatal(err)
+	}
+}
+
+func loadTLS(t *testing.T, f rpc.TLSFiles) *rpc.TLS {
+	t.Helper()
+	loaded, err := rpc.LoadTLS(f, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return loaded
+}
+
+// issue makes the files of one holder of a certificate.
+func (a *authority) issue(t *testing.T, good time.Duration, names ...string) rpc.TLSFiles {
+	t.Helper()
+	cert, key := a.sign(t, good, names...)
+	return (&secretDir{path: t.TempDir()}).put(t, map[string][]byte{"tls.crt": cert, "tls.key": key, "ca.crt": a.pem()})
+}
+
+func TestMutualTLS(t *testing.T) {
+	ours, theirs := newAuthority(t), newAuthority(t)
+	credentials := known(t, access.Options{
+		BackEndToken: "a back end's one token",
+		File:         callersFile(t, "callers: [{name: billing, certificate: billing.internal, scopes: [read]}]"),
+		Peers:        []string{"services.parley"},
+	})
+	var who string
+	address, _ := serve(t, whoCalls(&who), rpc.ServerOptions{
+		Credentials: credentials, TLS: loadTLS(t, ours.issue(t, time.Hour, "services.parley")),
+	})
+	caOnly := rpc.TLSFiles{CA: ours.issue(t, time.Hour).CA}
+	with := func(f rpc.TLSFiles, change func(*rpc.TLSFiles)) rpc.TLSFiles {
+		change(&f)
+		return f
+	}
+	for name, c := range map[string]struct {
+		files *rpc.TLSFiles
+		token string
+		want  errs.Code
+		who   string
+	}{
+		"a service": {files: ref(ours.issue(t, time.Hour, "services.parley")), who: "service"},
+		"a back end with a certificate": {
+			files: ref(ours.issue(t, time.Hour, "billing.internal")), want: errs.Forbidden, who: ""},
+		"a certificate of ours for somebody else": {files: ref(ours.issue(t, time.Hour, "printer.internal")), want: errs.Unauthenticated},
+		"no certificate":                {files: &caOnly, want: errs.Unauthenticated},
+		"a token without a certificate": {files: &caOnly, token: "a back end's one token", want: errs.Forbidden},
+		"another authority's": {
+			files: ref(with(theirs.issue(t, time.Hour, "services.parley"), func(f *rpc.TLSFiles) { f.CA = caOnly.CA })), want: errs.Unauthenticated},
+		"expired": {files: ref(ours.issue(t, -time.Hour, "services.parley")), want: errs.Unavailable},
+		"the server's authority is unknown": {
+			files: ref(with(ours.issue(t, time.Hour, "services.parley"), func(f *rpc.TLSFiles) { f.CA = theirs.issue(t, time.Hour).CA })), want: errs.Unavailable},
+		"the server's name is another": {
+			files: ref(with(ours.issue(t, time.Hour, "services.parley"), func(f *rpc.TLSFiles) { f.ServerName = "other.parley" })), want: errs.Unavailable},
+		"the server's name is set": {
+			files: ref(with(ours.issue(t, time.Hour, "services.parley"), func(f *rpc.TLSFiles) { f.ServerName = "services.parley" })), who: "service"},
+		"in the clear": {want: errs.Unavailable},
+	} {
+		opts := rpc.ClientOptions{}
+		if c.files != nil {
+			opts.TLS = loadTLS(t, *c.files)
+		}
+		if c.token != "" {
+			opts.Token = bearer(c.token)
+		}
+		who = ""
+		_, err := historyv1.NewHistoryClient(dial(t, address, opts)).Erase(t.Context(), &historyv1.EraseRequest{})
+		if got := errs.CodeOf(err); got != c.want || who != c.who {
+			t.Errorf("%s: as %q, got %v, want %q", name, who, err, c.want)
+		}
+	}
+	billing := historyv1.NewHistoryClient(dial(t, address, rpc.ClientOptions{TLS: loadTLS(t, ours.issue(t, time.Hour, "billing.internal"))}))
+	if _, err := billing.ListMessages(t.Context(), &historyv1.ListMessagesRequest{}); err != nil || who != "billing" {
+		t.Errorf("as %q: %v", who, err)
+	}
+}
+
+func ref[T any](v T) *T { return &v }
+
+// The files are replaced, authority and all, under a running server and a
+// running client: who connects from then on needs what is new.
+func TestCertificatesAreReplaced(t *testing.T) {
+	old, new := newAuthority(t), newAuthority(t)
+	serverDir, clientDir := &secretDir{path: t.TempDir()}, &secretDir{path: t.TempDir()}
+	files := func(a *authority) map[string][]byte {
+		cert, key := a.sign(t, time.Hour)
+		return map[string][]byte{"tls.crt": cert, "tls.key": key, "ca.crt": a.pem()}
+	}
+	server, client := loadTLS(t, serverDir.put(t, files(old))), loadTLS(t, clientDir.put(t, files(old)))
+	var who string
+	address, _ := serve(t, whoCalls(&who), rpc.ServerOptions{Credentials: known(t, access.Options{}), TLS: server})
+	call := func(c *rpc.TLS) error {
+		conn := dial(t, address, rpc.ClientOptions{TLS: c})
+		defer conn.Close()
+		_, err := historyv1.NewHistoryClient(conn).Erase(t.Context(), &historyv1.EraseRequest{})
+		return err
+	}
+	if err := call(client); err != nil {
+		t.Fatal(err)
+	}
+	stays := historyv1.NewHistoryClient(dial(t, address, rpc.ClientOptions{TLS: client}))
+	if _, err := stays.Erase(t.Context(), &historyv1.EraseRequest{}); err != nil {
+		t.Fatal(err)
+	}
+	before := loadTLS(t, old.issue(t, time.Hour))
+
+	serverDir.put(t, files(new))
+	eventually(t, "the old authority is not trusted", func() bool { return errs.CodeOf(call(before)) == errs.Unavailable })
+	clientDir.put(t, files(new))
+	eventually(t, "the client has a new certificate", func() bool { return call(client) == nil })
+	if _, err := stays.Erase(t.Context(), &historyv1.EraseRequest{}); err != nil {
+		t.Errorf("an open connection was cut: %v", err)
+	}
+
+	// What cannot be used changes nothing.
+	broken := files(old)
+	broken["tls.key"] = []byte("not a key")
+	serverDir.put(t, broken)
+	until := time.Now().Add(1200 * time.Millisecond) // longer than between two looks
+	for time.Now().Before(until) {
+		if err := call(client); err != nil {
+			t.Fatalf("with broken files: %v", err)
+		}
+	}
+	if left := time.Until(server.Expires()); left < 50*time.Minute || left > time.Hour {
+		t.Errorf("the certificate expires in %v", left)
+	}
+}
+
+func TestTLSFilesRefused(t *testing.T) {
+	a := newAuthority(t)
+	good := a.issue(t, time.Hour)
+	empty := callersFile(t, "")
+	for name, f := range map[string]rpc.TLSFiles{
+		"no authority":    {Cert: good.Cert, Key: good.Key},
+		"no key":          {Cert: good.Cert, CA: good.CA},
+		"another's key":   {Cert: good.Cert, Key: a.issue(t, time.Hour).Key, CA: good.CA},
+		"no file":         {Cert: good.Cert, Key: good.Key, CA: good.CA + ".old"},
+		"empty authority": {Cert: good.Cert, Key: good.Key, CA: empty},
+	} {
+		if _, err := rpc.LoadTLS(f, nil); err == nil {
+			t.Errorf("%s: loaded", name)
+		}
+	}
+}
