@@ -145,7 +145,11 @@ func (k *KV) Put(ctx context.Context, key string, value []byte) (uint64, error) 
 func (k *KV) Create(ctx context.Context, key string, value []byte) (uint64, error) {
 	ctx, cancel := withTimeout(ctx)
 	defer cancel()
-	revision, err := k.kv.Create(ctx, key, value)
+	var revision uint64
+	err := behind(ctx, func() (err error) {
+		revision, err = k.kv.Create(ctx, key, value)
+		return err
+	})
 	return revision, k.wrap("creating", key, err)
 }
 
@@ -153,7 +157,11 @@ func (k *KV) Create(ctx context.Context, key string, value []byte) (uint64, erro
 func (k *KV) Update(ctx context.Context, key string, value []byte, revision uint64) (uint64, error) {
 	ctx, cancel := withTimeout(ctx)
 	defer cancel()
-	next, err := k.kv.Update(ctx, key, value, revision)
+	var next uint64
+	err := behind(ctx, func() (err error) {
+		next, err = k.kv.Update(ctx, key, value, revision)
+		return err
+	})
 	return next, k.wrap("updating", key, err)
 }
 
@@ -167,7 +175,7 @@ func (k *KV) Delete(ctx context.Context, key string, revision uint64) error {
 	if revision != 0 {
 		options = append(options, jetstream.LastRevision(revision))
 	}
-	return k.wrap("deleting", key, k.kv.Purge(ctx, key, options...))
+	return k.wrap("deleting", key, behind(ctx, func() error { return k.kv.Purge(ctx, key, options...) }))
 }
 
 // Keys lists the keys that match a pattern of NATS subjects ("s.*.*", "r.>")
@@ -196,12 +204,35 @@ func (k *KV) wrap(doing, key string, err error) error {
 	case errors.Is(err, jetstream.ErrKeyExists) && doing == "creating":
 		return ErrExists
 	case errors.Is(err, jetstream.ErrKeyRevisionMismatch):
-		// Of a replicated bucket the server tells it under another code (10164)
-		// when a write of the key is under way; nats.go makes one of the two.
 		return ErrConflict
 	}
 	return fmt.Errorf("%s %s/%s: %w", doing, k.bucket, key, err)
 }
+
+// behind has a write that expects a revision come behind another of the same key
+// that is under way. Of a replicated bucket the server refuses it with 10164 until
+// it has cleared the other away, which it does a moment after that was
+// acknowledged (nats-server 2.15, processJetStreamMsg): whoever writes right
+// behind an acknowledgement would lose against itself. Nothing of a refused write
+// is stored, so it is tried again, and then is right or told which revision is
+// there.
+func behind(ctx context.Context, write func() error) error {
+	for pause := time.Millisecond; ; pause *= 2 {
+		err := write()
+		var api *jetstream.APIError
+		if !errors.As(err, &api) || api.ErrorCode != jetstream.JSErrCodeStreamWrongLastSequenceConstant || pause > maxBehind {
+			return err
+		}
+		select {
+		case <-ctx.Done():
+			return err
+		case <-time.After(pause):
+		}
+	}
+}
+
+// maxBehind is the longest pause between two tries; all of them take twice that.
+const maxBehind = 128 * time.Millisecond
 
 // withTimeout gives a call that has no deadline one, so that a NATS that hangs
 // does not hold up its caller for ever.

@@ -63,6 +63,21 @@ func testKV(t *testing.T, d *Deployment) {
 		keys, err := two.Keys(ctx, "r.*")
 		return err == nil && fmt.Sprint(keys) == "[r.1]"
 	})
+	// Each right behind the acknowledgement of the one before.
+	rev, err := one.Create(ctx, "r.chain", nil)
+	for i := range 500 {
+		if err != nil {
+			t.Fatalf("write %d of a key that nobody else writes: %v", i, err)
+		}
+		kv := one
+		if i%2 == 1 {
+			kv = two
+		}
+		rev, err = kv.Update(ctx, "r.chain", fmt.Append(nil, i), rev)
+	}
+	if err := one.Delete(ctx, "r.chain", rev); err != nil {
+		t.Fatal(err)
+	}
 	// Many at once: the newest of each that has a value, each as Get gives it.
 	keys := []string{"r.never", "r.2", "r.1", "r.1"}
 	for i := range 600 {
