@@ -127,15 +127,15 @@ func refuse(err error) error {
 	return errs.New(errs.Unauthenticated, "token is not valid: %s", errs.From(err).Message)
 }
 
-// reader takes claims of known kinds out of a payload and keeps the first
-// complaint. A claim that is not there, or null, has its zero value.
+// reader takes claims of known kinds out of a payload, by name or path, and
+// keeps the first complaint. A claim that is not there, or null, has its zero value.
 type reader struct {
 	payload jwt.MapClaims
 	err     error
 }
 
 func (r *reader) text(claim string) string {
-	value := r.payload[claim]
+	value := claimAt(r.payload, claim)
 	if value == nil {
 		return ""
 	}
@@ -147,7 +147,7 @@ func (r *reader) text(claim string) string {
 }
 
 func (r *reader) texts(claim string) []string {
-	value := r.payload[claim]
+	value := claimAt(r.payload, claim)
 	if value == nil {
 		return nil
 	}

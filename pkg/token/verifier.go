@@ -2,6 +2,7 @@ package token
 
 import (
 	"errors"
+	"slices"
 	"sync/atomic"
 	"time"
 
@@ -36,6 +37,8 @@ func WeakSecret(secret []byte) bool { return len(secret) < 32 }
 type VerifierOptions struct {
 	// Secret makes tokens with HS256 welcome; empty refuses them all.
 	Secret []byte
+	// Issuers are others whose tokens are welcome; nil for none.
+	Issuers *Issuers
 	// Now is the clock; nil is time.Now.
 	Now func() time.Time
 }
@@ -43,15 +46,18 @@ type VerifierOptions struct {
 // Verifier checks tokens. Its methods may be called by many goroutines at
 // once.
 //
-// Who vouches for a token follows from its alg, and each voucher has one alg,
-// one way to its key and one way to read the claims: so a token cannot have
-// one voucher's key checked by another's rules (RFC 8725, section 3.1). Keys
-// come from here alone; jwk, jku and x5c in a header are never looked at.
+// A token's alg and iss decide who vouches for it, and each voucher has its own
+// way to the key and to the claims: HS256 is always the secret's, an iss that is
+// an issuer's always the issuer's, and what is left our own. A key is found for
+// one alg alone. So no token has one voucher's key checked by another's rules,
+// or a public key taken for a secret (RFC 8725, section 3.1). Keys come from
+// here alone; jwk, jku, x5u and x5c in a header are never looked at.
 type Verifier struct {
-	keys     atomic.Pointer[map[string]PublicKey]
-	vouchers map[string]voucher // by alg
-	parser   *jwt.Parser
-	now      func() time.Time
+	keys    atomic.Pointer[map[string]PublicKey]
+	secret  []byte
+	issuers map[string]*issuer // by iss
+	parser  *jwt.Parser
+	now     func() time.Time
 }
 
 // voucher is one source of tokens.
@@ -67,22 +73,15 @@ func NewVerifier(o VerifierOptions) *Verifier {
 	if o.Now == nil {
 		o.Now = time.Now
 	}
-	v := &Verifier{now: o.Now}
+	v := &Verifier{now: o.Now, secret: slices.Clone(o.Secret)}
 	v.SetKeys(nil)
-	v.vouchers = map[string]voucher{
-		jwt.SigningMethodEdDSA.Alg(): {key: v.ownKey, read: readOwn},
+	algs := []string{jwt.SigningMethodEdDSA.Alg()}
+	if len(v.secret) > 0 {
+		algs = append(algs, jwt.SigningMethodHS256.Alg())
 	}
-	if len(o.Secret) > 0 {
-		secret := append([]byte(nil), o.Secret...)
-		v.vouchers[jwt.SigningMethodHS256.Alg()] = voucher{
-			// A kid does not matter: there is one secret.
-			key:  func(map[string]any) (any, error) { return secret, nil },
-			read: readForeign,
-		}
-	}
-	var algs []string
-	for alg := range v.vouchers {
-		algs = append(algs, alg)
+	if o.Issuers != nil && len(o.Issuers.byIss) > 0 {
+		v.issuers = o.Issuers.byIss
+		algs = append(algs, jwt.SigningMethodRS256.Alg(), jwt.SigningMethodES256.Alg())
 	}
 	v.parser = jwt.NewParser(
 		jwt.WithValidMethods(algs),
@@ -120,8 +119,10 @@ func (v *Verifier) Has(kid string) bool {
 }
 
 // Verify checks a token's form, signature and times, and tells what it says.
-// Whether it was revoked is not known here. Errors: unauthenticated, with a
-// message that its bearer may read.
+// Whether it was revoked is not known here. It asks nobody, but where a token
+// names a key that is new to us, which may take 5 s. Errors: unauthenticated,
+// with a message that its bearer may read; unavailable where an issuer's keys
+// are out of reach.
 func (v *Verifier) Verify(raw string) (Claims, error) {
 	c, err := v.VerifyEnded(raw)
 	if err != nil {
@@ -146,9 +147,12 @@ func (v *Verifier) VerifyEnded(raw string) (Claims, error) {
 		if _, ok := t.Header["crit"]; ok {
 			return nil, errors.New("the header has crit")
 		}
-		from = v.vouchers[t.Method.Alg()] // one of them, the parser has checked it
+		from = v.voucher(t.Method.Alg(), payload)
 		return from.key(t.Header)
 	})
+	if errs.CodeOf(err) == errs.Unavailable {
+		return Claims{}, errs.From(err)
+	}
 	if err != nil {
 		return Claims{}, &errs.Error{Code: errInvalid.Code, Message: errInvalid.Message, Cause: err}
 	}
@@ -168,11 +172,39 @@ func (v *Verifier) VerifyEnded(raw string) (Claims, error) {
 	return c, nil
 }
 
-// ownKey finds one of our keys.
-func (v *Verifier) ownKey(header map[string]any) (any, error) {
+// voucher tells who has to have signed a token.
+func (v *Verifier) voucher(alg string, payload jwt.MapClaims) voucher {
+	if alg == jwt.SigningMethodHS256.Alg() {
+		// A kid does not matter: there is one secret.
+		return voucher{key: func(map[string]any) (any, error) { return v.secret, nil }, read: readForeign}
+	}
+	iss, _ := payload["iss"].(string)
+	if i := v.issuers[iss]; i != nil {
+		return voucher{read: i.read, key: func(header map[string]any) (any, error) {
+			kid, err := keyID(header)
+			if err != nil {
+				return nil, err
+			}
+			return i.key(keyName{kid, alg})
+		}}
+	}
+	return voucher{key: v.ownKey, read: readOwn}
+}
+
+func keyID(header map[string]any) (string, error) {
 	kid, ok := header["kid"].(string)
 	if !ok {
-		return nil, errors.New("the header names no key")
+		return "", errors.New("the header names no key")
+	}
+	return kid, nil
+}
+
+// ownKey finds one of our keys; they are for EdDSA, and the library refuses
+// them for anything else.
+func (v *Verifier) ownKey(header map[string]any) (any, error) {
+	kid, err := keyID(header)
+	if err != nil {
+		return nil, err
 	}
 	key, ok := (*v.keys.Load())[kid]
 	if !ok {

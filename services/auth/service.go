@@ -49,6 +49,10 @@ type Options struct {
 	// JWTSecret has Verify accept HS256 tokens that others make; empty refuses
 	// them.
 	JWTSecret []byte
+	// Issuers are others whose tokens Verify accepts. InsecureIssuers lets their
+	// keys come over http, in development.
+	Issuers         []token.IssuerOptions
+	InsecureIssuers bool
 	// HashConcurrency is how many passwords are hashed at the same time, each
 	// with 19 MiB of memory; default GOMAXPROCS.
 	HashConcurrency int
@@ -100,6 +104,7 @@ type Service struct {
 	hasher      *hasher
 	addresses   *limit.Keyed
 	guesses     *guesses
+	issuers     *token.Issuers
 	verifier    *token.Verifier
 	revocations *bus.Revocations
 	keys        *keyring
@@ -111,14 +116,18 @@ func New(o Options) (*Service, error) {
 	if err := o.complete(); err != nil {
 		return nil, err
 	}
+	issuers, err := token.NewIssuers(o.Issuers, token.IssuersOptions{Insecure: o.InsecureIssuers, Logger: o.Logger, Meter: o.Meter})
+	if err != nil {
+		return nil, fmt.Errorf("auth: issuers: %w", err)
+	}
 	s := &Service{
 		opts:        o,
 		log:         o.Logger,
-		verifier:    token.NewVerifier(token.VerifierOptions{Secret: o.JWTSecret}),
+		issuers:     issuers,
+		verifier:    token.NewVerifier(token.VerifierOptions{Secret: o.JWTSecret, Issuers: issuers}),
 		revocations: bus.NewRevocations(o.Bus, nil),
 		keys:        &keyring{bus: o.Bus, log: o.Logger},
 	}
-	var err error
 	if s.hasher, err = newHasher(o.HashConcurrency); err != nil {
 		return nil, err
 	}
@@ -154,6 +163,7 @@ func (s *Service) Run(ctx context.Context) error {
 	var wg sync.WaitGroup
 	wg.Go(func() { s.keys.run(ctx) })
 	wg.Go(func() { _ = s.revocations.Run(ctx) }) // nil, always
+	wg.Go(func() { _ = s.issuers.Run(ctx) })     // nil, always
 	wg.Go(func() {
 		_ = s.opts.Bus.WatchKeys(ctx, func(set map[string][]byte) { // nil, always
 			keys, err := token.ParsePublicKeys(set)

@@ -27,6 +27,10 @@ func TestProcessCommandLine(t *testing.T) {
 	if err := os.WriteFile(yaml, []byte("htp-addr: \":1\"\n"), 0o600); err != nil {
 		t.Fatal(err)
 	}
+	clear := filepath.Join(t.TempDir(), "issuers.yaml") // keys that come in the clear
+	if err := os.WriteFile(clear, []byte("issuers: [{name: corp, issuer: corp, jwks: 'http://id.example.com', audience: [parley]}]\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
 	const hidden = "a-secret-that-nobody-may-see-in-print"
 	needs := []string{"PARLEY_NATS_URL=nats://127.0.0.1:1", "PARLEY_AUTH_ADDR=127.0.0.1:1", "PARLEY_REGISTRY_ADDR=127.0.0.1:1",
 		"PARLEY_HISTORY_ADDR=127.0.0.1:1", "PARLEY_PRESENCE_ADDR=127.0.0.1:1",
@@ -89,6 +93,11 @@ func TestProcessCommandLine(t *testing.T) {
 		{process.Auth, args("--check-config", "--service-ca", yaml), needs, 1, "", "service-ca, service-cert, service-key: "},
 		{process.Auth, args("--check-config", "--service-cert", yaml), needs, 1, "", "service-cert and service-key belong together"},
 		{process.Auth, args("--check-config", "--callers-file", yaml), needs, 1, "", "callers-file: " + yaml},
+		{process.Gateway, args("--check-config", "--issuers-file", yaml), needs, 1, "", "issuers-file " + yaml},
+		{process.Auth, args("--check-config", "--issuers-file", clear), needs, 1, "", `issuer 1 ("corp"): jwks: is not https`},
+		{process.Parley, args("serve", "--check-config", "--issuers-file", clear), nil, 1, "", `issuer 1 ("corp"): jwks: is not https`},
+		{process.Parley, args("serve", "--check-config", "--issuers-file", clear, "--dev"), nil, 0, "configuration ok", ""},
+		{process.Parley, args("serve"), args("PARLEY_ISSUERS_FILE=" + yaml + ".gone"), 1, "", "issuers-file: "},
 		{process.Auth, args("--print-config"), append(args("PARLEY_ADMIN_TOKEN="+hidden, "PARLEY_BACKEND_TOKEN="+hidden+"2"), needs...), 0, "backend-token", ""},
 		{process.Parley, args("serve", "--check-config", "--history-addr", "127.0.0.1:1"), nil, 1, "", "backend-token is missing"},
 		{process.Parley, args("serve", "--check-config", "--history-addr", "127.0.0.1:1", "--dev"), nil, 0, "configuration ok", ""},

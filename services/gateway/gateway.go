@@ -51,7 +51,10 @@ func New(o Options) (*Gateway, error) {
 	}
 	g := &Gateway{opts: o, id: ids.New("g_"), started: time.Now(), reconnected: make(chan struct{}, 1)}
 	g.log = o.Logger.With("gateway", g.id)
-	g.tokens = newTokens(o, g.log, func(r bus.Revocation) { g.sessions.Revoke(r) })
+	var err error
+	if g.tokens, err = newTokens(o, g.log, func(r bus.Revocation) { g.sessions.Revoke(r) }); err != nil {
+		return nil, err
+	}
 	g.listener = conn.NewListener(conn.Options{
 		Subprotocols:   []string{frame.JSON.Subprotocol(), frame.Proto.Subprotocol()},
 		Binary:         frame.Proto.Subprotocol(),
@@ -61,7 +64,6 @@ func New(o Options) (*Gateway, error) {
 		Heartbeat:      o.Heartbeat,
 		NoDeflate:      o.NoDeflate,
 	})
-	var err error
 	if g.rooms, err = fanout.New(fanout.Options{Bus: o.Bus, Logger: g.log, Meter: o.Meter, RecentBytes: int(o.RecentBytes)}); err != nil {
 		return nil, err
 	}

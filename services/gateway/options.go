@@ -11,6 +11,7 @@ import (
 	"go.opentelemetry.io/otel/metric/noop"
 
 	"github.com/parley-im/parley/pkg/bus"
+	"github.com/parley-im/parley/pkg/token"
 	authv1 "github.com/parley-im/parley/proto/auth/v1"
 	historyv1 "github.com/parley-im/parley/proto/history/v1"
 	presencev1 "github.com/parley-im/parley/proto/presence/v1"
@@ -36,6 +37,10 @@ type Options struct {
 
 	// JWTSecret, where it is set, makes HS256 tokens signed with it welcome.
 	JWTSecret []byte
+	// Issuers are others whose tokens are welcome. InsecureIssuers lets their
+	// keys come over http, in development.
+	Issuers         []token.IssuerOptions
+	InsecureIssuers bool
 	// AllowedOrigins are host patterns, or with a scheme ("https://…"), from
 	// which browsers may connect beside the gateway's own host.
 	AllowedOrigins []string

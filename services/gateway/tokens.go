@@ -18,30 +18,37 @@ import (
 	"github.com/parley-im/parley/services/gateway/internal/session"
 )
 
-// tokens checks tokens with what the bus tells of keys and revocations; no
-// call leaves the gateway.
+// tokens checks tokens with what the bus tells of keys and revocations, and with
+// the keys that other issuers publish; no call leaves the gateway for one, but
+// where it names a key that is new here.
 type tokens struct {
 	b           *bus.Bus
 	log         *slog.Logger
 	secret      bool // HS256 is welcome
+	issuers     *token.Issuers
 	verifier    *token.Verifier
 	revocations *bus.Revocations
 	haveKeys    atomic.Bool
 	resumeKey   atomic.Pointer[[]byte]
 }
 
-func newTokens(o Options, log *slog.Logger, learned func(bus.Revocation)) *tokens {
-	return &tokens{
-		b: o.Bus, log: log, secret: len(o.JWTSecret) > 0,
-		verifier:    token.NewVerifier(token.VerifierOptions{Secret: o.JWTSecret}),
-		revocations: bus.NewRevocations(o.Bus, learned),
+func newTokens(o Options, log *slog.Logger, learned func(bus.Revocation)) (*tokens, error) {
+	issuers, err := token.NewIssuers(o.Issuers, token.IssuersOptions{Insecure: o.InsecureIssuers, Logger: log, Meter: o.Meter})
+	if err != nil {
+		return nil, fmt.Errorf("issuers: %w", err)
 	}
+	return &tokens{
+		b: o.Bus, log: log, secret: len(o.JWTSecret) > 0, issuers: issuers,
+		verifier:    token.NewVerifier(token.VerifierOptions{Secret: o.JWTSecret, Issuers: issuers}),
+		revocations: bus.NewRevocations(o.Bus, learned),
+	}, nil
 }
 
 // run keeps the keys and revocations until ctx ends.
 func (t *tokens) run(ctx context.Context) error {
 	group := run.NewGroup(ctx)
 	group.Go("revocations", t.revocations.Run)
+	group.Go("issuers", t.issuers.Run)
 	group.Go("keys", func(ctx context.Context) error {
 		return t.b.WatchKeys(ctx, func(set map[string][]byte) {
 			keys, err := token.ParsePublicKeys(set)

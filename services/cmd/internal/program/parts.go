@@ -34,7 +34,11 @@ type grpcPart struct {
 func (env *Env) Auth(a *AuthSettings) (*Part, error) {
 	o := a.Options
 	o.Bus, o.Logger, o.Meter = env.Bus, env.Logger, env.Metrics.Meter("parley/auth")
-	o.JWTSecret = env.warnSecret(a.secret)
+	var err error
+	if o.JWTSecret, o.Issuers, err = env.tokensOfOthers(a.foreign); err != nil {
+		return nil, err
+	}
+	o.InsecureIssuers = env.program.trust.dev
 	s, err := auth.New(o)
 	if err != nil {
 		return nil, err
@@ -93,7 +97,11 @@ func (env *Env) Presence(v *PresenceSettings) (*Part, error) {
 func (env *Env) Gateway(g *GatewaySettings, dial *Dialer) (*Part, error) {
 	o := g.Options
 	o.Bus, o.Logger, o.Meter = env.Bus, env.Logger, env.Metrics.Meter("parley/gateway")
-	o.JWTSecret = env.warnSecret(g.secret)
+	var err error
+	if o.JWTSecret, o.Issuers, err = env.tokensOfOthers(g.foreign); err != nil {
+		return nil, err
+	}
+	o.InsecureIssuers = env.program.trust.dev
 	o.Web = web.Handler()
 	conns := make(map[string]*grpc.ClientConn)
 	for _, s := range []struct{ name, target, service string }{

@@ -74,12 +74,13 @@ func (v *ServeSettings) register(s *config.Set) {
 // unless nats-url names another.
 func (p *Program) Serve(ctx context.Context, args []string) error {
 	v := &ServeSettings{trust: &p.trust}
+	v.gateway.foreign.dev = &p.trust.dev
 	v.register(p.Set)
 	env, err := p.load(args)
 	if env == nil || err != nil {
 		return err
 	}
-	v.auth.secret = v.gateway.secret
+	v.auth.foreign = v.gateway.foreign
 	started := time.Now()
 
 	var gatewayPart atomic.Pointer[Part]

@@ -2,6 +2,8 @@ package program
 
 import (
 	"errors"
+	"fmt"
+	"os"
 	"time"
 
 	"github.com/parley-im/parley/pkg/bus"
@@ -48,16 +50,16 @@ func grpcAddr(s *config.Set, listen, own *string, name, port string) {
 type AuthSettings struct {
 	auth.Options
 	addr, own string
-	secret    config.Secret
+	foreign   foreignTokens
 }
 
 func (a *AuthSettings) register(s *config.Set) {
 	a.settings(s)
-	secretSetting(s, &a.secret)
+	a.foreign.register(s)
 }
 
-// settings registers all but the secret, which a gateway in the same process
-// has too.
+// settings registers all but the tokens of others, which a gateway in the same
+// process takes too.
 func (a *AuthSettings) settings(s *config.Set) {
 	s.Section("Accounts")
 	a.TokenTTL = bus.SessionTTL
@@ -76,8 +78,36 @@ func (a *AuthSettings) settings(s *config.Set) {
 	})
 }
 
-func secretSetting(s *config.Set, p *config.Secret) {
-	s.Secret(p, "jwt-secret", "accept HS256 tokens signed with this, beside our own (claims userId or sub, username, roles)")
+// foreignTokens are the settings of tokens that others make.
+type foreignTokens struct {
+	secret config.Secret
+	file   string
+	dev    *bool // the program's; nil where none runs
+}
+
+func (f *foreignTokens) register(s *config.Set) {
+	s.Secret(&f.secret, "jwt-secret", "accept HS256 tokens signed with this, beside our own (claims userId or sub, username, roles)")
+	s.String(&f.file, "issuers-file", "YAML file of issuers whose tokens are accepted too: their names, keys' URLs, audiences and claims")
+	s.Validate(func() error {
+		_, err := f.issuers()
+		return err
+	})
+}
+
+// issuers reads the file.
+func (f *foreignTokens) issuers() ([]token.IssuerOptions, error) {
+	if f.file == "" {
+		return nil, nil
+	}
+	content, err := os.ReadFile(f.file)
+	if err != nil {
+		return nil, fmt.Errorf("issuers-file: %w", err)
+	}
+	list, err := token.ParseIssuers(content, f.dev != nil && *f.dev)
+	if err != nil {
+		return nil, fmt.Errorf("issuers-file %s: %w", f.file, err)
+	}
+	return list, nil
 }
 
 // RegistrySettings are the settings of the registry.
@@ -114,7 +144,7 @@ func (h *HistorySettings) register(s *config.Set) {
 type GatewaySettings struct {
 	gateway.Options
 	httpAddr string
-	secret   config.Secret
+	foreign  foreignTokens
 	services addresses
 }
 
@@ -124,7 +154,7 @@ func (g *GatewaySettings) register(s *config.Set) {
 	s.Section("Clients")
 	s.String(&g.httpAddr, "http-addr", "where clients connect: sockets, the HTTP API and the demo page")
 	s.Strings(&g.AllowedOrigins, "allowed-origins", "origins from which browsers may connect beside the gateway's own")
-	secretSetting(s, &g.secret)
+	g.foreign.register(s)
 	s.Section("Limits")
 	s.Int(&g.MaxConnections, "max-connections", "connections at once")
 	s.Float64(&g.RateLimit, "rate-limit", "requests per second and connection; 0 for no limit")
@@ -154,11 +184,13 @@ func (g *GatewaySettings) register(s *config.Set) {
 	s.Validate(func() error { return g.Validate() })
 }
 
-// warnSecret gives the secret of HS256 tokens, and warns of a weak one.
-func (env *Env) warnSecret(secret config.Secret) []byte {
-	raw := []byte(secret.Reveal())
-	if len(raw) > 0 && token.WeakSecret(raw) {
+// tokensOfOthers gives the secret of HS256 tokens, of which it warns where it is
+// weak, and the issuers.
+func (env *Env) tokensOfOthers(f foreignTokens) (secret []byte, issuers []token.IssuerOptions, err error) {
+	secret = []byte(f.secret.Reveal())
+	if len(secret) > 0 && token.WeakSecret(secret) {
 		env.Logger.Warn("jwt-secret is shorter than 32 bytes: it can be guessed from any token")
 	}
-	return raw
+	issuers, err = f.issuers()
+	return secret, issuers, err
 }

@@ -12,6 +12,7 @@ import (
 // Auth makes the settings of the program that runs auth alone.
 func (p *Program) Auth() *AuthSettings {
 	a := new(AuthSettings)
+	a.foreign.dev = &p.trust.dev
 	a.registerStandalone(p.Set)
 	p.trust.standalone(p.Set, true)
 	return a
@@ -71,6 +72,7 @@ func (v *PresenceSettings) registerStandalone(s *config.Set) {
 // Gateway makes the settings of the program that runs a gateway alone.
 func (p *Program) Gateway() *GatewaySettings {
 	g := new(GatewaySettings)
+	g.foreign.dev = &p.trust.dev
 	g.registerStandalone(p.Set)
 	p.trust.standalone(p.Set, false)
 	return g

@@ -41,6 +41,8 @@ type Options struct {
 	Gateways int
 	// Gateway changes the options of gateways; nil leaves them.
 	Gateway func(*gateway.Options)
+	// Auth changes auth's; nil leaves them.
+	Auth func(*auth.Options)
 	// Registry changes the registry's; nil leaves them.
 	Registry func(*registry.Options)
 	// Log is what the log keeps.
@@ -100,8 +102,12 @@ func Start(t testing.TB, o Options) *Stack {
 	s.Auth, s.Registry = authv1.NewAuthClient(conn), registryv1.NewRegistryClient(conn)
 	s.History, s.Presence = historyv1.NewHistoryClient(conn), presencev1.NewPresenceClient(conn)
 
-	authService, err := auth.New(auth.Options{Bus: s.Bus, Logger: log, AutoRegister: true,
-		PerAddress: limit.Options{Every: time.Microsecond, Burst: 1 << 20}})
+	authOptions := auth.Options{Bus: s.Bus, Logger: log, AutoRegister: true,
+		PerAddress: limit.Options{Every: time.Microsecond, Burst: 1 << 20}}
+	if o.Auth != nil {
+		o.Auth(&authOptions)
+	}
+	authService, err := auth.New(authOptions)
 	fatal(t, err)
 	historyService, err := history.New(history.Options{Bus: s.Bus, Logger: log, Log: o.Log})
 	fatal(t, err)

@@ -28,13 +28,18 @@ var authCommand = &command{
 }
 
 // authenticate signs the connection in with a token, or gives it a newer one.
-// What fails closes the connection.
+// A token that is not good closes it.
 func (s *Session) authenticate(ctx context.Context, id *string, token string) {
 	identity, err := s.hub.opts.Authenticate(token)
 	if err == nil {
 		if now := s.who(); now != nil && now.User.Id != identity.User.Id {
 			err = errs.New(errs.Forbidden, "the token is another user's")
 		}
+	}
+	if errs.CodeOf(err) == errs.Unavailable {
+		// The token may be good; its bearer can try again here.
+		s.fail(id, err)
+		return
 	}
 	if err != nil {
 		s.refuse(id, err)
