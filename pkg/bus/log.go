@@ -138,9 +138,20 @@ func (b *Bus) place(ctx context.Context, room string, which map[string]any) (uin
 
 // Erase takes a room's whole log away, and tells how many entries it had.
 func (b *Bus) Erase(ctx context.Context, room string) (uint64, error) {
+	return b.purge(ctx, room, map[string]any{"filter": b.logSubject(room)})
+}
+
+// Trim takes all but the newest entries of a room's log away, as its retention
+// does, and tells how many that were. keep is at least 1: without any entry the
+// log could not tell what it had.
+func (b *Bus) Trim(ctx context.Context, room string, keep uint32) (uint64, error) {
+	return b.purge(ctx, room, map[string]any{"filter": b.logSubject(room), "keep": max(keep, 1)})
+}
+
+func (b *Bus) purge(ctx context.Context, room string, which map[string]any) (uint64, error) {
 	ctx, cancel := withTimeout(ctx)
 	defer cancel()
-	request, err := json.Marshal(map[string]string{"filter": b.logSubject(room)})
+	request, err := json.Marshal(which)
 	if err != nil {
 		return 0, err
 	}

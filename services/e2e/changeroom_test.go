@@ -48,7 +48,12 @@ func testUpdateRoom(t *testing.T, s *stack.Stack, encoding frame.Encoding) {
 		}
 		want.RoomId = room
 		for _, m := range []*client.Client{owner, member} {
-			if got := m.Want("room-updated").GetRoomUpdated(); !proto.Equal(got, want) {
+			got := m.Want("room-updated").GetRoomUpdated()
+			if got.GetRevision() == 0 || got.GetPolicy().GetPost() != "everyone" {
+				t.Errorf("room-updated %v", got)
+			}
+			got.Revision, got.Policy = nil, nil
+			if !proto.Equal(got, want) {
 				t.Errorf("room-updated %v, want %v", got, want)
 			}
 		}

@@ -223,7 +223,8 @@ func testMissingFields(t *testing.T, b *badInput) {
 		"auth": {"token"}, "create-room": {"roomId"}, "join-room": {"roomId"}, "leave-room": {"roomId"},
 		"chat-message": {"roomId", "content"}, "room-message": {"roomId", "content"}, "signal": {"roomId", "event"},
 		"chat": {"message"}, "get-history": {"roomId"}, "get-room-info": {"roomId"}, "get-room-members": {"roomId"},
-		"admin-broadcast": {"content"}, "resume": {"resumeToken"},
+		"get-room-sanctions": {"roomId"},
+		"admin-broadcast":    {"content"}, "resume": {"resumeToken"},
 	} {
 		for _, missing := range needed {
 			for _, null := range []bool{false, true} {

@@ -64,7 +64,7 @@ func New(o Options) (*Gateway, error) {
 		Heartbeat:      o.Heartbeat,
 		NoDeflate:      o.NoDeflate,
 	})
-	if g.rooms, err = fanout.New(fanout.Options{Bus: o.Bus, Logger: g.log, Meter: o.Meter, RecentBytes: int(o.RecentBytes)}); err != nil {
+	if g.rooms, err = fanout.New(fanout.Options{Bus: o.Bus, Logger: g.log, Meter: o.Meter, RecentBytes: int(o.RecentBytes), Trim: g.trim}); err != nil {
 		return nil, err
 	}
 	g.announcer = announce.New(o.Bus, g.id, o.Lease, g.log)

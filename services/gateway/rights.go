@@ -3,6 +3,8 @@ package gateway
 import (
 	"context"
 	"time"
+
+	historyv1 "github.com/parley-im/parley/proto/history/v1"
 )
 
 // recheckAgain is when rights are looked at for the second time after a
@@ -35,4 +37,10 @@ func (g *Gateway) recheck(ctx context.Context) error {
 			}
 		}
 	}
+}
+
+// trim has history take all but the newest entries of a room's log away.
+func (g *Gateway) trim(ctx context.Context, room string, keep uint32) error {
+	_, err := g.opts.History.Trim(ctx, &historyv1.TrimRequest{RoomId: room, Keep: keep})
+	return err
 }

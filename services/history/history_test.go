@@ -321,6 +321,32 @@ func TestErase(t *testing.T) {
 	}
 }
 
+func TestARoomThatKeepsLess(t *testing.T) {
+	r := start(t, history.Options{})
+	r.publish(t, "general", 0, 9)
+	r.publish(t, "other", 0, 9)
+	for _, c := range []struct {
+		keep   uint32
+		erased uint64
+		left   []string
+	}{{20, 0, numbers(0, 8)}, {5, 4, numbers(4, 8)}, {3, 2, numbers(6, 8)}, {5, 0, numbers(6, 8)}, {1, 2, numbers(8, 8)}, {1, 0, numbers(8, 8)}} {
+		if got, err := r.Trim(t.Context(), &historyv1.TrimRequest{RoomId: "general", Keep: c.keep}); err != nil || got.Erased != c.erased {
+			t.Errorf("keeping %d: %v %v, want %d erased", c.keep, got, err, c.erased)
+		}
+		got, err := r.ListMessages(t.Context(), &historyv1.ListMessagesRequest{RoomId: "general"})
+		if err != nil || got.HasMore {
+			t.Fatal(got, err)
+		}
+		same(t, "general", contents(got.Messages), c.left)
+	}
+	if got, err := r.ListMessages(t.Context(), &historyv1.ListMessagesRequest{RoomId: "other"}); err != nil || len(got.Messages) != 9 {
+		t.Errorf("of another room was taken: %v %v", got, err)
+	}
+	if got, err := r.Trim(t.Context(), &historyv1.TrimRequest{RoomId: "empty", Keep: 1}); err != nil || got.Erased != 0 {
+		t.Errorf("Trim of an empty room: %v %v", got, err)
+	}
+}
+
 func TestRetentionIsBroughtToTheLog(t *testing.T) {
 	b := connect(t, bus.Options{InProcess: startNATS(t, embedded.Options{}), Shards: 3})
 	r := start(t, history.Options{Bus: b})

@@ -88,6 +88,14 @@ func TestBadInput(t *testing.T) {
 			_, err := r.Erase(ctx, &historyv1.EraseRequest{RoomId: "*"})
 			return err
 		}, errs.InvalidArgument, "roomId"},
+		"trim: wildcard": {func(ctx context.Context) error {
+			_, err := r.Trim(ctx, &historyv1.TrimRequest{RoomId: "*", Keep: 1})
+			return err
+		}, errs.InvalidArgument, "roomId"},
+		"trim: everything": {func(ctx context.Context) error {
+			_, err := r.Trim(ctx, &historyv1.TrimRequest{RoomId: "a"})
+			return err
+		}, errs.InvalidArgument, "keep"},
 	} {
 		err := c.call(t.Context())
 		var coded *errs.Error

@@ -104,3 +104,21 @@ func (s *Service) Erase(ctx context.Context, r *historyv1.EraseRequest) (*histor
 	}
 	return &historyv1.EraseResponse{Erased: erased}, nil
 }
+
+// Trim implements historyv1.HistoryServer.
+func (s *Service) Trim(ctx context.Context, r *historyv1.TrimRequest) (*historyv1.TrimResponse, error) {
+	if err := s.available(); err != nil {
+		return nil, err
+	}
+	if err := ids.CheckRoom("roomId", r.RoomId); err != nil {
+		return nil, err
+	}
+	if r.Keep == 0 {
+		return nil, errs.Invalid("keep", "is missing")
+	}
+	erased, err := s.bus.Trim(ctx, r.RoomId, r.Keep)
+	if err != nil {
+		return nil, err
+	}
+	return &historyv1.TrimResponse{Erased: erased}, nil
+}

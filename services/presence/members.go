@@ -56,6 +56,15 @@ func (m *members) remove(u *user) {
 	}
 }
 
+func (m *members) has(id string) bool {
+	if m.large != nil {
+		_, had := m.large.Get(&user{id: id})
+		return had
+	}
+	_, had := m.find(id)
+	return had
+}
+
 // after calls f with the members whose ids follow id, until f returns false.
 func (m *members) after(id string, f func(*user) bool) {
 	if m.large != nil {

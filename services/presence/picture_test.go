@@ -267,7 +267,7 @@ func TestMembersSmallAndLarge(t *testing.T) {
 	}
 	order := rand.New(rand.NewPCG(1, 2)).Perm(len(users))
 	for n, i := range order {
-		if !m.add(users[i]) || m.add(users[i]) || m.len() != n+1 {
+		if m.has(users[i].id) || !m.add(users[i]) || !m.has(users[i].id) || m.add(users[i]) || m.len() != n+1 {
 			t.Fatalf("adding the %dth of %d went wrong", n, len(users))
 		}
 	}

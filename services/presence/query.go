@@ -50,7 +50,7 @@ func (s *Service) CountRooms(ctx context.Context, req *presencev1.CountRoomsRequ
 	s.mu.RLock()
 	defer s.mu.RUnlock()
 	for _, id := range req.RoomIds {
-		counts[id] = int64(s.intake.picture.roomCount(id))
+		counts[id] = int64(s.intake.picture.roomCountWithout(id, req.WithoutUserId))
 	}
 	return &presencev1.CountRoomsResponse{Counts: counts}, nil
 }

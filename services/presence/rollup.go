@@ -119,10 +119,18 @@ func (p *picture) roomsAfter(id string, f func(*room) bool) {
 	p.rooms.Ascend(&room{id: id}, func(r *room) bool { return r.id == id || f(r) })
 }
 
-func (p *picture) roomCount(id string) int {
+func (p *picture) roomCount(id string) int { return p.roomCountWithout(id, "") }
+
+// roomCountWithout is roomCount of the others, for who asks whether there is
+// room for one user more.
+func (p *picture) roomCountWithout(id, user string) int {
 	r, ok := p.rooms.Get(&room{id: id})
 	if !ok {
 		return 0
 	}
-	return r.members.len()
+	n := r.members.len()
+	if user != "" && r.members.has(user) {
+		n--
+	}
+	return n
 }

@@ -30,6 +30,9 @@ func (s *Service) OpenDirect(ctx context.Context, req *registryv1.OpenDirectRequ
 	if req.UserId == a.user.Id {
 		return nil, errs.Invalid("userId", "is your own")
 	}
+	if err := a.notGuest("open no direct rooms"); err != nil {
+		return nil, err
+	}
 	two := []*wirev1.User{a.user, {Id: req.UserId}}
 	if two[1].Id < two[0].Id {
 		two[0], two[1] = two[1], two[0]

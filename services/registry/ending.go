@@ -34,9 +34,11 @@ type endingTimes struct {
 	claim  time.Duration // how long a claim keeps others away
 	erase  time.Duration // how long erasing may take; well below claim
 	settle time.Duration // how long gateways may take to hear of the end
+
+	sanctions time.Duration // how often bans and mutes that are over are taken away
 }
 
-var defaultEndingTimes = endingTimes{claim: 10 * time.Second, erase: 4 * time.Second, settle: 2 * time.Second}
+var defaultEndingTimes = endingTimes{claim: 10 * time.Second, erase: 4 * time.Second, settle: 2 * time.Second, sanctions: 10 * time.Second}
 
 // end ends the life of a room that has this record. erased says whether the
 // log is gone already; if not, that is tried again in the background. Errors:

@@ -67,7 +67,7 @@ func start(t testing.TB, o Options) *replica {
 	if err != nil {
 		t.Fatal(err)
 	}
-	s.times = endingTimes{claim: time.Second, erase: 400 * time.Millisecond, settle: 200 * time.Millisecond}
+	s.times = endingTimes{claim: time.Second, erase: 400 * time.Millisecond, settle: 200 * time.Millisecond, sanctions: 100 * time.Millisecond}
 	ctx, cancel := context.WithCancel(context.Background())
 	var run sync.WaitGroup
 	run.Go(func() {
@@ -170,6 +170,8 @@ type logs struct {
 	mu     sync.Mutex
 	away   bool
 	erased map[string]int
+	// trimmed is how much was kept by the last Trim.
+	trimmed map[string]uint32
 }
 
 func (l *logs) Erase(_ context.Context, room string) error {
@@ -183,6 +185,22 @@ func (l *logs) Erase(_ context.Context, room string) error {
 	}
 	l.erased[room]++
 	return nil
+}
+
+func (l *logs) Trim(_ context.Context, room string, keep uint32) error {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.trimmed == nil {
+		l.trimmed = make(map[string]uint32)
+	}
+	l.trimmed[room] = keep
+	return nil
+}
+
+func (l *logs) kept(room string) uint32 {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.trimmed[room]
 }
 
 func (l *logs) set(away bool) {

@@ -15,7 +15,7 @@ import (
 // What is in the bucket of rooms; ids are written as ids.Token.
 //
 //	r.<room>         a room's record: registryv1.Room without epoch and revision
-//	m.<room>.<user>  a standing: registryv1.Member
+//	m.<room>.<user>  a standing: registryv1.Member without revision
 //	e.<room>         what is left to do after the end of a room: ending
 //
 // A standing names the epoch it belongs to, and one of an earlier life of the
@@ -71,6 +71,17 @@ func encodeRoom(room *registryv1.Room) ([]byte, error) {
 	value, err := proto.Marshal(stored)
 	if err != nil {
 		return nil, fmt.Errorf("encoding a room: %w", err)
+	}
+	return value, nil
+}
+
+// encodeMember gives what is stored of a standing.
+func encodeMember(member *registryv1.Member) ([]byte, error) {
+	stored := proto.CloneOf(member)
+	stored.Revision = 0
+	value, err := proto.Marshal(stored)
+	if err != nil {
+		return nil, fmt.Errorf("encoding a member: %w", err)
 	}
 	return value, nil
 }

@@ -143,7 +143,20 @@ func (p *picture) member(room *registryv1.Room, user string) *registryv1.Member 
 func (p *picture) list(user string, everything bool, from, prefix string, limit int) []*registryv1.Room {
 	p.mu.RLock()
 	defer p.mu.RUnlock()
-	from = max(from, prefix)
+	var page []*registryv1.Room
+	p.inOrder(user, everything, max(from, prefix), func(room *registryv1.Room) bool {
+		if !strings.HasPrefix(room.Id, prefix) {
+			return false
+		}
+		page = append(page, room)
+		return len(page) < limit
+	})
+	return page
+}
+
+// inOrder hands the listed rooms that a user may know of to f, from an id on,
+// until f returns false; mu is held.
+func (p *picture) inOrder(user string, everything bool, from string, f func(*registryv1.Room) bool) {
 	rooms := &p.public
 	own := new(btree.Set[string])
 	if everything {
@@ -153,20 +166,17 @@ func (p *picture) list(user string, everything bool, from, prefix string, limit 
 	}
 	a, b := rooms.Iter(), own.Iter()
 	moreA, moreB := a.Seek(from), b.Seek(from)
-	var page []*registryv1.Room
-	for len(page) < limit && (moreA || moreB) {
+	for moreA || moreB {
 		var next *registryv1.Room
 		if moreA && (!moreB || a.Key() < b.Key()) {
 			next, moreA = a.Value(), a.Next()
 		} else {
 			next, moreB = p.byID[b.Key()].room, b.Next()
 		}
-		if !strings.HasPrefix(next.Id, prefix) {
-			break
+		if !f(next) {
+			return
 		}
-		page = append(page, next)
 	}
-	return page
 }
 
 // some hands up to limit rooms from an id on to f, of the listed or of the

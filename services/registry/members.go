@@ -30,7 +30,11 @@ func (s *Service) SetMember(ctx context.Context, req *registryv1.SetMemberReques
 		}
 	}
 	var given *registryv1.Member
-	_, err = s.changeStanding(ctx, a, req.RoomId, user.Id, func(room *registryv1.Room, m *registryv1.Member) error {
+	before := none
+	room, err := s.changeStanding(ctx, a, req.RoomId, user.Id, func(room *registryv1.Room, m *registryv1.Member) error {
+		if req.Revision != 0 && req.Revision != m.Revision {
+			return changedSince("the user's standing", m.Revision)
+		}
 		to := role
 		if req.Keep {
 			to = max(role, m.Role)
@@ -44,6 +48,7 @@ func (s *Service) SetMember(ctx context.Context, req *registryv1.SetMemberReques
 		case inForce(m.Ban) != nil:
 			return errs.New(errs.Forbidden, "the user is banned from the room; end that first")
 		}
+		before = m.Role
 		m.Role, m.Ban = to, nil
 		if user.Username != "" {
 			m.User = user
@@ -53,6 +58,14 @@ func (s *Service) SetMember(ctx context.Context, req *registryv1.SetMemberReques
 	})
 	if err != nil {
 		return nil, err
+	}
+	if given.Role != before {
+		s.tellRole(room, user.Id, given.Role)
+		s.later(func() {
+			if now := s.picture.room(room.Id); now.GetEpoch() == room.Epoch {
+				s.tellRole(now, user.Id, s.picture.role(now, user.Id))
+			}
+		})
 	}
 	return given, nil
 }
@@ -92,8 +105,11 @@ func (s *Service) RemoveMember(ctx context.Context, req *registryv1.RemoveMember
 	if err != nil {
 		return nil, err
 	}
-	if left && room.Visibility == registryv1.Visibility_VISIBILITY_PRIVATE {
-		s.tellOut(room, req.UserId, "", errs.NotFound)
+	if left {
+		if isPrivate(room) {
+			s.tellOut(room, req.UserId, "", errs.NotFound)
+		}
+		s.tellRole(room, req.UserId, none)
 		s.tellAgain(room, req.UserId)
 	}
 	return &registryv1.RemoveMemberResponse{}, nil
@@ -142,5 +158,9 @@ func (s *Service) GetMembers(ctx context.Context, req *registryv1.GetMembersRequ
 	if err := s.visible(a, req.RoomId, room); err != nil {
 		return nil, err
 	}
-	return &registryv1.GetMembersResponse{Members: s.picture.someMembers(room, req.UserIds, req.Sanctioned)}, nil
+	answer := &registryv1.GetMembersResponse{Members: s.picture.someMembers(room, req.UserIds, req.Sanctioned)}
+	if req.WithRoom {
+		answer.Room = room
+	}
+	return answer, nil
 }

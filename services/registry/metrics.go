@@ -9,7 +9,7 @@ import (
 
 // counters are what the registry counts; observe describes them.
 type counters struct {
-	watchRestarts, conflicts, sweeps, hidden, expired, erased metric.Int64Counter
+	watchRestarts, conflicts, sweeps, hidden, expired, erased, overSanctions metric.Int64Counter
 }
 
 // observe makes the registry's metrics.
@@ -23,6 +23,7 @@ func (s *Service) observe(meter metric.Meter) error {
 		{&s.metrics.sweeps, "parley.registry.sweeps", "Looks at the rooms that something is due about because they are empty."},
 		{&s.metrics.hidden, "parley.registry.rooms.hidden", "Rooms that left the lists because they were empty."},
 		{&s.metrics.expired, "parley.registry.rooms.expired", "Rooms that ended because nobody came back."},
+		{&s.metrics.overSanctions, "parley.registry.sanctions.ended", "Bans and mutes that were taken out of the store because they were over."},
 		{&s.metrics.erased, "parley.registry.logs.erased", "Erasures of the log of a room that had ended; most rooms need two."},
 	} {
 		counter, err := meter.Int64Counter(c.name, metric.WithDescription(c.help))
@@ -46,6 +47,8 @@ func (s *Service) observe(meter metric.Meter) error {
 		{"parley.registry.rooms", "Rooms that there are, hidden ones and the lobby included.", func() int { return len(s.picture.byID) }},
 		{"parley.registry.standings", "Standings of users in rooms.", func() int { return s.picture.standings }},
 		{"parley.registry.endings", "Rooms that have ended and left something to do.", func() int { return len(s.picture.endings) }},
+		{"parley.registry.sanctions", "Bans and mutes that end by themselves and have not been taken out of the store.", func() int { return s.picture.sanctions.ends.Len() }},
+		{"parley.registry.trims", "Logs that are to be trimmed, for their rooms keep less by now.", func() int { return len(s.trims) }},
 		{"parley.registry.again", "Changes of rights that are to be told a second time.", func() int { return len(s.again) }},
 	} {
 		_, err := meter.Int64ObservableGauge(g.name, metric.WithDescription(g.help),

@@ -32,6 +32,7 @@ func (s *Service) Ban(ctx context.Context, req *registryv1.BanRequest) (*registr
 		return nil, err
 	}
 	s.tellOut(room, req.UserId, req.Reason, errs.Banned)
+	s.tellRole(room, req.UserId, none)
 	s.tellAgain(room, req.UserId)
 	return &registryv1.BanResponse{}, nil
 }

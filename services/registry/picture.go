@@ -36,6 +36,8 @@ type picture struct {
 	rosters   map[string]*roster            // by room; also of rooms that are gone
 	standings int                           // in all rosters
 	endings   map[string]*endingEntry       // by room
+	sanctions sanctions
+	orders    orders
 
 	// gone keeps a key that this replica knows to have been deleted from coming
 	// back by what the watch still has to tell of earlier. An entry stays only
@@ -79,6 +81,9 @@ func newPicture(epoch func(uint64) string, changed func(string, *registryv1.Room
 		rosters: make(map[string]*roster),
 		endings: make(map[string]*endingEntry),
 		gone:    make(map[string]tombstone),
+
+		sanctions: newSanctions(),
+		orders:    newOrders(),
 	}
 }
 
@@ -116,6 +121,7 @@ func (p *picture) apply(entry bus.Entry) error {
 		if err := proto.Unmarshal(entry.Value, member); err != nil {
 			return fmt.Errorf("decoding %s: %w", entry.Key, err)
 		}
+		member.Revision = entry.Revision
 		p.setStanding(room, user, &standing{member, entry.Revision, p.generation})
 	case "e":
 		e := &endingEntry{revision: entry.Revision, seen: time.Now(), generation: p.generation}
@@ -220,8 +226,9 @@ func (p *picture) setRoom(id string, next *registryv1.Room) {
 		}
 	}
 	place(&p.listed, isListed(next))
-	place(&p.public, isListed(next) && next.Visibility != registryv1.Visibility_VISIBILITY_PRIVATE)
+	place(&p.public, isListed(next) && !isPrivate(next))
 	place(&p.hidden, next != nil && next.HiddenAt != nil)
+	p.orders.replace(id, old, next)
 
 	if isListedPrivate(old) != isListedPrivate(next) || old.GetEpoch() != next.GetEpoch() {
 		if r := p.rosters[id]; r != nil {
@@ -246,6 +253,7 @@ func (p *picture) setStanding(room, user string, next *standing) {
 		r = new(roster)
 		p.rosters[room] = r
 	}
+	p.sanctions.replace(room, user, p.standing(room, user), next)
 	p.standings -= r.Len()
 	if next != nil {
 		r.Set(user, next)
@@ -374,5 +382,5 @@ func isListed(room *registryv1.Room) bool {
 }
 
 func isListedPrivate(room *registryv1.Room) bool {
-	return isListed(room) && room.Visibility == registryv1.Visibility_VISIBILITY_PRIVATE
+	return isListed(room) && isPrivate(room)
 }

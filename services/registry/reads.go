@@ -44,6 +44,10 @@ func (s *Service) MarkRead(ctx context.Context, req *registryv1.MarkReadRequest)
 	case req.Seq < 1 || req.Seq > maxSeq:
 		return nil, errs.Invalid("seq", "is not between 1 and 2^53")
 	}
+	// Nobody comes back as the same guest.
+	if err := a.notGuest("mark nothing as read"); err != nil {
+		return nil, err
+	}
 	epoch, err := s.lifeOf(ctx, a, req.RoomId)
 	if err != nil {
 		return nil, err

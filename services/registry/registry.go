@@ -35,9 +35,12 @@ import (
 	registryv1 "github.com/parley-im/parley/proto/registry/v1"
 )
 
-// Eraser takes a room's whole log away; doing so twice is no error.
+// Eraser takes away what a room's log has.
 type Eraser interface {
+	// Erase takes everything; doing so twice is no error.
 	Erase(ctx context.Context, roomID string) error
+	// Trim takes all but the newest entries.
+	Trim(ctx context.Context, roomID string, keep uint32) error
 }
 
 // Presence tells how many users are in each room.
@@ -130,6 +133,8 @@ type Service struct {
 	marks *coalesce.Asker[string, readMark] // by key, for Admit
 
 	again chan telling // what is told a second time
+	trims chan trim    // logs of rooms that keep less by now
+	turns turns
 
 	// expireFrom is when rooms may expire again; sweep's own.
 	expireFrom time.Time
@@ -151,6 +156,7 @@ func New(opts Options) (*Service, error) {
 		vacancy:     newVacancy(opts.EmptyGrace, opts.ExpireAfter),
 		reconnected: make(chan struct{}, 1),
 		again:       make(chan telling, maxAgain),
+		trims:       make(chan trim, maxTrims),
 	}
 	s.marks = coalesce.New(coalesce.Options[string, readMark]{Ask: s.readMarks})
 	s.picture = newPicture(opts.Bus.Epoch, s.vacancy.consider)
@@ -200,6 +206,8 @@ func (s *Service) Run(ctx context.Context) error {
 	s.log.Info("rooms read", "rooms", s.picture.rooms())
 	work.Go(func() { s.finishEndings(ctx) })
 	work.Go(func() { s.tellLater(ctx) })
+	work.Go(func() { s.trimLogs(ctx) })
+	work.Go(func() { s.endSanctions(ctx) })
 	if s.opts.Presence != nil {
 		work.Go(func() { s.followPresence(ctx) })
 		work.Go(func() { s.sweep(ctx) })

@@ -5,12 +5,10 @@ import (
 
 	"github.com/parley-im/parley/pkg/errs"
 	"github.com/parley-im/parley/pkg/ids"
+	"github.com/parley-im/parley/pkg/rights"
 	registryv1 "github.com/parley-im/parley/proto/registry/v1"
 	wirev1 "github.com/parley-im/parley/proto/wire/v1"
 )
-
-// roleAdmin is the role of an account that may do everything.
-const roleAdmin = "admin"
 
 // Roles of a room; each may do what the ones before it may.
 const (
@@ -25,6 +23,8 @@ type actor struct {
 	user *wirev1.User
 	// all: nothing is refused, because it is a back end or an admin.
 	all bool
+	// guest: makes nothing, and may in rooms what their policies grant guests.
+	guest bool
 }
 
 func actorOf(a *registryv1.Actor) (actor, error) {
@@ -34,7 +34,17 @@ func actorOf(a *registryv1.Actor) (actor, error) {
 	if err := ids.CheckUser("actor", a.User.GetId()); err != nil {
 		return actor{}, err
 	}
-	return actor{user: a.User, all: slices.Contains(a.Roles, roleAdmin)}, nil
+	return actor{
+		user: a.User, all: slices.Contains(a.Roles, rights.RoleAdmin), guest: slices.Contains(a.Roles, rights.RoleGuest),
+	}, nil
+}
+
+// notGuest is forbidden where the actor is a guest.
+func (a actor) notGuest(what string) error {
+	if a.guest && !a.all {
+		return errs.New(errs.Forbidden, "guests %s; sign in first", what)
+	}
+	return nil
 }
 
 // roleOf tells what the actor may do in a room: an admin and a back end as
@@ -44,6 +54,16 @@ func (s *Service) roleOf(a actor, room *registryv1.Room) registryv1.Role {
 		return owner
 	}
 	return s.picture.role(room, a.user.GetId())
+}
+
+// mayRead is forbidden where the actor may know of a room, and not be in it or
+// see what was said there.
+func (s *Service) mayRead(a actor, room *registryv1.Room) error {
+	rules := rights.RulesOf(room)
+	if a.all || rules.May(rights.Who{Role: s.roleOf(a, room), Guest: a.guest}, rights.Read) {
+		return nil
+	}
+	return errs.New(errs.Forbidden, "the room %q does not let you in", room.Id)
 }
 
 // visible is not-found where there is no room, or none that the actor may
@@ -68,6 +88,7 @@ func (s *Service) needs(a actor, room *registryv1.Room, least registryv1.Role) e
 
 // mayGive says whether the actor may turn a user's role in a room from one
 // into another: a moderator makes and removes members, and an owner everybody.
+// The room's policy may let others make members, too.
 func (s *Service) mayGive(a actor, room *registryv1.Room, user string, from, to registryv1.Role) error {
 	if err := s.visible(a, room.GetId(), room); err != nil {
 		return err
@@ -75,7 +96,12 @@ func (s *Service) mayGive(a actor, room *registryv1.Room, user string, from, to 
 	lowering := a.user.GetId() == user && to < from // one's own role, which anybody may
 	if !lowering {
 		least := moderator
-		if from >= moderator || to >= moderator {
+		switch rules := rights.RulesOf(room); {
+		case from >= moderator || to >= moderator:
+			least = owner
+		case from == none && rules.May(rights.Who{Role: s.roleOf(a, room), Guest: a.guest}, rights.Invite):
+			least = none
+		case from == none && rules.Least(rights.Invite) > registryv1.Who_WHO_MODERATORS:
 			least = owner
 		}
 		if err := s.needs(a, room, least); err != nil {

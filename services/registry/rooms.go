@@ -3,6 +3,7 @@ package registry
 import (
 	"context"
 	"errors"
+	"strings"
 
 	"google.golang.org/protobuf/proto"
 	"google.golang.org/protobuf/types/known/timestamppb"
@@ -10,6 +11,7 @@ import (
 	"github.com/parley-im/parley/pkg/bus"
 	"github.com/parley-im/parley/pkg/errs"
 	"github.com/parley-im/parley/pkg/ids"
+	"github.com/parley-im/parley/pkg/rights"
 	busv1 "github.com/parley-im/parley/proto/bus/v1"
 	registryv1 "github.com/parley-im/parley/proto/registry/v1"
 	wirev1 "github.com/parley-im/parley/proto/wire/v1"
@@ -29,6 +31,7 @@ func (s *Service) CreateRoom(ctx context.Context, req *registryv1.CreateRoomRequ
 		Persistent: req.Persistent,
 		Owner:      a.user,
 		CreatedAt:  timestamppb.Now(),
+		Policy:     mergePolicy(nil, req.Policy),
 	}
 	if room.Name == "" {
 		room.Name = room.Id
@@ -41,9 +44,25 @@ func (s *Service) CreateRoom(ctx context.Context, req *registryv1.CreateRoomRequ
 		checkName(room.Name),
 		checkText("topic", room.Topic, maxTopic),
 		checkVisibility(room.Visibility),
+		checkPolicy(req.Policy),
 	); err != nil {
 		return nil, errs.From(err)
 	}
+	if room.Attributes, err = mergeAttributes(nil, req.Attributes); err != nil {
+		return nil, err
+	}
+	if err := a.notGuest("make no rooms"); err != nil {
+		return nil, err
+	}
+	if err := s.checkRetention(ctx, room.Policy); err != nil {
+		return nil, err
+	}
+	lessKept(room)
+	done, err := s.turns.take(ctx, room.Id)
+	if err != nil {
+		return nil, storeError(err)
+	}
+	defer done()
 	var made *registryv1.Room
 	err = s.optimistic(ctx, subject{actor: a, room: room.Id}, func() error {
 		if s.picture.room(room.Id) != nil {
@@ -73,6 +92,11 @@ func (s *Service) GetRoom(ctx context.Context, req *registryv1.GetRoomRequest) (
 	if err := s.visible(a, req.RoomId, room); err != nil {
 		return nil, err
 	}
+	if req.Read {
+		if err := s.mayRead(a, room); err != nil {
+			return nil, err
+		}
+	}
 	return room, nil
 }
 
@@ -86,6 +110,18 @@ func (s *Service) ListRooms(ctx context.Context, req *registryv1.ListRoomsReques
 	if err != nil {
 		return nil, err
 	}
+	switch req.Sort {
+	case registryv1.Sort_SORT_UNSPECIFIED, registryv1.Sort_SORT_ID:
+		return s.listByID(a, req, limit)
+	case registryv1.Sort_SORT_NAME:
+		return s.listByName(a, req, limit)
+	case registryv1.Sort_SORT_MEMBERS:
+		return s.listByMembers(a, req, limit)
+	}
+	return nil, errs.Invalid("sort", "is not id, name or members")
+}
+
+func (s *Service) listByID(a actor, req *registryv1.ListRoomsRequest, limit int) (*registryv1.ListRoomsResponse, error) {
 	after, err := fromCursor(req.Cursor, ids.CheckRoom)
 	if err != nil {
 		return nil, err
@@ -107,6 +143,43 @@ func (s *Service) ListRooms(ctx context.Context, req *registryv1.ListRoomsReques
 	return answer, nil
 }
 
+func (s *Service) listByName(a actor, req *registryv1.ListRoomsRequest, limit int) (*registryv1.ListRoomsResponse, error) {
+	after, err := fromNameCursor(req.Cursor)
+	if err != nil {
+		return nil, err
+	}
+	if err := checkText("prefix", req.Prefix, maxName); err != nil {
+		return nil, err
+	}
+	answer := new(registryv1.ListRoomsResponse)
+	var last named
+	answer.Rooms, last = s.picture.listNamed(a.user.GetId(), a.all, after, strings.ToLower(req.Prefix), limit)
+	if len(answer.Rooms) == limit {
+		answer.NextCursor = last.cursor()
+	}
+	return answer, nil
+}
+
+func (s *Service) listByMembers(a actor, req *registryv1.ListRoomsRequest, limit int) (*registryv1.ListRoomsResponse, error) {
+	after, err := fromCountCursor(req.Cursor)
+	if err != nil {
+		return nil, err
+	}
+	if err := checkPrefix(req.Prefix); err != nil {
+		return nil, err
+	}
+	answer := new(registryv1.ListRoomsResponse)
+	rooms, counts, last, more, known := s.picture.listCrowded(a.user.GetId(), a.all, after, req.Prefix, limit)
+	if !known {
+		return nil, errs.Missing("presence", errors.New("it is not known how many users are in rooms"))
+	}
+	answer.Rooms, answer.MemberCounts = rooms, counts
+	if more {
+		answer.NextCursor = last.cursor()
+	}
+	return answer, nil
+}
+
 // UpdateRoom changes the fields that are given.
 func (s *Service) UpdateRoom(ctx context.Context, req *registryv1.UpdateRoomRequest) (*registryv1.Room, error) {
 	a, _, err := s.find(ctx, req.RoomId, req.Actor)
@@ -116,7 +189,11 @@ func (s *Service) UpdateRoom(ctx context.Context, req *registryv1.UpdateRoomRequ
 	if err := checkUpdate(req); err != nil {
 		return nil, err
 	}
+	if err := s.checkRetention(ctx, req.Policy); err != nil {
+		return nil, err
+	}
 	changed, closed := false, false
+	trimTo := uint32(0)
 	room, err := s.changeRoom(ctx, a, req.RoomId, func(room *registryv1.Room) (bool, error) {
 		if err := s.visible(a, req.RoomId, room); err != nil {
 			return false, err
@@ -125,18 +202,18 @@ func (s *Service) UpdateRoom(ctx context.Context, req *registryv1.UpdateRoomRequ
 			return false, err
 		}
 		if req.Revision != 0 && req.Revision != room.Revision {
-			return false, errs.New(errs.AlreadyExists, "the room was changed by somebody else (revision %d)", room.Revision)
+			return false, changedSince("the room", room.Revision)
 		}
 		before := proto.CloneOf(room)
-		update(room, req)
-		if room.Id == ids.Lobby && (!room.Persistent || room.Visibility != registryv1.Visibility_VISIBILITY_PUBLIC) {
-			return false, errs.New(errs.Forbidden, "the lobby stays public and persistent")
+		if err := update(room, req); err != nil {
+			return false, err
 		}
-		if len(room.Direct) > 0 && room.Visibility != registryv1.Visibility_VISIBILITY_PRIVATE {
-			return false, errs.New(errs.Forbidden, "a direct room stays private")
+		if err := suits(room); err != nil {
+			return false, err
 		}
 		changed = !proto.Equal(before, room)
-		closed = room.Visibility == registryv1.Visibility_VISIBILITY_PRIVATE && room.Visibility != before.Visibility
+		closed = isPrivate(room) && !isPrivate(before)
+		trimTo = trimmedTo(before, room)
 		return changed, nil
 	})
 	if err != nil {
@@ -148,11 +225,12 @@ func (s *Service) UpdateRoom(ctx context.Context, req *registryv1.UpdateRoomRequ
 	if closed {
 		s.tellPrivate(room, a)
 		s.later(func() {
-			if now := s.picture.room(room.Id); now.GetEpoch() == room.Epoch && now.Visibility == registryv1.Visibility_VISIBILITY_PRIVATE {
+			if now := s.picture.room(room.Id); now.GetEpoch() == room.Epoch && isPrivate(now) {
 				s.tellPrivate(now, a)
 			}
 		})
 	}
+	s.trimSoon(room, trimTo)
 	return room, nil
 }
 
@@ -167,10 +245,18 @@ func checkUpdate(req *registryv1.UpdateRoomRequest) error {
 			return err
 		}
 	}
+	if len(req.Attributes) > 0 {
+		if _, err := attributes(req.Attributes); err != nil {
+			return err
+		}
+	}
+	if err := checkPolicy(req.Policy); err != nil {
+		return err
+	}
 	return checkText("topic", req.GetTopic(), maxTopic)
 }
 
-func update(room *registryv1.Room, req *registryv1.UpdateRoomRequest) {
+func update(room *registryv1.Room, req *registryv1.UpdateRoomRequest) (err error) {
 	if req.Name != nil {
 		room.Name = *req.Name
 	}
@@ -186,12 +272,18 @@ func update(room *registryv1.Room, req *registryv1.UpdateRoomRequest) {
 	if room.Persistent {
 		room.HiddenAt = nil
 	}
+	if req.Policy != nil {
+		room.Policy = mergePolicy(room.Policy, req.Policy)
+		lessKept(room)
+	}
+	room.Attributes, err = mergeAttributes(room.Attributes, req.Attributes)
+	return err
 }
 
 // changedEvent is what the members of a room are told of its new record.
 func changedEvent(room *registryv1.Room) *busv1.RoomChanged {
 	visibility := "public"
-	if room.Visibility == registryv1.Visibility_VISIBILITY_PRIVATE {
+	if isPrivate(room) {
 		visibility = "private"
 	}
 	told := &wirev1.RoomUpdated{
@@ -199,11 +291,14 @@ func changedEvent(room *registryv1.Room) *busv1.RoomChanged {
 		Name:       room.Name,
 		Visibility: visibility,
 		Persistent: room.Persistent,
+		Attributes: room.Attributes,
+		Policy:     rights.Told(room),
+		Revision:   proto.Int64(int64(room.Revision)),
 	}
 	if room.Topic != "" {
 		told.Topic = &room.Topic
 	}
-	return &busv1.RoomChanged{Revision: room.Revision, Room: told}
+	return &busv1.RoomChanged{Revision: room.Revision, Room: told, Record: room}
 }
 
 // DeleteRoom ends a room.
@@ -212,6 +307,11 @@ func (s *Service) DeleteRoom(ctx context.Context, req *registryv1.DeleteRoomRequ
 	if err != nil {
 		return nil, err
 	}
+	done, err := s.turns.take(ctx, req.RoomId)
+	if err != nil {
+		return nil, storeError(err)
+	}
+	defer done()
 	err = s.optimistic(ctx, subject{actor: a, room: req.RoomId}, func() error {
 		room := s.picture.room(req.RoomId)
 		if err := s.visible(a, req.RoomId, room); err != nil {
@@ -242,7 +342,7 @@ func (s *Service) Admit(ctx context.Context, req *registryv1.AdmitRequest) (*reg
 	if err != nil {
 		return nil, err
 	}
-	makes := req.Create && !s.opts.RefuseCreateByJoin && ids.CheckNewRoom("roomId", req.RoomId) == nil
+	makes := req.Create && !s.opts.RefuseCreateByJoin && ids.CheckNewRoom("roomId", req.RoomId) == nil && !(a.guest && !a.all)
 	answer := new(registryv1.AdmitResponse)
 	err = s.optimistic(ctx, subject{actor: a, room: req.RoomId}, func() error {
 		room := s.picture.room(req.RoomId)
@@ -269,6 +369,11 @@ func (s *Service) Admit(ctx context.Context, req *registryv1.AdmitRequest) (*reg
 			}
 			return err
 		}
+		if a.user != nil {
+			if err := s.mayRead(a, room); err != nil {
+				return err
+			}
+		}
 		if room.HiddenAt != nil && a.user != nil {
 			if room, err = s.unhide(ctx, room); err != nil {
 				return err
@@ -281,7 +386,8 @@ func (s *Service) Admit(ctx context.Context, req *registryv1.AdmitRequest) (*reg
 		return nil, err
 	}
 	if a.user != nil {
-		answer.Role = max(s.picture.role(answer.Room, a.user.Id), member)
+		answer.Own = s.picture.role(answer.Room, a.user.Id)
+		answer.Role = max(answer.Own, member)
 		answer.Mute = inForce(s.picture.standingNow(answer.Room, a.user.Id).GetMute())
 		if req.ReadMark {
 			answer.ReadSeq = s.readSeq(ctx, answer.Room, a.user.Id)

@@ -18,16 +18,19 @@ func (s *Service) followPresence(ctx context.Context) {
 	for {
 		err := s.opts.Presence.WatchRooms(ctx, func(step RoomCount) {
 			if step.RoomID != "" {
+				s.picture.count(step.RoomID, step.Count)
 				s.vacancy.count(step.RoomID, step.Count)
 				s.picture.look(step.RoomID, func(room *registryv1.Room) { s.vacancy.consider(step.RoomID, room) })
 			}
 			if step.Complete {
 				wait = backoff{}
 				s.vacancy.complete()
+				s.picture.countedAll()
 				s.considerAll(ctx)
 			}
 		})
 		s.vacancy.forget()
+		s.picture.forgetCounts()
 		if ctx.Err() != nil {
 			return
 		}

@@ -61,6 +61,13 @@ func (s *Service) tellMute(room *registryv1.Room, user string, mute *registryv1.
 	}}})
 }
 
+// tellRole tells which role a user has from now on.
+func (s *Service) tellRole(room *registryv1.Room, user string, role registryv1.Role) {
+	s.tell(room.Id, &busv1.LiveEvent{Event: &busv1.LiveEvent_Role{Role: &busv1.UserRole{
+		UserId: user, Role: role, Epoch: room.Epoch,
+	}}})
+}
+
 // tellPrivate tells a room that has become private who may stay in it: those
 // who belong to it, and whoever has made it so.
 func (s *Service) tellPrivate(room *registryv1.Room, a actor) {
@@ -92,10 +99,11 @@ func (s *Service) tellAgain(room *registryv1.Room, user string) {
 		}
 		m := s.picture.standingNow(now, user)
 		s.tellMute(now, user, inForce(m.GetMute()))
+		s.tellRole(now, user, s.picture.role(now, user))
 		switch ban := inForce(m.GetBan()); {
 		case ban != nil:
 			s.tellOut(now, user, ban.Reason, errs.Banned)
-		case now.Visibility == registryv1.Visibility_VISIBILITY_PRIVATE && s.picture.role(now, user) == none:
+		case isPrivate(now) && s.picture.role(now, user) == none:
 			s.tellOut(now, user, "", errs.NotFound)
 		}
 	})

@@ -16,8 +16,9 @@ import (
 )
 
 // maxTries bounds how often a change is tried again because another one came
-// in between. Each round lets at least one through, and the pauses spread the
-// others, so only a storm on a single record gets here.
+// in between. Changes of one room go one after the other in a replica (turns),
+// so those of a handful of replicas meet at most, and each round lets at least
+// one through.
 const maxTries = 16
 
 // subject names what a change reads and writes, beside the actor's standing.
@@ -125,12 +126,25 @@ func (s *Service) written(key string, value []byte, revision uint64) (*registryv
 	return decodeRoom(entry, s.bus.Epoch)
 }
 
+// changedSince tells who expected a revision that there is another.
+func changedSince(what string, revision uint64) error {
+	return &errs.Error{
+		Code: errs.AlreadyExists, Field: "revision",
+		Message: fmt.Sprintf("revision: %s was changed by somebody else, and has revision %d", what, revision),
+	}
+}
+
 // changeRoom has f change a copy of a room's record until nobody came in
 // between; f gets nil where there is no room, and says by false that nothing
 // is to be changed.
 func (s *Service) changeRoom(ctx context.Context, a actor, id string, f func(room *registryv1.Room) (bool, error)) (*registryv1.Room, error) {
+	done, err := s.turns.take(ctx, id)
+	if err != nil {
+		return nil, storeError(err)
+	}
+	defer done()
 	var result *registryv1.Room
-	err := s.optimistic(ctx, subject{actor: a, room: id}, func() error {
+	err = s.optimistic(ctx, subject{actor: a, room: id}, func() error {
 		result = proto.CloneOf(s.picture.room(id))
 		changed, err := f(result)
 		if err != nil || !changed {
@@ -145,9 +159,9 @@ func (s *Service) changeRoom(ctx context.Context, a actor, id string, f func(roo
 // storeStanding writes a standing in place of the one that old says. Errors:
 // bus.ErrConflict, bus.ErrExists.
 func (s *Service) storeStanding(ctx context.Context, room string, member *registryv1.Member, old *standing) error {
-	value, err := proto.Marshal(member)
+	value, err := encodeMember(member)
 	if err != nil {
-		return fmt.Errorf("encoding a member: %w", err)
+		return err
 	}
 	key := memberKey(room, member.User.Id)
 	var revision uint64
@@ -160,6 +174,7 @@ func (s *Service) storeStanding(ctx context.Context, room string, member *regist
 		return err
 	}
 	s.apply(bus.Entry{Key: key, Value: value, Revision: revision})
+	member.Revision = revision
 	return nil
 }
 
@@ -169,9 +184,14 @@ func (s *Service) storeStanding(ctx context.Context, room string, member *regist
 // there is nothing to change is believed, like a refusal, only after a look at
 // the leader's state.
 func (s *Service) changeStanding(ctx context.Context, a actor, id, user string, f func(*registryv1.Room, *registryv1.Member) error) (*registryv1.Room, error) {
+	done, err := s.turns.take(ctx, id)
+	if err != nil {
+		return nil, storeError(err)
+	}
+	defer done()
 	on := subject{actor: a, room: id, user: user}
 	var room *registryv1.Room
-	err := s.optimistic(ctx, on, func() error {
+	err = s.optimistic(ctx, on, func() error {
 		for looked := false; ; looked = true {
 			room = s.picture.room(id)
 			if err := s.visible(a, id, room); err != nil {

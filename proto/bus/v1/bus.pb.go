@@ -13,6 +13,7 @@
 package busv1
 
 import (
+	v11 "github.com/parley-im/parley/proto/registry/v1"
 	v1 "github.com/parley-im/parley/proto/wire/v1"
 	protoreflect "google.golang.org/protobuf/reflect/protoreflect"
 	protoimpl "google.golang.org/protobuf/runtime/protoimpl"
@@ -212,6 +213,7 @@ type LiveEvent struct {
 	//	*LiveEvent_Out
 	//	*LiveEvent_Muted
 	//	*LiveEvent_MembersOnly
+	//	*LiveEvent_Role
 	Event         isLiveEvent_Event `protobuf_oneof:"event"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -326,6 +328,15 @@ func (x *LiveEvent) GetMembersOnly() *MembersOnly {
 	return nil
 }
 
+func (x *LiveEvent) GetRole() *UserRole {
+	if x != nil {
+		if x, ok := x.Event.(*LiveEvent_Role); ok {
+			return x.Role
+		}
+	}
+	return nil
+}
+
 type isLiveEvent_Event interface {
 	isLiveEvent_Event()
 }
@@ -362,6 +373,10 @@ type LiveEvent_MembersOnly struct {
 	MembersOnly *MembersOnly `protobuf:"bytes,8,opt,name=members_only,json=membersOnly,proto3,oneof"`
 }
 
+type LiveEvent_Role struct {
+	Role *UserRole `protobuf:"bytes,9,opt,name=role,proto3,oneof"`
+}
+
 func (*LiveEvent_Signal) isLiveEvent_Event() {}
 
 func (*LiveEvent_Roster) isLiveEvent_Event() {}
@@ -377,6 +392,8 @@ func (*LiveEvent_Out) isLiveEvent_Event() {}
 func (*LiveEvent_Muted) isLiveEvent_Event() {}
 
 func (*LiveEvent_MembersOnly) isLiveEvent_Event() {}
+
+func (*LiveEvent_Role) isLiveEvent_Event() {}
 
 // LiveSignal is a member's signal to the others.
 type LiveSignal struct {
@@ -597,8 +614,11 @@ func (x *StatusEvent) GetTold() []string {
 type RoomChanged struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// The record's revision, to pass over what is already known.
-	Revision      uint64          `protobuf:"varint,1,opt,name=revision,proto3" json:"revision,omitempty"`
-	Room          *v1.RoomUpdated `protobuf:"bytes,2,opt,name=room,proto3" json:"room,omitempty"`
+	Revision uint64 `protobuf:"varint,1,opt,name=revision,proto3" json:"revision,omitempty"`
+	// For the members; not there where they know.
+	Room *v1.RoomUpdated `protobuf:"bytes,2,opt,name=room,proto3" json:"room,omitempty"`
+	// The record, of which gateways take what they enforce.
+	Record        *v11.Room `protobuf:"bytes,3,opt,name=record,proto3" json:"record,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -643,6 +663,13 @@ func (x *RoomChanged) GetRevision() uint64 {
 func (x *RoomChanged) GetRoom() *v1.RoomUpdated {
 	if x != nil {
 		return x.Room
+	}
+	return nil
+}
+
+func (x *RoomChanged) GetRecord() *v11.Room {
+	if x != nil {
+		return x.Record
 	}
 	return nil
 }
@@ -831,6 +858,69 @@ func (x *UserMuted) GetEpoch() string {
 	return ""
 }
 
+// UserRole tells which role a user has in the room from now on.
+type UserRole struct {
+	state  protoimpl.MessageState `protogen:"open.v1"`
+	UserId string                 `protobuf:"bytes,1,opt,name=user_id,json=userId,proto3" json:"user_id,omitempty"`
+	// Unspecified for none.
+	Role v11.Role `protobuf:"varint,2,opt,name=role,proto3,enum=parley.registry.v1.Role" json:"role,omitempty"`
+	// The life of the room that it is about.
+	Epoch         string `protobuf:"bytes,3,opt,name=epoch,proto3" json:"epoch,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *UserRole) Reset() {
+	*x = UserRole{}
+	mi := &file_bus_v1_bus_proto_msgTypes[9]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *UserRole) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*UserRole) ProtoMessage() {}
+
+func (x *UserRole) ProtoReflect() protoreflect.Message {
+	mi := &file_bus_v1_bus_proto_msgTypes[9]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use UserRole.ProtoReflect.Descriptor instead.
+func (*UserRole) Descriptor() ([]byte, []int) {
+	return file_bus_v1_bus_proto_rawDescGZIP(), []int{9}
+}
+
+func (x *UserRole) GetUserId() string {
+	if x != nil {
+		return x.UserId
+	}
+	return ""
+}
+
+func (x *UserRole) GetRole() v11.Role {
+	if x != nil {
+		return x.Role
+	}
+	return v11.Role(0)
+}
+
+func (x *UserRole) GetEpoch() string {
+	if x != nil {
+		return x.Epoch
+	}
+	return ""
+}
+
 // MembersOnly tells that the room is private from now on: of the users whose
 // ids lie in a range all but some are put out.
 type MembersOnly struct {
@@ -848,7 +938,7 @@ type MembersOnly struct {
 
 func (x *MembersOnly) Reset() {
 	*x = MembersOnly{}
-	mi := &file_bus_v1_bus_proto_msgTypes[9]
+	mi := &file_bus_v1_bus_proto_msgTypes[10]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -860,7 +950,7 @@ func (x *MembersOnly) String() string {
 func (*MembersOnly) ProtoMessage() {}
 
 func (x *MembersOnly) ProtoReflect() protoreflect.Message {
-	mi := &file_bus_v1_bus_proto_msgTypes[9]
+	mi := &file_bus_v1_bus_proto_msgTypes[10]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -873,7 +963,7 @@ func (x *MembersOnly) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use MembersOnly.ProtoReflect.Descriptor instead.
 func (*MembersOnly) Descriptor() ([]byte, []int) {
-	return file_bus_v1_bus_proto_rawDescGZIP(), []int{9}
+	return file_bus_v1_bus_proto_rawDescGZIP(), []int{10}
 }
 
 func (x *MembersOnly) GetFrom() string {
@@ -919,7 +1009,7 @@ type UserEvent struct {
 
 func (x *UserEvent) Reset() {
 	*x = UserEvent{}
-	mi := &file_bus_v1_bus_proto_msgTypes[10]
+	mi := &file_bus_v1_bus_proto_msgTypes[11]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -931,7 +1021,7 @@ func (x *UserEvent) String() string {
 func (*UserEvent) ProtoMessage() {}
 
 func (x *UserEvent) ProtoReflect() protoreflect.Message {
-	mi := &file_bus_v1_bus_proto_msgTypes[10]
+	mi := &file_bus_v1_bus_proto_msgTypes[11]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -944,7 +1034,7 @@ func (x *UserEvent) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use UserEvent.ProtoReflect.Descriptor instead.
 func (*UserEvent) Descriptor() ([]byte, []int) {
-	return file_bus_v1_bus_proto_rawDescGZIP(), []int{10}
+	return file_bus_v1_bus_proto_rawDescGZIP(), []int{11}
 }
 
 func (x *UserEvent) GetEvent() isUserEvent_Event {
@@ -1001,7 +1091,7 @@ type SessionRevoked struct {
 
 func (x *SessionRevoked) Reset() {
 	*x = SessionRevoked{}
-	mi := &file_bus_v1_bus_proto_msgTypes[11]
+	mi := &file_bus_v1_bus_proto_msgTypes[12]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1013,7 +1103,7 @@ func (x *SessionRevoked) String() string {
 func (*SessionRevoked) ProtoMessage() {}
 
 func (x *SessionRevoked) ProtoReflect() protoreflect.Message {
-	mi := &file_bus_v1_bus_proto_msgTypes[11]
+	mi := &file_bus_v1_bus_proto_msgTypes[12]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1026,7 +1116,7 @@ func (x *SessionRevoked) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SessionRevoked.ProtoReflect.Descriptor instead.
 func (*SessionRevoked) Descriptor() ([]byte, []int) {
-	return file_bus_v1_bus_proto_rawDescGZIP(), []int{11}
+	return file_bus_v1_bus_proto_rawDescGZIP(), []int{12}
 }
 
 func (x *SessionRevoked) GetSignInId() string {
@@ -1051,7 +1141,7 @@ type AccountDisabled struct {
 
 func (x *AccountDisabled) Reset() {
 	*x = AccountDisabled{}
-	mi := &file_bus_v1_bus_proto_msgTypes[12]
+	mi := &file_bus_v1_bus_proto_msgTypes[13]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1063,7 +1153,7 @@ func (x *AccountDisabled) String() string {
 func (*AccountDisabled) ProtoMessage() {}
 
 func (x *AccountDisabled) ProtoReflect() protoreflect.Message {
-	mi := &file_bus_v1_bus_proto_msgTypes[12]
+	mi := &file_bus_v1_bus_proto_msgTypes[13]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1076,7 +1166,7 @@ func (x *AccountDisabled) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use AccountDisabled.ProtoReflect.Descriptor instead.
 func (*AccountDisabled) Descriptor() ([]byte, []int) {
-	return file_bus_v1_bus_proto_rawDescGZIP(), []int{12}
+	return file_bus_v1_bus_proto_rawDescGZIP(), []int{13}
 }
 
 // Broadcast is the payload on parley.all.
@@ -1092,7 +1182,7 @@ type Broadcast struct {
 
 func (x *Broadcast) Reset() {
 	*x = Broadcast{}
-	mi := &file_bus_v1_bus_proto_msgTypes[13]
+	mi := &file_bus_v1_bus_proto_msgTypes[14]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1104,7 +1194,7 @@ func (x *Broadcast) String() string {
 func (*Broadcast) ProtoMessage() {}
 
 func (x *Broadcast) ProtoReflect() protoreflect.Message {
-	mi := &file_bus_v1_bus_proto_msgTypes[13]
+	mi := &file_bus_v1_bus_proto_msgTypes[14]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1117,7 +1207,7 @@ func (x *Broadcast) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Broadcast.ProtoReflect.Descriptor instead.
 func (*Broadcast) Descriptor() ([]byte, []int) {
-	return file_bus_v1_bus_proto_rawDescGZIP(), []int{13}
+	return file_bus_v1_bus_proto_rawDescGZIP(), []int{14}
 }
 
 func (x *Broadcast) GetContent() string {
@@ -1158,7 +1248,7 @@ type GatewayBeat struct {
 
 func (x *GatewayBeat) Reset() {
 	*x = GatewayBeat{}
-	mi := &file_bus_v1_bus_proto_msgTypes[14]
+	mi := &file_bus_v1_bus_proto_msgTypes[15]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1170,7 +1260,7 @@ func (x *GatewayBeat) String() string {
 func (*GatewayBeat) ProtoMessage() {}
 
 func (x *GatewayBeat) ProtoReflect() protoreflect.Message {
-	mi := &file_bus_v1_bus_proto_msgTypes[14]
+	mi := &file_bus_v1_bus_proto_msgTypes[15]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1183,7 +1273,7 @@ func (x *GatewayBeat) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GatewayBeat.ProtoReflect.Descriptor instead.
 func (*GatewayBeat) Descriptor() ([]byte, []int) {
-	return file_bus_v1_bus_proto_rawDescGZIP(), []int{14}
+	return file_bus_v1_bus_proto_rawDescGZIP(), []int{15}
 }
 
 func (x *GatewayBeat) GetGatewayId() string {
@@ -1227,7 +1317,7 @@ type PresenceDelta struct {
 
 func (x *PresenceDelta) Reset() {
 	*x = PresenceDelta{}
-	mi := &file_bus_v1_bus_proto_msgTypes[15]
+	mi := &file_bus_v1_bus_proto_msgTypes[16]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1239,7 +1329,7 @@ func (x *PresenceDelta) String() string {
 func (*PresenceDelta) ProtoMessage() {}
 
 func (x *PresenceDelta) ProtoReflect() protoreflect.Message {
-	mi := &file_bus_v1_bus_proto_msgTypes[15]
+	mi := &file_bus_v1_bus_proto_msgTypes[16]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1252,7 +1342,7 @@ func (x *PresenceDelta) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PresenceDelta.ProtoReflect.Descriptor instead.
 func (*PresenceDelta) Descriptor() ([]byte, []int) {
-	return file_bus_v1_bus_proto_rawDescGZIP(), []int{15}
+	return file_bus_v1_bus_proto_rawDescGZIP(), []int{16}
 }
 
 func (x *PresenceDelta) GetGatewayId() string {
@@ -1296,7 +1386,7 @@ type PresenceChange struct {
 
 func (x *PresenceChange) Reset() {
 	*x = PresenceChange{}
-	mi := &file_bus_v1_bus_proto_msgTypes[16]
+	mi := &file_bus_v1_bus_proto_msgTypes[17]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1308,7 +1398,7 @@ func (x *PresenceChange) String() string {
 func (*PresenceChange) ProtoMessage() {}
 
 func (x *PresenceChange) ProtoReflect() protoreflect.Message {
-	mi := &file_bus_v1_bus_proto_msgTypes[16]
+	mi := &file_bus_v1_bus_proto_msgTypes[17]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1321,7 +1411,7 @@ func (x *PresenceChange) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PresenceChange.ProtoReflect.Descriptor instead.
 func (*PresenceChange) Descriptor() ([]byte, []int) {
-	return file_bus_v1_bus_proto_rawDescGZIP(), []int{16}
+	return file_bus_v1_bus_proto_rawDescGZIP(), []int{17}
 }
 
 func (x *PresenceChange) GetSessionId() string {
@@ -1433,7 +1523,7 @@ type SessionOnline struct {
 
 func (x *SessionOnline) Reset() {
 	*x = SessionOnline{}
-	mi := &file_bus_v1_bus_proto_msgTypes[17]
+	mi := &file_bus_v1_bus_proto_msgTypes[18]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1445,7 +1535,7 @@ func (x *SessionOnline) String() string {
 func (*SessionOnline) ProtoMessage() {}
 
 func (x *SessionOnline) ProtoReflect() protoreflect.Message {
-	mi := &file_bus_v1_bus_proto_msgTypes[17]
+	mi := &file_bus_v1_bus_proto_msgTypes[18]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1458,7 +1548,7 @@ func (x *SessionOnline) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SessionOnline.ProtoReflect.Descriptor instead.
 func (*SessionOnline) Descriptor() ([]byte, []int) {
-	return file_bus_v1_bus_proto_rawDescGZIP(), []int{17}
+	return file_bus_v1_bus_proto_rawDescGZIP(), []int{18}
 }
 
 func (x *SessionOnline) GetUser() *v1.User {
@@ -1500,7 +1590,7 @@ type SessionOffline struct {
 
 func (x *SessionOffline) Reset() {
 	*x = SessionOffline{}
-	mi := &file_bus_v1_bus_proto_msgTypes[18]
+	mi := &file_bus_v1_bus_proto_msgTypes[19]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1512,7 +1602,7 @@ func (x *SessionOffline) String() string {
 func (*SessionOffline) ProtoMessage() {}
 
 func (x *SessionOffline) ProtoReflect() protoreflect.Message {
-	mi := &file_bus_v1_bus_proto_msgTypes[18]
+	mi := &file_bus_v1_bus_proto_msgTypes[19]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1525,7 +1615,7 @@ func (x *SessionOffline) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SessionOffline.ProtoReflect.Descriptor instead.
 func (*SessionOffline) Descriptor() ([]byte, []int) {
-	return file_bus_v1_bus_proto_rawDescGZIP(), []int{18}
+	return file_bus_v1_bus_proto_rawDescGZIP(), []int{19}
 }
 
 func (x *SessionOffline) GetLeaseMs() int64 {
@@ -1545,7 +1635,7 @@ type SessionStatus struct {
 
 func (x *SessionStatus) Reset() {
 	*x = SessionStatus{}
-	mi := &file_bus_v1_bus_proto_msgTypes[19]
+	mi := &file_bus_v1_bus_proto_msgTypes[20]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1557,7 +1647,7 @@ func (x *SessionStatus) String() string {
 func (*SessionStatus) ProtoMessage() {}
 
 func (x *SessionStatus) ProtoReflect() protoreflect.Message {
-	mi := &file_bus_v1_bus_proto_msgTypes[19]
+	mi := &file_bus_v1_bus_proto_msgTypes[20]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1570,7 +1660,7 @@ func (x *SessionStatus) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SessionStatus.ProtoReflect.Descriptor instead.
 func (*SessionStatus) Descriptor() ([]byte, []int) {
-	return file_bus_v1_bus_proto_rawDescGZIP(), []int{19}
+	return file_bus_v1_bus_proto_rawDescGZIP(), []int{20}
 }
 
 func (x *SessionStatus) GetStatus() string {
@@ -1599,7 +1689,7 @@ type PresenceSnapshotRequest struct {
 
 func (x *PresenceSnapshotRequest) Reset() {
 	*x = PresenceSnapshotRequest{}
-	mi := &file_bus_v1_bus_proto_msgTypes[20]
+	mi := &file_bus_v1_bus_proto_msgTypes[21]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1611,7 +1701,7 @@ func (x *PresenceSnapshotRequest) String() string {
 func (*PresenceSnapshotRequest) ProtoMessage() {}
 
 func (x *PresenceSnapshotRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_bus_v1_bus_proto_msgTypes[20]
+	mi := &file_bus_v1_bus_proto_msgTypes[21]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1624,7 +1714,7 @@ func (x *PresenceSnapshotRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PresenceSnapshotRequest.ProtoReflect.Descriptor instead.
 func (*PresenceSnapshotRequest) Descriptor() ([]byte, []int) {
-	return file_bus_v1_bus_proto_rawDescGZIP(), []int{20}
+	return file_bus_v1_bus_proto_rawDescGZIP(), []int{21}
 }
 
 // PresenceSnapshot is a part of all that one gateway announces.
@@ -1644,7 +1734,7 @@ type PresenceSnapshot struct {
 
 func (x *PresenceSnapshot) Reset() {
 	*x = PresenceSnapshot{}
-	mi := &file_bus_v1_bus_proto_msgTypes[21]
+	mi := &file_bus_v1_bus_proto_msgTypes[22]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1656,7 +1746,7 @@ func (x *PresenceSnapshot) String() string {
 func (*PresenceSnapshot) ProtoMessage() {}
 
 func (x *PresenceSnapshot) ProtoReflect() protoreflect.Message {
-	mi := &file_bus_v1_bus_proto_msgTypes[21]
+	mi := &file_bus_v1_bus_proto_msgTypes[22]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1669,7 +1759,7 @@ func (x *PresenceSnapshot) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PresenceSnapshot.ProtoReflect.Descriptor instead.
 func (*PresenceSnapshot) Descriptor() ([]byte, []int) {
-	return file_bus_v1_bus_proto_rawDescGZIP(), []int{21}
+	return file_bus_v1_bus_proto_rawDescGZIP(), []int{22}
 }
 
 func (x *PresenceSnapshot) GetGatewayId() string {
@@ -1717,7 +1807,7 @@ type SnapshotSession struct {
 
 func (x *SnapshotSession) Reset() {
 	*x = SnapshotSession{}
-	mi := &file_bus_v1_bus_proto_msgTypes[22]
+	mi := &file_bus_v1_bus_proto_msgTypes[23]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1729,7 +1819,7 @@ func (x *SnapshotSession) String() string {
 func (*SnapshotSession) ProtoMessage() {}
 
 func (x *SnapshotSession) ProtoReflect() protoreflect.Message {
-	mi := &file_bus_v1_bus_proto_msgTypes[22]
+	mi := &file_bus_v1_bus_proto_msgTypes[23]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1742,7 +1832,7 @@ func (x *SnapshotSession) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SnapshotSession.ProtoReflect.Descriptor instead.
 func (*SnapshotSession) Descriptor() ([]byte, []int) {
-	return file_bus_v1_bus_proto_rawDescGZIP(), []int{22}
+	return file_bus_v1_bus_proto_rawDescGZIP(), []int{23}
 }
 
 func (x *SnapshotSession) GetSessionId() string {
@@ -1776,7 +1866,7 @@ type PresenceReplicaBeat struct {
 
 func (x *PresenceReplicaBeat) Reset() {
 	*x = PresenceReplicaBeat{}
-	mi := &file_bus_v1_bus_proto_msgTypes[23]
+	mi := &file_bus_v1_bus_proto_msgTypes[24]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1788,7 +1878,7 @@ func (x *PresenceReplicaBeat) String() string {
 func (*PresenceReplicaBeat) ProtoMessage() {}
 
 func (x *PresenceReplicaBeat) ProtoReflect() protoreflect.Message {
-	mi := &file_bus_v1_bus_proto_msgTypes[23]
+	mi := &file_bus_v1_bus_proto_msgTypes[24]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1801,7 +1891,7 @@ func (x *PresenceReplicaBeat) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PresenceReplicaBeat.ProtoReflect.Descriptor instead.
 func (*PresenceReplicaBeat) Descriptor() ([]byte, []int) {
-	return file_bus_v1_bus_proto_rawDescGZIP(), []int{23}
+	return file_bus_v1_bus_proto_rawDescGZIP(), []int{24}
 }
 
 func (x *PresenceReplicaBeat) GetReplicaId() string {
@@ -1846,7 +1936,7 @@ type Deployment struct {
 
 func (x *Deployment) Reset() {
 	*x = Deployment{}
-	mi := &file_bus_v1_bus_proto_msgTypes[24]
+	mi := &file_bus_v1_bus_proto_msgTypes[25]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1858,7 +1948,7 @@ func (x *Deployment) String() string {
 func (*Deployment) ProtoMessage() {}
 
 func (x *Deployment) ProtoReflect() protoreflect.Message {
-	mi := &file_bus_v1_bus_proto_msgTypes[24]
+	mi := &file_bus_v1_bus_proto_msgTypes[25]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1871,7 +1961,7 @@ func (x *Deployment) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Deployment.ProtoReflect.Descriptor instead.
 func (*Deployment) Descriptor() ([]byte, []int) {
-	return file_bus_v1_bus_proto_rawDescGZIP(), []int{24}
+	return file_bus_v1_bus_proto_rawDescGZIP(), []int{25}
 }
 
 func (x *Deployment) GetShards() uint32 {
@@ -1892,7 +1982,7 @@ var File_bus_v1_bus_proto protoreflect.FileDescriptor
 
 const file_bus_v1_bus_proto_rawDesc = "" +
 	"\n" +
-	"\x10bus/v1/bus.proto\x12\rparley.bus.v1\x1a\x14wire/v1/frames.proto\"\xfa\x02\n" +
+	"\x10bus/v1/bus.proto\x12\rparley.bus.v1\x1a\x1aregistry/v1/registry.proto\x1a\x14wire/v1/frames.proto\"\xfa\x02\n" +
 	"\bLogEntry\x120\n" +
 	"\x04kind\x18\x01 \x01(\x0e2\x1c.parley.bus.v1.LogEntry.KindR\x04kind\x12\x0e\n" +
 	"\x02id\x18\x02 \x01(\tR\x02id\x12(\n" +
@@ -1910,7 +2000,7 @@ const file_bus_v1_bus_proto_rawDesc = "" +
 	"\rKIND_DELETION\x10\x04B\n" +
 	"\n" +
 	"\b_contentB\a\n" +
-	"\x05_data\"\xbb\x03\n" +
+	"\x05_data\"\xea\x03\n" +
 	"\tLiveEvent\x123\n" +
 	"\x06signal\x18\x01 \x01(\v2\x19.parley.bus.v1.LiveSignalH\x00R\x06signal\x124\n" +
 	"\x06roster\x18\x02 \x01(\v2\x1a.parley.bus.v1.RosterEventH\x00R\x06roster\x126\n" +
@@ -1919,7 +2009,8 @@ const file_bus_v1_bus_proto_rawDesc = "" +
 	"\x06status\x18\x05 \x01(\v2\x1a.parley.bus.v1.StatusEventH\x00R\x06status\x12*\n" +
 	"\x03out\x18\x06 \x01(\v2\x16.parley.bus.v1.UserOutH\x00R\x03out\x120\n" +
 	"\x05muted\x18\a \x01(\v2\x18.parley.bus.v1.UserMutedH\x00R\x05muted\x12?\n" +
-	"\fmembers_only\x18\b \x01(\v2\x1a.parley.bus.v1.MembersOnlyH\x00R\vmembersOnlyB\a\n" +
+	"\fmembers_only\x18\b \x01(\v2\x1a.parley.bus.v1.MembersOnlyH\x00R\vmembersOnly\x12-\n" +
+	"\x04role\x18\t \x01(\v2\x17.parley.bus.v1.UserRoleH\x00R\x04roleB\a\n" +
 	"\x05event\"\x8d\x01\n" +
 	"\n" +
 	"LiveSignal\x12\x1d\n" +
@@ -1938,10 +2029,11 @@ const file_bus_v1_bus_proto_rawDesc = "" +
 	"\x04user\x18\x01 \x01(\v2\x14.parley.wire.v1.UserR\x04user\x12\x16\n" +
 	"\x06status\x18\x02 \x01(\tR\x06status\x12\x12\n" +
 	"\x04text\x18\x03 \x01(\tR\x04text\x12\x12\n" +
-	"\x04told\x18\x04 \x03(\tR\x04told\"Z\n" +
+	"\x04told\x18\x04 \x03(\tR\x04told\"\x8c\x01\n" +
 	"\vRoomChanged\x12\x1a\n" +
 	"\brevision\x18\x01 \x01(\x04R\brevision\x12/\n" +
-	"\x04room\x18\x02 \x01(\v2\x1b.parley.wire.v1.RoomUpdatedR\x04room\" \n" +
+	"\x04room\x18\x02 \x01(\v2\x1b.parley.wire.v1.RoomUpdatedR\x04room\x120\n" +
+	"\x06record\x18\x03 \x01(\v2\x18.parley.registry.v1.RoomR\x06record\" \n" +
 	"\bRoomGone\x12\x14\n" +
 	"\x05epoch\x18\x01 \x01(\tR\x05epoch\"d\n" +
 	"\aUserOut\x12\x17\n" +
@@ -1952,6 +2044,10 @@ const file_bus_v1_bus_proto_rawDesc = "" +
 	"\tUserMuted\x12\x17\n" +
 	"\auser_id\x18\x01 \x01(\tR\x06userId\x12\x19\n" +
 	"\buntil_ms\x18\x02 \x01(\x03R\auntilMs\x12\x14\n" +
+	"\x05epoch\x18\x03 \x01(\tR\x05epoch\"g\n" +
+	"\bUserRole\x12\x17\n" +
+	"\auser_id\x18\x01 \x01(\tR\x06userId\x12,\n" +
+	"\x04role\x18\x02 \x01(\x0e2\x18.parley.registry.v1.RoleR\x04role\x12\x14\n" +
 	"\x05epoch\x18\x03 \x01(\tR\x05epoch\"]\n" +
 	"\vMembersOnly\x12\x12\n" +
 	"\x04from\x18\x01 \x01(\tR\x04from\x12\x0e\n" +
@@ -2038,7 +2134,7 @@ func file_bus_v1_bus_proto_rawDescGZIP() []byte {
 }
 
 var file_bus_v1_bus_proto_enumTypes = make([]protoimpl.EnumInfo, 1)
-var file_bus_v1_bus_proto_msgTypes = make([]protoimpl.MessageInfo, 25)
+var file_bus_v1_bus_proto_msgTypes = make([]protoimpl.MessageInfo, 26)
 var file_bus_v1_bus_proto_goTypes = []any{
 	(LogEntry_Kind)(0),              // 0: parley.bus.v1.LogEntry.Kind
 	(*LogEntry)(nil),                // 1: parley.bus.v1.LogEntry
@@ -2050,28 +2146,31 @@ var file_bus_v1_bus_proto_goTypes = []any{
 	(*RoomGone)(nil),                // 7: parley.bus.v1.RoomGone
 	(*UserOut)(nil),                 // 8: parley.bus.v1.UserOut
 	(*UserMuted)(nil),               // 9: parley.bus.v1.UserMuted
-	(*MembersOnly)(nil),             // 10: parley.bus.v1.MembersOnly
-	(*UserEvent)(nil),               // 11: parley.bus.v1.UserEvent
-	(*SessionRevoked)(nil),          // 12: parley.bus.v1.SessionRevoked
-	(*AccountDisabled)(nil),         // 13: parley.bus.v1.AccountDisabled
-	(*Broadcast)(nil),               // 14: parley.bus.v1.Broadcast
-	(*GatewayBeat)(nil),             // 15: parley.bus.v1.GatewayBeat
-	(*PresenceDelta)(nil),           // 16: parley.bus.v1.PresenceDelta
-	(*PresenceChange)(nil),          // 17: parley.bus.v1.PresenceChange
-	(*SessionOnline)(nil),           // 18: parley.bus.v1.SessionOnline
-	(*SessionOffline)(nil),          // 19: parley.bus.v1.SessionOffline
-	(*SessionStatus)(nil),           // 20: parley.bus.v1.SessionStatus
-	(*PresenceSnapshotRequest)(nil), // 21: parley.bus.v1.PresenceSnapshotRequest
-	(*PresenceSnapshot)(nil),        // 22: parley.bus.v1.PresenceSnapshot
-	(*SnapshotSession)(nil),         // 23: parley.bus.v1.SnapshotSession
-	(*PresenceReplicaBeat)(nil),     // 24: parley.bus.v1.PresenceReplicaBeat
-	(*Deployment)(nil),              // 25: parley.bus.v1.Deployment
-	(*v1.User)(nil),                 // 26: parley.wire.v1.User
-	(*v1.RoomUpdated)(nil),          // 27: parley.wire.v1.RoomUpdated
+	(*UserRole)(nil),                // 10: parley.bus.v1.UserRole
+	(*MembersOnly)(nil),             // 11: parley.bus.v1.MembersOnly
+	(*UserEvent)(nil),               // 12: parley.bus.v1.UserEvent
+	(*SessionRevoked)(nil),          // 13: parley.bus.v1.SessionRevoked
+	(*AccountDisabled)(nil),         // 14: parley.bus.v1.AccountDisabled
+	(*Broadcast)(nil),               // 15: parley.bus.v1.Broadcast
+	(*GatewayBeat)(nil),             // 16: parley.bus.v1.GatewayBeat
+	(*PresenceDelta)(nil),           // 17: parley.bus.v1.PresenceDelta
+	(*PresenceChange)(nil),          // 18: parley.bus.v1.PresenceChange
+	(*SessionOnline)(nil),           // 19: parley.bus.v1.SessionOnline
+	(*SessionOffline)(nil),          // 20: parley.bus.v1.SessionOffline
+	(*SessionStatus)(nil),           // 21: parley.bus.v1.SessionStatus
+	(*PresenceSnapshotRequest)(nil), // 22: parley.bus.v1.PresenceSnapshotRequest
+	(*PresenceSnapshot)(nil),        // 23: parley.bus.v1.PresenceSnapshot
+	(*SnapshotSession)(nil),         // 24: parley.bus.v1.SnapshotSession
+	(*PresenceReplicaBeat)(nil),     // 25: parley.bus.v1.PresenceReplicaBeat
+	(*Deployment)(nil),              // 26: parley.bus.v1.Deployment
+	(*v1.User)(nil),                 // 27: parley.wire.v1.User
+	(*v1.RoomUpdated)(nil),          // 28: parley.wire.v1.RoomUpdated
+	(*v11.Room)(nil),                // 29: parley.registry.v1.Room
+	(v11.Role)(0),                   // 30: parley.registry.v1.Role
 }
 var file_bus_v1_bus_proto_depIdxs = []int32{
 	0,  // 0: parley.bus.v1.LogEntry.kind:type_name -> parley.bus.v1.LogEntry.Kind
-	26, // 1: parley.bus.v1.LogEntry.user:type_name -> parley.wire.v1.User
+	27, // 1: parley.bus.v1.LogEntry.user:type_name -> parley.wire.v1.User
 	3,  // 2: parley.bus.v1.LiveEvent.signal:type_name -> parley.bus.v1.LiveSignal
 	4,  // 3: parley.bus.v1.LiveEvent.roster:type_name -> parley.bus.v1.RosterEvent
 	6,  // 4: parley.bus.v1.LiveEvent.changed:type_name -> parley.bus.v1.RoomChanged
@@ -2079,28 +2178,31 @@ var file_bus_v1_bus_proto_depIdxs = []int32{
 	5,  // 6: parley.bus.v1.LiveEvent.status:type_name -> parley.bus.v1.StatusEvent
 	8,  // 7: parley.bus.v1.LiveEvent.out:type_name -> parley.bus.v1.UserOut
 	9,  // 8: parley.bus.v1.LiveEvent.muted:type_name -> parley.bus.v1.UserMuted
-	10, // 9: parley.bus.v1.LiveEvent.members_only:type_name -> parley.bus.v1.MembersOnly
-	26, // 10: parley.bus.v1.LiveSignal.user:type_name -> parley.wire.v1.User
-	26, // 11: parley.bus.v1.RosterEvent.joined:type_name -> parley.wire.v1.User
-	26, // 12: parley.bus.v1.RosterEvent.left:type_name -> parley.wire.v1.User
-	26, // 13: parley.bus.v1.StatusEvent.user:type_name -> parley.wire.v1.User
-	27, // 14: parley.bus.v1.RoomChanged.room:type_name -> parley.wire.v1.RoomUpdated
-	12, // 15: parley.bus.v1.UserEvent.session_revoked:type_name -> parley.bus.v1.SessionRevoked
-	13, // 16: parley.bus.v1.UserEvent.account_disabled:type_name -> parley.bus.v1.AccountDisabled
-	26, // 17: parley.bus.v1.Broadcast.from:type_name -> parley.wire.v1.User
-	17, // 18: parley.bus.v1.PresenceDelta.changes:type_name -> parley.bus.v1.PresenceChange
-	18, // 19: parley.bus.v1.PresenceChange.online:type_name -> parley.bus.v1.SessionOnline
-	19, // 20: parley.bus.v1.PresenceChange.offline:type_name -> parley.bus.v1.SessionOffline
-	20, // 21: parley.bus.v1.PresenceChange.status:type_name -> parley.bus.v1.SessionStatus
-	26, // 22: parley.bus.v1.SessionOnline.user:type_name -> parley.wire.v1.User
-	20, // 23: parley.bus.v1.SessionOnline.status:type_name -> parley.bus.v1.SessionStatus
-	23, // 24: parley.bus.v1.PresenceSnapshot.sessions:type_name -> parley.bus.v1.SnapshotSession
-	18, // 25: parley.bus.v1.SnapshotSession.online:type_name -> parley.bus.v1.SessionOnline
-	26, // [26:26] is the sub-list for method output_type
-	26, // [26:26] is the sub-list for method input_type
-	26, // [26:26] is the sub-list for extension type_name
-	26, // [26:26] is the sub-list for extension extendee
-	0,  // [0:26] is the sub-list for field type_name
+	11, // 9: parley.bus.v1.LiveEvent.members_only:type_name -> parley.bus.v1.MembersOnly
+	10, // 10: parley.bus.v1.LiveEvent.role:type_name -> parley.bus.v1.UserRole
+	27, // 11: parley.bus.v1.LiveSignal.user:type_name -> parley.wire.v1.User
+	27, // 12: parley.bus.v1.RosterEvent.joined:type_name -> parley.wire.v1.User
+	27, // 13: parley.bus.v1.RosterEvent.left:type_name -> parley.wire.v1.User
+	27, // 14: parley.bus.v1.StatusEvent.user:type_name -> parley.wire.v1.User
+	28, // 15: parley.bus.v1.RoomChanged.room:type_name -> parley.wire.v1.RoomUpdated
+	29, // 16: parley.bus.v1.RoomChanged.record:type_name -> parley.registry.v1.Room
+	30, // 17: parley.bus.v1.UserRole.role:type_name -> parley.registry.v1.Role
+	13, // 18: parley.bus.v1.UserEvent.session_revoked:type_name -> parley.bus.v1.SessionRevoked
+	14, // 19: parley.bus.v1.UserEvent.account_disabled:type_name -> parley.bus.v1.AccountDisabled
+	27, // 20: parley.bus.v1.Broadcast.from:type_name -> parley.wire.v1.User
+	18, // 21: parley.bus.v1.PresenceDelta.changes:type_name -> parley.bus.v1.PresenceChange
+	19, // 22: parley.bus.v1.PresenceChange.online:type_name -> parley.bus.v1.SessionOnline
+	20, // 23: parley.bus.v1.PresenceChange.offline:type_name -> parley.bus.v1.SessionOffline
+	21, // 24: parley.bus.v1.PresenceChange.status:type_name -> parley.bus.v1.SessionStatus
+	27, // 25: parley.bus.v1.SessionOnline.user:type_name -> parley.wire.v1.User
+	21, // 26: parley.bus.v1.SessionOnline.status:type_name -> parley.bus.v1.SessionStatus
+	24, // 27: parley.bus.v1.PresenceSnapshot.sessions:type_name -> parley.bus.v1.SnapshotSession
+	19, // 28: parley.bus.v1.SnapshotSession.online:type_name -> parley.bus.v1.SessionOnline
+	29, // [29:29] is the sub-list for method output_type
+	29, // [29:29] is the sub-list for method input_type
+	29, // [29:29] is the sub-list for extension type_name
+	29, // [29:29] is the sub-list for extension extendee
+	0,  // [0:29] is the sub-list for field type_name
 }
 
 func init() { file_bus_v1_bus_proto_init() }
@@ -2118,13 +2220,14 @@ func file_bus_v1_bus_proto_init() {
 		(*LiveEvent_Out)(nil),
 		(*LiveEvent_Muted)(nil),
 		(*LiveEvent_MembersOnly)(nil),
+		(*LiveEvent_Role)(nil),
 	}
 	file_bus_v1_bus_proto_msgTypes[2].OneofWrappers = []any{}
-	file_bus_v1_bus_proto_msgTypes[10].OneofWrappers = []any{
+	file_bus_v1_bus_proto_msgTypes[11].OneofWrappers = []any{
 		(*UserEvent_SessionRevoked)(nil),
 		(*UserEvent_AccountDisabled)(nil),
 	}
-	file_bus_v1_bus_proto_msgTypes[16].OneofWrappers = []any{
+	file_bus_v1_bus_proto_msgTypes[17].OneofWrappers = []any{
 		(*PresenceChange_Online)(nil),
 		(*PresenceChange_Joined)(nil),
 		(*PresenceChange_Left)(nil),
@@ -2137,7 +2240,7 @@ func file_bus_v1_bus_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_bus_v1_bus_proto_rawDesc), len(file_bus_v1_bus_proto_rawDesc)),
 			NumEnums:      1,
-			NumMessages:   25,
+			NumMessages:   26,
 			NumExtensions: 0,
 			NumServices:   0,
 		},

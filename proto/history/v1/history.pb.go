@@ -899,6 +899,104 @@ func (x *EraseResponse) GetErased() uint64 {
 	return 0
 }
 
+type TrimRequest struct {
+	state  protoimpl.MessageState `protogen:"open.v1"`
+	RoomId string                 `protobuf:"bytes,1,opt,name=room_id,json=roomId,proto3" json:"room_id,omitempty"`
+	// At least 1.
+	Keep          uint32 `protobuf:"varint,2,opt,name=keep,proto3" json:"keep,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *TrimRequest) Reset() {
+	*x = TrimRequest{}
+	mi := &file_history_v1_history_proto_msgTypes[11]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *TrimRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*TrimRequest) ProtoMessage() {}
+
+func (x *TrimRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_history_v1_history_proto_msgTypes[11]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use TrimRequest.ProtoReflect.Descriptor instead.
+func (*TrimRequest) Descriptor() ([]byte, []int) {
+	return file_history_v1_history_proto_rawDescGZIP(), []int{11}
+}
+
+func (x *TrimRequest) GetRoomId() string {
+	if x != nil {
+		return x.RoomId
+	}
+	return ""
+}
+
+func (x *TrimRequest) GetKeep() uint32 {
+	if x != nil {
+		return x.Keep
+	}
+	return 0
+}
+
+type TrimResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// How many entries were taken away.
+	Erased        uint64 `protobuf:"varint,1,opt,name=erased,proto3" json:"erased,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *TrimResponse) Reset() {
+	*x = TrimResponse{}
+	mi := &file_history_v1_history_proto_msgTypes[12]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *TrimResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*TrimResponse) ProtoMessage() {}
+
+func (x *TrimResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_history_v1_history_proto_msgTypes[12]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use TrimResponse.ProtoReflect.Descriptor instead.
+func (*TrimResponse) Descriptor() ([]byte, []int) {
+	return file_history_v1_history_proto_rawDescGZIP(), []int{12}
+}
+
+func (x *TrimResponse) GetErased() uint64 {
+	if x != nil {
+		return x.Erased
+	}
+	return 0
+}
+
 var File_history_v1_history_proto protoreflect.FileDescriptor
 
 const file_history_v1_history_proto_rawDesc = "" +
@@ -972,14 +1070,20 @@ const file_history_v1_history_proto_rawDesc = "" +
 	"\fEraseRequest\x12\x17\n" +
 	"\aroom_id\x18\x01 \x01(\tR\x06roomId\"'\n" +
 	"\rEraseResponse\x12\x16\n" +
-	"\x06erased\x18\x01 \x01(\x04R\x06erased2\xaa\x04\n" +
+	"\x06erased\x18\x01 \x01(\x04R\x06erased\":\n" +
+	"\vTrimRequest\x12\x17\n" +
+	"\aroom_id\x18\x01 \x01(\tR\x06roomId\x12\x12\n" +
+	"\x04keep\x18\x02 \x01(\rR\x04keep\"&\n" +
+	"\fTrimResponse\x12\x16\n" +
+	"\x06erased\x18\x01 \x01(\x04R\x06erased2\xf9\x04\n" +
 	"\aHistory\x12V\n" +
 	"\aPublish\x12!.parley.history.v1.PublishRequest\x1a\".parley.history.v1.PublishResponse\"\x04\x88\xb5\x18\x03\x12e\n" +
 	"\fListMessages\x12&.parley.history.v1.ListMessagesRequest\x1a'.parley.history.v1.ListMessagesResponse\"\x04\x88\xb5\x18\x04\x12N\n" +
 	"\x06Replay\x12 .parley.history.v1.ReplayRequest\x1a\x1a.parley.history.v1.Message\"\x04\x88\xb5\x18\x040\x01\x12\\\n" +
 	"\vEditMessage\x12%.parley.history.v1.EditMessageRequest\x1a .parley.history.v1.AmendResponse\"\x04\x88\xb5\x18\x03\x12`\n" +
 	"\rDeleteMessage\x12'.parley.history.v1.DeleteMessageRequest\x1a .parley.history.v1.AmendResponse\"\x04\x88\xb5\x18\x03\x12P\n" +
-	"\x05Erase\x12\x1f.parley.history.v1.EraseRequest\x1a .parley.history.v1.EraseResponse\"\x04\x88\xb5\x18\x01B8Z6github.com/parley-im/parley/proto/history/v1;historyv1b\x06proto3"
+	"\x05Erase\x12\x1f.parley.history.v1.EraseRequest\x1a .parley.history.v1.EraseResponse\"\x04\x88\xb5\x18\x01\x12M\n" +
+	"\x04Trim\x12\x1e.parley.history.v1.TrimRequest\x1a\x1f.parley.history.v1.TrimResponse\"\x04\x88\xb5\x18\x01B8Z6github.com/parley-im/parley/proto/history/v1;historyv1b\x06proto3"
 
 var (
 	file_history_v1_history_proto_rawDescOnce sync.Once
@@ -994,7 +1098,7 @@ func file_history_v1_history_proto_rawDescGZIP() []byte {
 }
 
 var file_history_v1_history_proto_enumTypes = make([]protoimpl.EnumInfo, 1)
-var file_history_v1_history_proto_msgTypes = make([]protoimpl.MessageInfo, 11)
+var file_history_v1_history_proto_msgTypes = make([]protoimpl.MessageInfo, 13)
 var file_history_v1_history_proto_goTypes = []any{
 	(Message_Kind)(0),             // 0: parley.history.v1.Message.Kind
 	(*Message)(nil),               // 1: parley.history.v1.Message
@@ -1008,35 +1112,39 @@ var file_history_v1_history_proto_goTypes = []any{
 	(*ReplayRequest)(nil),         // 9: parley.history.v1.ReplayRequest
 	(*EraseRequest)(nil),          // 10: parley.history.v1.EraseRequest
 	(*EraseResponse)(nil),         // 11: parley.history.v1.EraseResponse
-	(*v1.User)(nil),               // 12: parley.wire.v1.User
-	(*timestamppb.Timestamp)(nil), // 13: google.protobuf.Timestamp
+	(*TrimRequest)(nil),           // 12: parley.history.v1.TrimRequest
+	(*TrimResponse)(nil),          // 13: parley.history.v1.TrimResponse
+	(*v1.User)(nil),               // 14: parley.wire.v1.User
+	(*timestamppb.Timestamp)(nil), // 15: google.protobuf.Timestamp
 }
 var file_history_v1_history_proto_depIdxs = []int32{
 	0,  // 0: parley.history.v1.Message.kind:type_name -> parley.history.v1.Message.Kind
-	12, // 1: parley.history.v1.Message.user:type_name -> parley.wire.v1.User
-	13, // 2: parley.history.v1.Message.timestamp:type_name -> google.protobuf.Timestamp
-	12, // 3: parley.history.v1.PublishRequest.user:type_name -> parley.wire.v1.User
+	14, // 1: parley.history.v1.Message.user:type_name -> parley.wire.v1.User
+	15, // 2: parley.history.v1.Message.timestamp:type_name -> google.protobuf.Timestamp
+	14, // 3: parley.history.v1.PublishRequest.user:type_name -> parley.wire.v1.User
 	0,  // 4: parley.history.v1.PublishRequest.kind:type_name -> parley.history.v1.Message.Kind
-	13, // 5: parley.history.v1.PublishResponse.timestamp:type_name -> google.protobuf.Timestamp
-	12, // 6: parley.history.v1.EditMessageRequest.user:type_name -> parley.wire.v1.User
-	12, // 7: parley.history.v1.DeleteMessageRequest.user:type_name -> parley.wire.v1.User
-	13, // 8: parley.history.v1.AmendResponse.timestamp:type_name -> google.protobuf.Timestamp
+	15, // 5: parley.history.v1.PublishResponse.timestamp:type_name -> google.protobuf.Timestamp
+	14, // 6: parley.history.v1.EditMessageRequest.user:type_name -> parley.wire.v1.User
+	14, // 7: parley.history.v1.DeleteMessageRequest.user:type_name -> parley.wire.v1.User
+	15, // 8: parley.history.v1.AmendResponse.timestamp:type_name -> google.protobuf.Timestamp
 	1,  // 9: parley.history.v1.ListMessagesResponse.messages:type_name -> parley.history.v1.Message
-	13, // 10: parley.history.v1.ReplayRequest.since:type_name -> google.protobuf.Timestamp
+	15, // 10: parley.history.v1.ReplayRequest.since:type_name -> google.protobuf.Timestamp
 	2,  // 11: parley.history.v1.History.Publish:input_type -> parley.history.v1.PublishRequest
 	7,  // 12: parley.history.v1.History.ListMessages:input_type -> parley.history.v1.ListMessagesRequest
 	9,  // 13: parley.history.v1.History.Replay:input_type -> parley.history.v1.ReplayRequest
 	4,  // 14: parley.history.v1.History.EditMessage:input_type -> parley.history.v1.EditMessageRequest
 	5,  // 15: parley.history.v1.History.DeleteMessage:input_type -> parley.history.v1.DeleteMessageRequest
 	10, // 16: parley.history.v1.History.Erase:input_type -> parley.history.v1.EraseRequest
-	3,  // 17: parley.history.v1.History.Publish:output_type -> parley.history.v1.PublishResponse
-	8,  // 18: parley.history.v1.History.ListMessages:output_type -> parley.history.v1.ListMessagesResponse
-	1,  // 19: parley.history.v1.History.Replay:output_type -> parley.history.v1.Message
-	6,  // 20: parley.history.v1.History.EditMessage:output_type -> parley.history.v1.AmendResponse
-	6,  // 21: parley.history.v1.History.DeleteMessage:output_type -> parley.history.v1.AmendResponse
-	11, // 22: parley.history.v1.History.Erase:output_type -> parley.history.v1.EraseResponse
-	17, // [17:23] is the sub-list for method output_type
-	11, // [11:17] is the sub-list for method input_type
+	12, // 17: parley.history.v1.History.Trim:input_type -> parley.history.v1.TrimRequest
+	3,  // 18: parley.history.v1.History.Publish:output_type -> parley.history.v1.PublishResponse
+	8,  // 19: parley.history.v1.History.ListMessages:output_type -> parley.history.v1.ListMessagesResponse
+	1,  // 20: parley.history.v1.History.Replay:output_type -> parley.history.v1.Message
+	6,  // 21: parley.history.v1.History.EditMessage:output_type -> parley.history.v1.AmendResponse
+	6,  // 22: parley.history.v1.History.DeleteMessage:output_type -> parley.history.v1.AmendResponse
+	11, // 23: parley.history.v1.History.Erase:output_type -> parley.history.v1.EraseResponse
+	13, // 24: parley.history.v1.History.Trim:output_type -> parley.history.v1.TrimResponse
+	18, // [18:25] is the sub-list for method output_type
+	11, // [11:18] is the sub-list for method input_type
 	11, // [11:11] is the sub-list for extension type_name
 	11, // [11:11] is the sub-list for extension extendee
 	0,  // [0:11] is the sub-list for field type_name
@@ -1060,7 +1168,7 @@ func file_history_v1_history_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_history_v1_history_proto_rawDesc), len(file_history_v1_history_proto_rawDesc)),
 			NumEnums:      1,
-			NumMessages:   11,
+			NumMessages:   13,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

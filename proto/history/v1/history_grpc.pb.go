@@ -31,6 +31,7 @@ const (
 	History_EditMessage_FullMethodName   = "/parley.history.v1.History/EditMessage"
 	History_DeleteMessage_FullMethodName = "/parley.history.v1.History/DeleteMessage"
 	History_Erase_FullMethodName         = "/parley.history.v1.History/Erase"
+	History_Trim_FullMethodName          = "/parley.history.v1.History/Trim"
 )
 
 // HistoryClient is the client API for History service.
@@ -67,6 +68,10 @@ type HistoryClient interface {
 	// deleted or expires.
 	// Errors: invalid-argument, unavailable.
 	Erase(ctx context.Context, in *EraseRequest, opts ...grpc.CallOption) (*EraseResponse, error)
+	// Trim takes all but the newest entries of a room's log away, for a room that
+	// keeps fewer than the deployment does.
+	// Errors: invalid-argument, unavailable.
+	Trim(ctx context.Context, in *TrimRequest, opts ...grpc.CallOption) (*TrimResponse, error)
 }
 
 type historyClient struct {
@@ -146,6 +151,16 @@ func (c *historyClient) Erase(ctx context.Context, in *EraseRequest, opts ...grp
 	return out, nil
 }
 
+func (c *historyClient) Trim(ctx context.Context, in *TrimRequest, opts ...grpc.CallOption) (*TrimResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(TrimResponse)
+	err := c.cc.Invoke(ctx, History_Trim_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
 // HistoryServer is the server API for History service.
 // All implementations must embed UnimplementedHistoryServer
 // for forward compatibility.
@@ -180,6 +195,10 @@ type HistoryServer interface {
 	// deleted or expires.
 	// Errors: invalid-argument, unavailable.
 	Erase(context.Context, *EraseRequest) (*EraseResponse, error)
+	// Trim takes all but the newest entries of a room's log away, for a room that
+	// keeps fewer than the deployment does.
+	// Errors: invalid-argument, unavailable.
+	Trim(context.Context, *TrimRequest) (*TrimResponse, error)
 	mustEmbedUnimplementedHistoryServer()
 }
 
@@ -207,6 +226,9 @@ func (UnimplementedHistoryServer) DeleteMessage(context.Context, *DeleteMessageR
 }
 func (UnimplementedHistoryServer) Erase(context.Context, *EraseRequest) (*EraseResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method Erase not implemented")
+}
+func (UnimplementedHistoryServer) Trim(context.Context, *TrimRequest) (*TrimResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method Trim not implemented")
 }
 func (UnimplementedHistoryServer) mustEmbedUnimplementedHistoryServer() {}
 func (UnimplementedHistoryServer) testEmbeddedByValue()                 {}
@@ -330,6 +352,24 @@ func _History_Erase_Handler(srv interface{}, ctx context.Context, dec func(inter
 	return interceptor(ctx, in, info, handler)
 }
 
+func _History_Trim_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(TrimRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(HistoryServer).Trim(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: History_Trim_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(HistoryServer).Trim(ctx, req.(*TrimRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
 // History_ServiceDesc is the grpc.ServiceDesc for History service.
 // It's only intended for direct use with grpc.RegisterService,
 // and not to be introspected or modified (even as a copy)
@@ -356,6 +396,10 @@ var History_ServiceDesc = grpc.ServiceDesc{
 		{
 			MethodName: "Erase",
 			Handler:    _History_Erase_Handler,
+		},
+		{
+			MethodName: "Trim",
+			Handler:    _History_Trim_Handler,
 		},
 	},
 	Streams: []grpc.StreamDesc{

@@ -277,8 +277,10 @@ func (x *ListOnlineResponse) GetNextCursor() string {
 type CountRoomsRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// At most 1000.
-	RoomIds       []string `protobuf:"bytes,1,rep,name=room_ids,json=roomIds,proto3" json:"room_ids,omitempty"`
-	Seen          *Seen    `protobuf:"bytes,2,opt,name=seen,proto3" json:"seen,omitempty"`
+	RoomIds []string `protobuf:"bytes,1,rep,name=room_ids,json=roomIds,proto3" json:"room_ids,omitempty"`
+	Seen    *Seen    `protobuf:"bytes,2,opt,name=seen,proto3" json:"seen,omitempty"`
+	// Is not counted; empty counts everybody.
+	WithoutUserId string `protobuf:"bytes,3,opt,name=without_user_id,json=withoutUserId,proto3" json:"without_user_id,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -325,6 +327,13 @@ func (x *CountRoomsRequest) GetSeen() *Seen {
 		return x.Seen
 	}
 	return nil
+}
+
+func (x *CountRoomsRequest) GetWithoutUserId() string {
+	if x != nil {
+		return x.WithoutUserId
+	}
+	return ""
 }
 
 type CountRoomsResponse struct {
@@ -777,10 +786,11 @@ const file_presence_v1_presence_proto_rawDesc = "" +
 	"\x12ListOnlineResponse\x124\n" +
 	"\x05users\x18\x01 \x03(\v2\x1e.parley.presence.v1.OnlineUserR\x05users\x12\x1f\n" +
 	"\vnext_cursor\x18\x02 \x01(\tR\n" +
-	"nextCursor\"\\\n" +
+	"nextCursor\"\x84\x01\n" +
 	"\x11CountRoomsRequest\x12\x19\n" +
 	"\broom_ids\x18\x01 \x03(\tR\aroomIds\x12,\n" +
-	"\x04seen\x18\x02 \x01(\v2\x18.parley.presence.v1.SeenR\x04seen\"\x9b\x01\n" +
+	"\x04seen\x18\x02 \x01(\v2\x18.parley.presence.v1.SeenR\x04seen\x12&\n" +
+	"\x0fwithout_user_id\x18\x03 \x01(\tR\rwithoutUserId\"\x9b\x01\n" +
 	"\x12CountRoomsResponse\x12J\n" +
 	"\x06counts\x18\x01 \x03(\v22.parley.presence.v1.CountRoomsResponse.CountsEntryR\x06counts\x1a9\n" +
 	"\vCountsEntry\x12\x10\n" +

@@ -134,6 +134,182 @@ func (Role) EnumDescriptor() ([]byte, []int) {
 	return file_registry_v1_registry_proto_rawDescGZIP(), []int{1}
 }
 
+// Who says which users may do something in a room. Guests besides need what
+// Policy.guests says.
+type Who int32
+
+const (
+	// The default, which is told with each field of Policy.
+	Who_WHO_UNSPECIFIED Who = 0
+	// Everyone who may be in the room.
+	Who_WHO_EVERYONE Who = 1
+	// Those who have a role there.
+	Who_WHO_MEMBERS Who = 2
+	// Moderators and owners.
+	Who_WHO_MODERATORS Who = 3
+	Who_WHO_OWNERS     Who = 4
+)
+
+// Enum value maps for Who.
+var (
+	Who_name = map[int32]string{
+		0: "WHO_UNSPECIFIED",
+		1: "WHO_EVERYONE",
+		2: "WHO_MEMBERS",
+		3: "WHO_MODERATORS",
+		4: "WHO_OWNERS",
+	}
+	Who_value = map[string]int32{
+		"WHO_UNSPECIFIED": 0,
+		"WHO_EVERYONE":    1,
+		"WHO_MEMBERS":     2,
+		"WHO_MODERATORS":  3,
+		"WHO_OWNERS":      4,
+	}
+)
+
+func (x Who) Enum() *Who {
+	p := new(Who)
+	*p = x
+	return p
+}
+
+func (x Who) String() string {
+	return protoimpl.X.EnumStringOf(x.Descriptor(), protoreflect.EnumNumber(x))
+}
+
+func (Who) Descriptor() protoreflect.EnumDescriptor {
+	return file_registry_v1_registry_proto_enumTypes[2].Descriptor()
+}
+
+func (Who) Type() protoreflect.EnumType {
+	return &file_registry_v1_registry_proto_enumTypes[2]
+}
+
+func (x Who) Number() protoreflect.EnumNumber {
+	return protoreflect.EnumNumber(x)
+}
+
+// Deprecated: Use Who.Descriptor instead.
+func (Who) EnumDescriptor() ([]byte, []int) {
+	return file_registry_v1_registry_proto_rawDescGZIP(), []int{2}
+}
+
+// Guests says what users with the account role "guest" may who have no role in
+// the room.
+type Guests int32
+
+const (
+	// Write in the lobby, and read in other public rooms.
+	Guests_GUESTS_UNSPECIFIED Guests = 0
+	// Nothing.
+	Guests_GUESTS_NONE Guests = 1
+	// Be in the room and see what is said, where everyone may.
+	Guests_GUESTS_READ Guests = 2
+	// Also post and signal, where everyone may.
+	Guests_GUESTS_WRITE Guests = 3
+)
+
+// Enum value maps for Guests.
+var (
+	Guests_name = map[int32]string{
+		0: "GUESTS_UNSPECIFIED",
+		1: "GUESTS_NONE",
+		2: "GUESTS_READ",
+		3: "GUESTS_WRITE",
+	}
+	Guests_value = map[string]int32{
+		"GUESTS_UNSPECIFIED": 0,
+		"GUESTS_NONE":        1,
+		"GUESTS_READ":        2,
+		"GUESTS_WRITE":       3,
+	}
+)
+
+func (x Guests) Enum() *Guests {
+	p := new(Guests)
+	*p = x
+	return p
+}
+
+func (x Guests) String() string {
+	return protoimpl.X.EnumStringOf(x.Descriptor(), protoreflect.EnumNumber(x))
+}
+
+func (Guests) Descriptor() protoreflect.EnumDescriptor {
+	return file_registry_v1_registry_proto_enumTypes[3].Descriptor()
+}
+
+func (Guests) Type() protoreflect.EnumType {
+	return &file_registry_v1_registry_proto_enumTypes[3]
+}
+
+func (x Guests) Number() protoreflect.EnumNumber {
+	return protoreflect.EnumNumber(x)
+}
+
+// Deprecated: Use Guests.Descriptor instead.
+func (Guests) EnumDescriptor() ([]byte, []int) {
+	return file_registry_v1_registry_proto_rawDescGZIP(), []int{3}
+}
+
+// Sort is the order of a list. A cursor belongs to the order it was given for.
+type Sort int32
+
+const (
+	// By id.
+	Sort_SORT_UNSPECIFIED Sort = 0
+	Sort_SORT_ID          Sort = 1
+	// By name, whatever its case, and then by id.
+	Sort_SORT_NAME Sort = 2
+	// By how many users are in a room, the most first, and then by id. Counts
+	// that change between two pages move rooms from one to the other.
+	Sort_SORT_MEMBERS Sort = 3
+)
+
+// Enum value maps for Sort.
+var (
+	Sort_name = map[int32]string{
+		0: "SORT_UNSPECIFIED",
+		1: "SORT_ID",
+		2: "SORT_NAME",
+		3: "SORT_MEMBERS",
+	}
+	Sort_value = map[string]int32{
+		"SORT_UNSPECIFIED": 0,
+		"SORT_ID":          1,
+		"SORT_NAME":        2,
+		"SORT_MEMBERS":     3,
+	}
+)
+
+func (x Sort) Enum() *Sort {
+	p := new(Sort)
+	*p = x
+	return p
+}
+
+func (x Sort) String() string {
+	return protoimpl.X.EnumStringOf(x.Descriptor(), protoreflect.EnumNumber(x))
+}
+
+func (Sort) Descriptor() protoreflect.EnumDescriptor {
+	return file_registry_v1_registry_proto_enumTypes[4].Descriptor()
+}
+
+func (Sort) Type() protoreflect.EnumType {
+	return &file_registry_v1_registry_proto_enumTypes[4]
+}
+
+func (x Sort) Number() protoreflect.EnumNumber {
+	return protoreflect.EnumNumber(x)
+}
+
+// Deprecated: Use Sort.Descriptor instead.
+func (Sort) EnumDescriptor() ([]byte, []int) {
+	return file_registry_v1_registry_proto_rawDescGZIP(), []int{4}
+}
+
 // Room is a room's record, as it is stored and as it is told.
 type Room struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -161,9 +337,18 @@ type Room struct {
 	CreationRevision uint64 `protobuf:"varint,11,opt,name=creation_revision,json=creationRevision,proto3" json:"creation_revision,omitempty"`
 	// The two whom a direct room belongs to, ordered by their ids; both are
 	// members without any standing.
-	Direct        []*v1.User `protobuf:"bytes,12,rep,name=direct,proto3" json:"direct,omitempty"`
-	unknownFields protoimpl.UnknownFields
-	sizeCache     protoimpl.SizeCache
+	Direct []*v1.User `protobuf:"bytes,12,rep,name=direct,proto3" json:"direct,omitempty"`
+	// What was set of it; package rights says what that amounts to.
+	Policy *Policy `protobuf:"bytes,13,opt,name=policy,proto3" json:"policy,omitempty"`
+	// What the application keeps with the room: one JSON object of at most 4096
+	// bytes, its names in order; empty for none.
+	Attributes []byte `protobuf:"bytes,14,opt,name=attributes,proto3" json:"attributes,omitempty"`
+	// The smallest retention that was ever in force in this life of the room; 0
+	// where that was always the deployment's. Without it nobody could tell from
+	// the number of a room's entries that its log has dropped none.
+	LeastRetention uint32 `protobuf:"varint,15,opt,name=least_retention,json=leastRetention,proto3" json:"least_retention,omitempty"`
+	unknownFields  protoimpl.UnknownFields
+	sizeCache      protoimpl.SizeCache
 }
 
 func (x *Room) Reset() {
@@ -280,6 +465,141 @@ func (x *Room) GetDirect() []*v1.User {
 	return nil
 }
 
+func (x *Room) GetPolicy() *Policy {
+	if x != nil {
+		return x.Policy
+	}
+	return nil
+}
+
+func (x *Room) GetAttributes() []byte {
+	if x != nil {
+		return x.Attributes
+	}
+	return nil
+}
+
+func (x *Room) GetLeastRetention() uint32 {
+	if x != nil {
+		return x.LeastRetention
+	}
+	return 0
+}
+
+// Policy is what a room allows. In a change, what is not given stays as it is,
+// and a zero brings the default back. Admins may do everything.
+type Policy struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Who may store messages, and edit their own; everyone by default.
+	Post *Who `protobuf:"varint,1,opt,name=post,proto3,enum=parley.registry.v1.Who,oneof" json:"post,omitempty"`
+	// Who may be in the room and read its history; everyone by default.
+	Read *Who `protobuf:"varint,2,opt,name=read,proto3,enum=parley.registry.v1.Who,oneof" json:"read,omitempty"`
+	// Who may send signals; those who may post by default.
+	Signal *Who `protobuf:"varint,3,opt,name=signal,proto3,enum=parley.registry.v1.Who,oneof" json:"signal,omitempty"`
+	// Who may give the role of a member to users who have none; moderators by
+	// default.
+	Invite *Who    `protobuf:"varint,4,opt,name=invite,proto3,enum=parley.registry.v1.Who,oneof" json:"invite,omitempty"`
+	Guests *Guests `protobuf:"varint,5,opt,name=guests,proto3,enum=parley.registry.v1.Guests,oneof" json:"guests,omitempty"`
+	// Messages and edits a second that each user may store, on average and at
+	// each gateway; at most 1000, and 0 is no limit. Of whole numbers above 1 as
+	// many may come at once. Moderators and owners are not bound.
+	Rate *float64 `protobuf:"fixed64,6,opt,name=rate,proto3,oneof" json:"rate,omitempty"`
+	// How many users may be in the room at once, at most 1,000,000; 0 is any
+	// number. Moderators and owners come in all the same.
+	MaxMembers *uint32 `protobuf:"varint,7,opt,name=max_members,json=maxMembers,proto3,oneof" json:"max_members,omitempty"`
+	// How many of its newest entries the room's log keeps; not more than the
+	// deployment's retention, which is in force where this is 0.
+	Retention     *uint32 `protobuf:"varint,8,opt,name=retention,proto3,oneof" json:"retention,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Policy) Reset() {
+	*x = Policy{}
+	mi := &file_registry_v1_registry_proto_msgTypes[1]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Policy) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Policy) ProtoMessage() {}
+
+func (x *Policy) ProtoReflect() protoreflect.Message {
+	mi := &file_registry_v1_registry_proto_msgTypes[1]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Policy.ProtoReflect.Descriptor instead.
+func (*Policy) Descriptor() ([]byte, []int) {
+	return file_registry_v1_registry_proto_rawDescGZIP(), []int{1}
+}
+
+func (x *Policy) GetPost() Who {
+	if x != nil && x.Post != nil {
+		return *x.Post
+	}
+	return Who_WHO_UNSPECIFIED
+}
+
+func (x *Policy) GetRead() Who {
+	if x != nil && x.Read != nil {
+		return *x.Read
+	}
+	return Who_WHO_UNSPECIFIED
+}
+
+func (x *Policy) GetSignal() Who {
+	if x != nil && x.Signal != nil {
+		return *x.Signal
+	}
+	return Who_WHO_UNSPECIFIED
+}
+
+func (x *Policy) GetInvite() Who {
+	if x != nil && x.Invite != nil {
+		return *x.Invite
+	}
+	return Who_WHO_UNSPECIFIED
+}
+
+func (x *Policy) GetGuests() Guests {
+	if x != nil && x.Guests != nil {
+		return *x.Guests
+	}
+	return Guests_GUESTS_UNSPECIFIED
+}
+
+func (x *Policy) GetRate() float64 {
+	if x != nil && x.Rate != nil {
+		return *x.Rate
+	}
+	return 0
+}
+
+func (x *Policy) GetMaxMembers() uint32 {
+	if x != nil && x.MaxMembers != nil {
+		return *x.MaxMembers
+	}
+	return 0
+}
+
+func (x *Policy) GetRetention() uint32 {
+	if x != nil && x.Retention != nil {
+		return *x.Retention
+	}
+	return 0
+}
+
 // Sanction is what a user may not do in a room, for how long and why.
 type Sanction struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -293,7 +613,7 @@ type Sanction struct {
 
 func (x *Sanction) Reset() {
 	*x = Sanction{}
-	mi := &file_registry_v1_registry_proto_msgTypes[1]
+	mi := &file_registry_v1_registry_proto_msgTypes[2]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -305,7 +625,7 @@ func (x *Sanction) String() string {
 func (*Sanction) ProtoMessage() {}
 
 func (x *Sanction) ProtoReflect() protoreflect.Message {
-	mi := &file_registry_v1_registry_proto_msgTypes[1]
+	mi := &file_registry_v1_registry_proto_msgTypes[2]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -318,7 +638,7 @@ func (x *Sanction) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Sanction.ProtoReflect.Descriptor instead.
 func (*Sanction) Descriptor() ([]byte, []int) {
-	return file_registry_v1_registry_proto_rawDescGZIP(), []int{1}
+	return file_registry_v1_registry_proto_rawDescGZIP(), []int{2}
 }
 
 func (x *Sanction) GetUntil() *timestamppb.Timestamp {
@@ -346,14 +666,17 @@ type Member struct {
 	// nothing.
 	Ban *Sanction `protobuf:"bytes,4,opt,name=ban,proto3" json:"ban,omitempty"`
 	// Keeps the user from writing. One that is over counts for nothing.
-	Mute          *Sanction `protobuf:"bytes,5,opt,name=mute,proto3" json:"mute,omitempty"`
+	Mute *Sanction `protobuf:"bytes,5,opt,name=mute,proto3" json:"mute,omitempty"`
+	// Changes with every change of the standing; 0 where none is stored, as for
+	// the maker of a room. Filled in on reading.
+	Revision      uint64 `protobuf:"varint,6,opt,name=revision,proto3" json:"revision,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *Member) Reset() {
 	*x = Member{}
-	mi := &file_registry_v1_registry_proto_msgTypes[2]
+	mi := &file_registry_v1_registry_proto_msgTypes[3]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -365,7 +688,7 @@ func (x *Member) String() string {
 func (*Member) ProtoMessage() {}
 
 func (x *Member) ProtoReflect() protoreflect.Message {
-	mi := &file_registry_v1_registry_proto_msgTypes[2]
+	mi := &file_registry_v1_registry_proto_msgTypes[3]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -378,7 +701,7 @@ func (x *Member) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Member.ProtoReflect.Descriptor instead.
 func (*Member) Descriptor() ([]byte, []int) {
-	return file_registry_v1_registry_proto_rawDescGZIP(), []int{2}
+	return file_registry_v1_registry_proto_rawDescGZIP(), []int{3}
 }
 
 func (x *Member) GetUser() *v1.User {
@@ -416,11 +739,19 @@ func (x *Member) GetMute() *Sanction {
 	return nil
 }
 
+func (x *Member) GetRevision() uint64 {
+	if x != nil {
+		return x.Revision
+	}
+	return 0
+}
+
 // Actor is the user on whose behalf a call is made.
 type Actor struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	User  *v1.User               `protobuf:"bytes,1,opt,name=user,proto3" json:"user,omitempty"`
-	// Of the account: "admin" may do everything.
+	// Of the account: "admin" may do everything, and "guest" makes no rooms and
+	// may in rooms what their policies grant guests.
 	Roles         []string `protobuf:"bytes,2,rep,name=roles,proto3" json:"roles,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -428,7 +759,7 @@ type Actor struct {
 
 func (x *Actor) Reset() {
 	*x = Actor{}
-	mi := &file_registry_v1_registry_proto_msgTypes[3]
+	mi := &file_registry_v1_registry_proto_msgTypes[4]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -440,7 +771,7 @@ func (x *Actor) String() string {
 func (*Actor) ProtoMessage() {}
 
 func (x *Actor) ProtoReflect() protoreflect.Message {
-	mi := &file_registry_v1_registry_proto_msgTypes[3]
+	mi := &file_registry_v1_registry_proto_msgTypes[4]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -453,7 +784,7 @@ func (x *Actor) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Actor.ProtoReflect.Descriptor instead.
 func (*Actor) Descriptor() ([]byte, []int) {
-	return file_registry_v1_registry_proto_rawDescGZIP(), []int{3}
+	return file_registry_v1_registry_proto_rawDescGZIP(), []int{4}
 }
 
 func (x *Actor) GetUser() *v1.User {
@@ -482,14 +813,17 @@ type CreateRoomRequest struct {
 	Visibility Visibility `protobuf:"varint,4,opt,name=visibility,proto3,enum=parley.registry.v1.Visibility" json:"visibility,omitempty"`
 	Persistent bool       `protobuf:"varint,5,opt,name=persistent,proto3" json:"persistent,omitempty"`
 	// Becomes its owner. Without one the room has none.
-	Actor         *Actor `protobuf:"bytes,6,opt,name=actor,proto3" json:"actor,omitempty"`
+	Actor  *Actor  `protobuf:"bytes,6,opt,name=actor,proto3" json:"actor,omitempty"`
+	Policy *Policy `protobuf:"bytes,7,opt,name=policy,proto3" json:"policy,omitempty"`
+	// One JSON object of at most 4096 bytes.
+	Attributes    []byte `protobuf:"bytes,8,opt,name=attributes,proto3" json:"attributes,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *CreateRoomRequest) Reset() {
 	*x = CreateRoomRequest{}
-	mi := &file_registry_v1_registry_proto_msgTypes[4]
+	mi := &file_registry_v1_registry_proto_msgTypes[5]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -501,7 +835,7 @@ func (x *CreateRoomRequest) String() string {
 func (*CreateRoomRequest) ProtoMessage() {}
 
 func (x *CreateRoomRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_registry_v1_registry_proto_msgTypes[4]
+	mi := &file_registry_v1_registry_proto_msgTypes[5]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -514,7 +848,7 @@ func (x *CreateRoomRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CreateRoomRequest.ProtoReflect.Descriptor instead.
 func (*CreateRoomRequest) Descriptor() ([]byte, []int) {
-	return file_registry_v1_registry_proto_rawDescGZIP(), []int{4}
+	return file_registry_v1_registry_proto_rawDescGZIP(), []int{5}
 }
 
 func (x *CreateRoomRequest) GetRoomId() string {
@@ -559,17 +893,33 @@ func (x *CreateRoomRequest) GetActor() *Actor {
 	return nil
 }
 
+func (x *CreateRoomRequest) GetPolicy() *Policy {
+	if x != nil {
+		return x.Policy
+	}
+	return nil
+}
+
+func (x *CreateRoomRequest) GetAttributes() []byte {
+	if x != nil {
+		return x.Attributes
+	}
+	return nil
+}
+
 type GetRoomRequest struct {
-	state         protoimpl.MessageState `protogen:"open.v1"`
-	RoomId        string                 `protobuf:"bytes,1,opt,name=room_id,json=roomId,proto3" json:"room_id,omitempty"`
-	Actor         *Actor                 `protobuf:"bytes,2,opt,name=actor,proto3" json:"actor,omitempty"`
+	state  protoimpl.MessageState `protogen:"open.v1"`
+	RoomId string                 `protobuf:"bytes,1,opt,name=room_id,json=roomId,proto3" json:"room_id,omitempty"`
+	Actor  *Actor                 `protobuf:"bytes,2,opt,name=actor,proto3" json:"actor,omitempty"`
+	// Whether the actor may read there is asked, too.
+	Read          bool `protobuf:"varint,3,opt,name=read,proto3" json:"read,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *GetRoomRequest) Reset() {
 	*x = GetRoomRequest{}
-	mi := &file_registry_v1_registry_proto_msgTypes[5]
+	mi := &file_registry_v1_registry_proto_msgTypes[6]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -581,7 +931,7 @@ func (x *GetRoomRequest) String() string {
 func (*GetRoomRequest) ProtoMessage() {}
 
 func (x *GetRoomRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_registry_v1_registry_proto_msgTypes[5]
+	mi := &file_registry_v1_registry_proto_msgTypes[6]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -594,7 +944,7 @@ func (x *GetRoomRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetRoomRequest.ProtoReflect.Descriptor instead.
 func (*GetRoomRequest) Descriptor() ([]byte, []int) {
-	return file_registry_v1_registry_proto_rawDescGZIP(), []int{5}
+	return file_registry_v1_registry_proto_rawDescGZIP(), []int{6}
 }
 
 func (x *GetRoomRequest) GetRoomId() string {
@@ -611,22 +961,30 @@ func (x *GetRoomRequest) GetActor() *Actor {
 	return nil
 }
 
+func (x *GetRoomRequest) GetRead() bool {
+	if x != nil {
+		return x.Read
+	}
+	return false
+}
+
 type ListRoomsRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// 1–1000; 100 where 0.
 	Limit int32 `protobuf:"varint,1,opt,name=limit,proto3" json:"limit,omitempty"`
 	// next_cursor of the page before.
 	Cursor string `protobuf:"bytes,2,opt,name=cursor,proto3" json:"cursor,omitempty"`
-	// Only rooms whose id begins so.
+	// Only rooms whose id begins so; with SORT_NAME, whose name does.
 	Prefix        string `protobuf:"bytes,3,opt,name=prefix,proto3" json:"prefix,omitempty"`
 	Actor         *Actor `protobuf:"bytes,4,opt,name=actor,proto3" json:"actor,omitempty"`
+	Sort          Sort   `protobuf:"varint,5,opt,name=sort,proto3,enum=parley.registry.v1.Sort" json:"sort,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *ListRoomsRequest) Reset() {
 	*x = ListRoomsRequest{}
-	mi := &file_registry_v1_registry_proto_msgTypes[6]
+	mi := &file_registry_v1_registry_proto_msgTypes[7]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -638,7 +996,7 @@ func (x *ListRoomsRequest) String() string {
 func (*ListRoomsRequest) ProtoMessage() {}
 
 func (x *ListRoomsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_registry_v1_registry_proto_msgTypes[6]
+	mi := &file_registry_v1_registry_proto_msgTypes[7]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -651,7 +1009,7 @@ func (x *ListRoomsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListRoomsRequest.ProtoReflect.Descriptor instead.
 func (*ListRoomsRequest) Descriptor() ([]byte, []int) {
-	return file_registry_v1_registry_proto_rawDescGZIP(), []int{6}
+	return file_registry_v1_registry_proto_rawDescGZIP(), []int{7}
 }
 
 func (x *ListRoomsRequest) GetLimit() int32 {
@@ -682,18 +1040,28 @@ func (x *ListRoomsRequest) GetActor() *Actor {
 	return nil
 }
 
+func (x *ListRoomsRequest) GetSort() Sort {
+	if x != nil {
+		return x.Sort
+	}
+	return Sort_SORT_UNSPECIFIED
+}
+
 type ListRoomsResponse struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	Rooms []*Room                `protobuf:"bytes,1,rep,name=rooms,proto3" json:"rooms,omitempty"`
+	// Fewer than were asked for do not mean that it is the last page.
+	Rooms []*Room `protobuf:"bytes,1,rep,name=rooms,proto3" json:"rooms,omitempty"`
 	// Empty on the last page.
-	NextCursor    string `protobuf:"bytes,2,opt,name=next_cursor,json=nextCursor,proto3" json:"next_cursor,omitempty"`
+	NextCursor string `protobuf:"bytes,2,opt,name=next_cursor,json=nextCursor,proto3" json:"next_cursor,omitempty"`
+	// With SORT_MEMBERS how many users are in each of the rooms.
+	MemberCounts  []int64 `protobuf:"varint,3,rep,packed,name=member_counts,json=memberCounts,proto3" json:"member_counts,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *ListRoomsResponse) Reset() {
 	*x = ListRoomsResponse{}
-	mi := &file_registry_v1_registry_proto_msgTypes[7]
+	mi := &file_registry_v1_registry_proto_msgTypes[8]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -705,7 +1073,7 @@ func (x *ListRoomsResponse) String() string {
 func (*ListRoomsResponse) ProtoMessage() {}
 
 func (x *ListRoomsResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_registry_v1_registry_proto_msgTypes[7]
+	mi := &file_registry_v1_registry_proto_msgTypes[8]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -718,7 +1086,7 @@ func (x *ListRoomsResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListRoomsResponse.ProtoReflect.Descriptor instead.
 func (*ListRoomsResponse) Descriptor() ([]byte, []int) {
-	return file_registry_v1_registry_proto_rawDescGZIP(), []int{7}
+	return file_registry_v1_registry_proto_rawDescGZIP(), []int{8}
 }
 
 func (x *ListRoomsResponse) GetRooms() []*Room {
@@ -735,6 +1103,13 @@ func (x *ListRoomsResponse) GetNextCursor() string {
 	return ""
 }
 
+func (x *ListRoomsResponse) GetMemberCounts() []int64 {
+	if x != nil {
+		return x.MemberCounts
+	}
+	return nil
+}
+
 type UpdateRoomRequest struct {
 	state      protoimpl.MessageState `protogen:"open.v1"`
 	RoomId     string                 `protobuf:"bytes,1,opt,name=room_id,json=roomId,proto3" json:"room_id,omitempty"`
@@ -743,15 +1118,20 @@ type UpdateRoomRequest struct {
 	Visibility *Visibility            `protobuf:"varint,4,opt,name=visibility,proto3,enum=parley.registry.v1.Visibility,oneof" json:"visibility,omitempty"`
 	Persistent *bool                  `protobuf:"varint,5,opt,name=persistent,proto3,oneof" json:"persistent,omitempty"`
 	// The revision that the change was thought out for; 0 is any.
-	Revision      uint64 `protobuf:"varint,6,opt,name=revision,proto3" json:"revision,omitempty"`
-	Actor         *Actor `protobuf:"bytes,7,opt,name=actor,proto3" json:"actor,omitempty"`
+	Revision uint64 `protobuf:"varint,6,opt,name=revision,proto3" json:"revision,omitempty"`
+	Actor    *Actor `protobuf:"bytes,7,opt,name=actor,proto3" json:"actor,omitempty"`
+	// What of it is given is changed.
+	Policy *Policy `protobuf:"bytes,8,opt,name=policy,proto3" json:"policy,omitempty"`
+	// One JSON object, whose members are put in place of those of the same name;
+	// null takes one away.
+	Attributes    []byte `protobuf:"bytes,9,opt,name=attributes,proto3" json:"attributes,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *UpdateRoomRequest) Reset() {
 	*x = UpdateRoomRequest{}
-	mi := &file_registry_v1_registry_proto_msgTypes[8]
+	mi := &file_registry_v1_registry_proto_msgTypes[9]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -763,7 +1143,7 @@ func (x *UpdateRoomRequest) String() string {
 func (*UpdateRoomRequest) ProtoMessage() {}
 
 func (x *UpdateRoomRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_registry_v1_registry_proto_msgTypes[8]
+	mi := &file_registry_v1_registry_proto_msgTypes[9]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -776,7 +1156,7 @@ func (x *UpdateRoomRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use UpdateRoomRequest.ProtoReflect.Descriptor instead.
 func (*UpdateRoomRequest) Descriptor() ([]byte, []int) {
-	return file_registry_v1_registry_proto_rawDescGZIP(), []int{8}
+	return file_registry_v1_registry_proto_rawDescGZIP(), []int{9}
 }
 
 func (x *UpdateRoomRequest) GetRoomId() string {
@@ -828,6 +1208,20 @@ func (x *UpdateRoomRequest) GetActor() *Actor {
 	return nil
 }
 
+func (x *UpdateRoomRequest) GetPolicy() *Policy {
+	if x != nil {
+		return x.Policy
+	}
+	return nil
+}
+
+func (x *UpdateRoomRequest) GetAttributes() []byte {
+	if x != nil {
+		return x.Attributes
+	}
+	return nil
+}
+
 type DeleteRoomRequest struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	RoomId        string                 `protobuf:"bytes,1,opt,name=room_id,json=roomId,proto3" json:"room_id,omitempty"`
@@ -838,7 +1232,7 @@ type DeleteRoomRequest struct {
 
 func (x *DeleteRoomRequest) Reset() {
 	*x = DeleteRoomRequest{}
-	mi := &file_registry_v1_registry_proto_msgTypes[9]
+	mi := &file_registry_v1_registry_proto_msgTypes[10]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -850,7 +1244,7 @@ func (x *DeleteRoomRequest) String() string {
 func (*DeleteRoomRequest) ProtoMessage() {}
 
 func (x *DeleteRoomRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_registry_v1_registry_proto_msgTypes[9]
+	mi := &file_registry_v1_registry_proto_msgTypes[10]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -863,7 +1257,7 @@ func (x *DeleteRoomRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DeleteRoomRequest.ProtoReflect.Descriptor instead.
 func (*DeleteRoomRequest) Descriptor() ([]byte, []int) {
-	return file_registry_v1_registry_proto_rawDescGZIP(), []int{9}
+	return file_registry_v1_registry_proto_rawDescGZIP(), []int{10}
 }
 
 func (x *DeleteRoomRequest) GetRoomId() string {
@@ -888,7 +1282,7 @@ type DeleteRoomResponse struct {
 
 func (x *DeleteRoomResponse) Reset() {
 	*x = DeleteRoomResponse{}
-	mi := &file_registry_v1_registry_proto_msgTypes[10]
+	mi := &file_registry_v1_registry_proto_msgTypes[11]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -900,7 +1294,7 @@ func (x *DeleteRoomResponse) String() string {
 func (*DeleteRoomResponse) ProtoMessage() {}
 
 func (x *DeleteRoomResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_registry_v1_registry_proto_msgTypes[10]
+	mi := &file_registry_v1_registry_proto_msgTypes[11]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -913,7 +1307,7 @@ func (x *DeleteRoomResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DeleteRoomResponse.ProtoReflect.Descriptor instead.
 func (*DeleteRoomResponse) Descriptor() ([]byte, []int) {
-	return file_registry_v1_registry_proto_rawDescGZIP(), []int{10}
+	return file_registry_v1_registry_proto_rawDescGZIP(), []int{11}
 }
 
 type AdmitRequest struct {
@@ -931,7 +1325,7 @@ type AdmitRequest struct {
 
 func (x *AdmitRequest) Reset() {
 	*x = AdmitRequest{}
-	mi := &file_registry_v1_registry_proto_msgTypes[11]
+	mi := &file_registry_v1_registry_proto_msgTypes[12]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -943,7 +1337,7 @@ func (x *AdmitRequest) String() string {
 func (*AdmitRequest) ProtoMessage() {}
 
 func (x *AdmitRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_registry_v1_registry_proto_msgTypes[11]
+	mi := &file_registry_v1_registry_proto_msgTypes[12]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -956,7 +1350,7 @@ func (x *AdmitRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use AdmitRequest.ProtoReflect.Descriptor instead.
 func (*AdmitRequest) Descriptor() ([]byte, []int) {
-	return file_registry_v1_registry_proto_rawDescGZIP(), []int{11}
+	return file_registry_v1_registry_proto_rawDescGZIP(), []int{12}
 }
 
 func (x *AdmitRequest) GetRoomId() string {
@@ -1000,14 +1394,16 @@ type AdmitResponse struct {
 	// as it was before; GetReadMark tells the newest.
 	ReadSeq *uint64 `protobuf:"varint,4,opt,name=read_seq,json=readSeq,proto3,oneof" json:"read_seq,omitempty"`
 	// What keeps the actor from writing; not there where nothing does.
-	Mute          *Sanction `protobuf:"bytes,5,opt,name=mute,proto3" json:"mute,omitempty"`
+	Mute *Sanction `protobuf:"bytes,5,opt,name=mute,proto3" json:"mute,omitempty"`
+	// The role that the actor has of its own; unspecified for none.
+	Own           Role `protobuf:"varint,6,opt,name=own,proto3,enum=parley.registry.v1.Role" json:"own,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *AdmitResponse) Reset() {
 	*x = AdmitResponse{}
-	mi := &file_registry_v1_registry_proto_msgTypes[12]
+	mi := &file_registry_v1_registry_proto_msgTypes[13]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1019,7 +1415,7 @@ func (x *AdmitResponse) String() string {
 func (*AdmitResponse) ProtoMessage() {}
 
 func (x *AdmitResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_registry_v1_registry_proto_msgTypes[12]
+	mi := &file_registry_v1_registry_proto_msgTypes[13]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1032,7 +1428,7 @@ func (x *AdmitResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use AdmitResponse.ProtoReflect.Descriptor instead.
 func (*AdmitResponse) Descriptor() ([]byte, []int) {
-	return file_registry_v1_registry_proto_rawDescGZIP(), []int{12}
+	return file_registry_v1_registry_proto_rawDescGZIP(), []int{13}
 }
 
 func (x *AdmitResponse) GetRoom() *Room {
@@ -1070,6 +1466,13 @@ func (x *AdmitResponse) GetMute() *Sanction {
 	return nil
 }
 
+func (x *AdmitResponse) GetOwn() Role {
+	if x != nil {
+		return x.Own
+	}
+	return Role_ROLE_UNSPECIFIED
+}
+
 type SetMemberRequest struct {
 	state  protoimpl.MessageState `protogen:"open.v1"`
 	RoomId string                 `protobuf:"bytes,1,opt,name=room_id,json=roomId,proto3" json:"room_id,omitempty"`
@@ -1078,14 +1481,16 @@ type SetMemberRequest struct {
 	Role  Role   `protobuf:"varint,3,opt,name=role,proto3,enum=parley.registry.v1.Role" json:"role,omitempty"`
 	Actor *Actor `protobuf:"bytes,4,opt,name=actor,proto3" json:"actor,omitempty"`
 	// Leaves a role as it is that the user has already.
-	Keep          bool `protobuf:"varint,5,opt,name=keep,proto3" json:"keep,omitempty"`
+	Keep bool `protobuf:"varint,5,opt,name=keep,proto3" json:"keep,omitempty"`
+	// The revision of the standing that the change was thought out for; 0 is any.
+	Revision      uint64 `protobuf:"varint,6,opt,name=revision,proto3" json:"revision,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *SetMemberRequest) Reset() {
 	*x = SetMemberRequest{}
-	mi := &file_registry_v1_registry_proto_msgTypes[13]
+	mi := &file_registry_v1_registry_proto_msgTypes[14]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1097,7 +1502,7 @@ func (x *SetMemberRequest) String() string {
 func (*SetMemberRequest) ProtoMessage() {}
 
 func (x *SetMemberRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_registry_v1_registry_proto_msgTypes[13]
+	mi := &file_registry_v1_registry_proto_msgTypes[14]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1110,7 +1515,7 @@ func (x *SetMemberRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SetMemberRequest.ProtoReflect.Descriptor instead.
 func (*SetMemberRequest) Descriptor() ([]byte, []int) {
-	return file_registry_v1_registry_proto_rawDescGZIP(), []int{13}
+	return file_registry_v1_registry_proto_rawDescGZIP(), []int{14}
 }
 
 func (x *SetMemberRequest) GetRoomId() string {
@@ -1148,6 +1553,13 @@ func (x *SetMemberRequest) GetKeep() bool {
 	return false
 }
 
+func (x *SetMemberRequest) GetRevision() uint64 {
+	if x != nil {
+		return x.Revision
+	}
+	return 0
+}
+
 type RemoveMemberRequest struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	RoomId        string                 `protobuf:"bytes,1,opt,name=room_id,json=roomId,proto3" json:"room_id,omitempty"`
@@ -1159,7 +1571,7 @@ type RemoveMemberRequest struct {
 
 func (x *RemoveMemberRequest) Reset() {
 	*x = RemoveMemberRequest{}
-	mi := &file_registry_v1_registry_proto_msgTypes[14]
+	mi := &file_registry_v1_registry_proto_msgTypes[15]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1171,7 +1583,7 @@ func (x *RemoveMemberRequest) String() string {
 func (*RemoveMemberRequest) ProtoMessage() {}
 
 func (x *RemoveMemberRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_registry_v1_registry_proto_msgTypes[14]
+	mi := &file_registry_v1_registry_proto_msgTypes[15]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1184,7 +1596,7 @@ func (x *RemoveMemberRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RemoveMemberRequest.ProtoReflect.Descriptor instead.
 func (*RemoveMemberRequest) Descriptor() ([]byte, []int) {
-	return file_registry_v1_registry_proto_rawDescGZIP(), []int{14}
+	return file_registry_v1_registry_proto_rawDescGZIP(), []int{15}
 }
 
 func (x *RemoveMemberRequest) GetRoomId() string {
@@ -1216,7 +1628,7 @@ type RemoveMemberResponse struct {
 
 func (x *RemoveMemberResponse) Reset() {
 	*x = RemoveMemberResponse{}
-	mi := &file_registry_v1_registry_proto_msgTypes[15]
+	mi := &file_registry_v1_registry_proto_msgTypes[16]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1228,7 +1640,7 @@ func (x *RemoveMemberResponse) String() string {
 func (*RemoveMemberResponse) ProtoMessage() {}
 
 func (x *RemoveMemberResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_registry_v1_registry_proto_msgTypes[15]
+	mi := &file_registry_v1_registry_proto_msgTypes[16]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1241,7 +1653,7 @@ func (x *RemoveMemberResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RemoveMemberResponse.ProtoReflect.Descriptor instead.
 func (*RemoveMemberResponse) Descriptor() ([]byte, []int) {
-	return file_registry_v1_registry_proto_rawDescGZIP(), []int{15}
+	return file_registry_v1_registry_proto_rawDescGZIP(), []int{16}
 }
 
 type KickRequest struct {
@@ -1257,7 +1669,7 @@ type KickRequest struct {
 
 func (x *KickRequest) Reset() {
 	*x = KickRequest{}
-	mi := &file_registry_v1_registry_proto_msgTypes[16]
+	mi := &file_registry_v1_registry_proto_msgTypes[17]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1269,7 +1681,7 @@ func (x *KickRequest) String() string {
 func (*KickRequest) ProtoMessage() {}
 
 func (x *KickRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_registry_v1_registry_proto_msgTypes[16]
+	mi := &file_registry_v1_registry_proto_msgTypes[17]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1282,7 +1694,7 @@ func (x *KickRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use KickRequest.ProtoReflect.Descriptor instead.
 func (*KickRequest) Descriptor() ([]byte, []int) {
-	return file_registry_v1_registry_proto_rawDescGZIP(), []int{16}
+	return file_registry_v1_registry_proto_rawDescGZIP(), []int{17}
 }
 
 func (x *KickRequest) GetRoomId() string {
@@ -1321,7 +1733,7 @@ type KickResponse struct {
 
 func (x *KickResponse) Reset() {
 	*x = KickResponse{}
-	mi := &file_registry_v1_registry_proto_msgTypes[17]
+	mi := &file_registry_v1_registry_proto_msgTypes[18]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1333,7 +1745,7 @@ func (x *KickResponse) String() string {
 func (*KickResponse) ProtoMessage() {}
 
 func (x *KickResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_registry_v1_registry_proto_msgTypes[17]
+	mi := &file_registry_v1_registry_proto_msgTypes[18]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1346,7 +1758,7 @@ func (x *KickResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use KickResponse.ProtoReflect.Descriptor instead.
 func (*KickResponse) Descriptor() ([]byte, []int) {
-	return file_registry_v1_registry_proto_rawDescGZIP(), []int{17}
+	return file_registry_v1_registry_proto_rawDescGZIP(), []int{18}
 }
 
 type BanRequest struct {
@@ -1364,7 +1776,7 @@ type BanRequest struct {
 
 func (x *BanRequest) Reset() {
 	*x = BanRequest{}
-	mi := &file_registry_v1_registry_proto_msgTypes[18]
+	mi := &file_registry_v1_registry_proto_msgTypes[19]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1376,7 +1788,7 @@ func (x *BanRequest) String() string {
 func (*BanRequest) ProtoMessage() {}
 
 func (x *BanRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_registry_v1_registry_proto_msgTypes[18]
+	mi := &file_registry_v1_registry_proto_msgTypes[19]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1389,7 +1801,7 @@ func (x *BanRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use BanRequest.ProtoReflect.Descriptor instead.
 func (*BanRequest) Descriptor() ([]byte, []int) {
-	return file_registry_v1_registry_proto_rawDescGZIP(), []int{18}
+	return file_registry_v1_registry_proto_rawDescGZIP(), []int{19}
 }
 
 func (x *BanRequest) GetRoomId() string {
@@ -1435,7 +1847,7 @@ type BanResponse struct {
 
 func (x *BanResponse) Reset() {
 	*x = BanResponse{}
-	mi := &file_registry_v1_registry_proto_msgTypes[19]
+	mi := &file_registry_v1_registry_proto_msgTypes[20]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1447,7 +1859,7 @@ func (x *BanResponse) String() string {
 func (*BanResponse) ProtoMessage() {}
 
 func (x *BanResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_registry_v1_registry_proto_msgTypes[19]
+	mi := &file_registry_v1_registry_proto_msgTypes[20]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1460,7 +1872,7 @@ func (x *BanResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use BanResponse.ProtoReflect.Descriptor instead.
 func (*BanResponse) Descriptor() ([]byte, []int) {
-	return file_registry_v1_registry_proto_rawDescGZIP(), []int{19}
+	return file_registry_v1_registry_proto_rawDescGZIP(), []int{20}
 }
 
 type UnbanRequest struct {
@@ -1474,7 +1886,7 @@ type UnbanRequest struct {
 
 func (x *UnbanRequest) Reset() {
 	*x = UnbanRequest{}
-	mi := &file_registry_v1_registry_proto_msgTypes[20]
+	mi := &file_registry_v1_registry_proto_msgTypes[21]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1486,7 +1898,7 @@ func (x *UnbanRequest) String() string {
 func (*UnbanRequest) ProtoMessage() {}
 
 func (x *UnbanRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_registry_v1_registry_proto_msgTypes[20]
+	mi := &file_registry_v1_registry_proto_msgTypes[21]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1499,7 +1911,7 @@ func (x *UnbanRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use UnbanRequest.ProtoReflect.Descriptor instead.
 func (*UnbanRequest) Descriptor() ([]byte, []int) {
-	return file_registry_v1_registry_proto_rawDescGZIP(), []int{20}
+	return file_registry_v1_registry_proto_rawDescGZIP(), []int{21}
 }
 
 func (x *UnbanRequest) GetRoomId() string {
@@ -1531,7 +1943,7 @@ type UnbanResponse struct {
 
 func (x *UnbanResponse) Reset() {
 	*x = UnbanResponse{}
-	mi := &file_registry_v1_registry_proto_msgTypes[21]
+	mi := &file_registry_v1_registry_proto_msgTypes[22]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1543,7 +1955,7 @@ func (x *UnbanResponse) String() string {
 func (*UnbanResponse) ProtoMessage() {}
 
 func (x *UnbanResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_registry_v1_registry_proto_msgTypes[21]
+	mi := &file_registry_v1_registry_proto_msgTypes[22]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1556,7 +1968,7 @@ func (x *UnbanResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use UnbanResponse.ProtoReflect.Descriptor instead.
 func (*UnbanResponse) Descriptor() ([]byte, []int) {
-	return file_registry_v1_registry_proto_rawDescGZIP(), []int{21}
+	return file_registry_v1_registry_proto_rawDescGZIP(), []int{22}
 }
 
 type MuteRequest struct {
@@ -1574,7 +1986,7 @@ type MuteRequest struct {
 
 func (x *MuteRequest) Reset() {
 	*x = MuteRequest{}
-	mi := &file_registry_v1_registry_proto_msgTypes[22]
+	mi := &file_registry_v1_registry_proto_msgTypes[23]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1586,7 +1998,7 @@ func (x *MuteRequest) String() string {
 func (*MuteRequest) ProtoMessage() {}
 
 func (x *MuteRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_registry_v1_registry_proto_msgTypes[22]
+	mi := &file_registry_v1_registry_proto_msgTypes[23]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1599,7 +2011,7 @@ func (x *MuteRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use MuteRequest.ProtoReflect.Descriptor instead.
 func (*MuteRequest) Descriptor() ([]byte, []int) {
-	return file_registry_v1_registry_proto_rawDescGZIP(), []int{22}
+	return file_registry_v1_registry_proto_rawDescGZIP(), []int{23}
 }
 
 func (x *MuteRequest) GetRoomId() string {
@@ -1645,7 +2057,7 @@ type MuteResponse struct {
 
 func (x *MuteResponse) Reset() {
 	*x = MuteResponse{}
-	mi := &file_registry_v1_registry_proto_msgTypes[23]
+	mi := &file_registry_v1_registry_proto_msgTypes[24]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1657,7 +2069,7 @@ func (x *MuteResponse) String() string {
 func (*MuteResponse) ProtoMessage() {}
 
 func (x *MuteResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_registry_v1_registry_proto_msgTypes[23]
+	mi := &file_registry_v1_registry_proto_msgTypes[24]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1670,7 +2082,7 @@ func (x *MuteResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use MuteResponse.ProtoReflect.Descriptor instead.
 func (*MuteResponse) Descriptor() ([]byte, []int) {
-	return file_registry_v1_registry_proto_rawDescGZIP(), []int{23}
+	return file_registry_v1_registry_proto_rawDescGZIP(), []int{24}
 }
 
 type UnmuteRequest struct {
@@ -1684,7 +2096,7 @@ type UnmuteRequest struct {
 
 func (x *UnmuteRequest) Reset() {
 	*x = UnmuteRequest{}
-	mi := &file_registry_v1_registry_proto_msgTypes[24]
+	mi := &file_registry_v1_registry_proto_msgTypes[25]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1696,7 +2108,7 @@ func (x *UnmuteRequest) String() string {
 func (*UnmuteRequest) ProtoMessage() {}
 
 func (x *UnmuteRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_registry_v1_registry_proto_msgTypes[24]
+	mi := &file_registry_v1_registry_proto_msgTypes[25]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1709,7 +2121,7 @@ func (x *UnmuteRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use UnmuteRequest.ProtoReflect.Descriptor instead.
 func (*UnmuteRequest) Descriptor() ([]byte, []int) {
-	return file_registry_v1_registry_proto_rawDescGZIP(), []int{24}
+	return file_registry_v1_registry_proto_rawDescGZIP(), []int{25}
 }
 
 func (x *UnmuteRequest) GetRoomId() string {
@@ -1741,7 +2153,7 @@ type UnmuteResponse struct {
 
 func (x *UnmuteResponse) Reset() {
 	*x = UnmuteResponse{}
-	mi := &file_registry_v1_registry_proto_msgTypes[25]
+	mi := &file_registry_v1_registry_proto_msgTypes[26]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1753,7 +2165,7 @@ func (x *UnmuteResponse) String() string {
 func (*UnmuteResponse) ProtoMessage() {}
 
 func (x *UnmuteResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_registry_v1_registry_proto_msgTypes[25]
+	mi := &file_registry_v1_registry_proto_msgTypes[26]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1766,7 +2178,7 @@ func (x *UnmuteResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use UnmuteResponse.ProtoReflect.Descriptor instead.
 func (*UnmuteResponse) Descriptor() ([]byte, []int) {
-	return file_registry_v1_registry_proto_rawDescGZIP(), []int{25}
+	return file_registry_v1_registry_proto_rawDescGZIP(), []int{26}
 }
 
 type OpenDirectRequest struct {
@@ -1781,7 +2193,7 @@ type OpenDirectRequest struct {
 
 func (x *OpenDirectRequest) Reset() {
 	*x = OpenDirectRequest{}
-	mi := &file_registry_v1_registry_proto_msgTypes[26]
+	mi := &file_registry_v1_registry_proto_msgTypes[27]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1793,7 +2205,7 @@ func (x *OpenDirectRequest) String() string {
 func (*OpenDirectRequest) ProtoMessage() {}
 
 func (x *OpenDirectRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_registry_v1_registry_proto_msgTypes[26]
+	mi := &file_registry_v1_registry_proto_msgTypes[27]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1806,7 +2218,7 @@ func (x *OpenDirectRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use OpenDirectRequest.ProtoReflect.Descriptor instead.
 func (*OpenDirectRequest) Descriptor() ([]byte, []int) {
-	return file_registry_v1_registry_proto_rawDescGZIP(), []int{26}
+	return file_registry_v1_registry_proto_rawDescGZIP(), []int{27}
 }
 
 func (x *OpenDirectRequest) GetUserId() string {
@@ -1823,6 +2235,130 @@ func (x *OpenDirectRequest) GetActor() *Actor {
 	return nil
 }
 
+type ListSanctionsRequest struct {
+	state  protoimpl.MessageState `protogen:"open.v1"`
+	RoomId string                 `protobuf:"bytes,1,opt,name=room_id,json=roomId,proto3" json:"room_id,omitempty"`
+	// 1–1000; 100 where 0.
+	Limit int32 `protobuf:"varint,2,opt,name=limit,proto3" json:"limit,omitempty"`
+	// next_cursor of the page before.
+	Cursor        string `protobuf:"bytes,3,opt,name=cursor,proto3" json:"cursor,omitempty"`
+	Actor         *Actor `protobuf:"bytes,4,opt,name=actor,proto3" json:"actor,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ListSanctionsRequest) Reset() {
+	*x = ListSanctionsRequest{}
+	mi := &file_registry_v1_registry_proto_msgTypes[28]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ListSanctionsRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ListSanctionsRequest) ProtoMessage() {}
+
+func (x *ListSanctionsRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_registry_v1_registry_proto_msgTypes[28]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ListSanctionsRequest.ProtoReflect.Descriptor instead.
+func (*ListSanctionsRequest) Descriptor() ([]byte, []int) {
+	return file_registry_v1_registry_proto_rawDescGZIP(), []int{28}
+}
+
+func (x *ListSanctionsRequest) GetRoomId() string {
+	if x != nil {
+		return x.RoomId
+	}
+	return ""
+}
+
+func (x *ListSanctionsRequest) GetLimit() int32 {
+	if x != nil {
+		return x.Limit
+	}
+	return 0
+}
+
+func (x *ListSanctionsRequest) GetCursor() string {
+	if x != nil {
+		return x.Cursor
+	}
+	return ""
+}
+
+func (x *ListSanctionsRequest) GetActor() *Actor {
+	if x != nil {
+		return x.Actor
+	}
+	return nil
+}
+
+type ListSanctionsResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// With what is in force; what is over is left out.
+	Members []*Member `protobuf:"bytes,1,rep,name=members,proto3" json:"members,omitempty"`
+	// Empty on the last page.
+	NextCursor    string `protobuf:"bytes,2,opt,name=next_cursor,json=nextCursor,proto3" json:"next_cursor,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ListSanctionsResponse) Reset() {
+	*x = ListSanctionsResponse{}
+	mi := &file_registry_v1_registry_proto_msgTypes[29]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ListSanctionsResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ListSanctionsResponse) ProtoMessage() {}
+
+func (x *ListSanctionsResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_registry_v1_registry_proto_msgTypes[29]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ListSanctionsResponse.ProtoReflect.Descriptor instead.
+func (*ListSanctionsResponse) Descriptor() ([]byte, []int) {
+	return file_registry_v1_registry_proto_rawDescGZIP(), []int{29}
+}
+
+func (x *ListSanctionsResponse) GetMembers() []*Member {
+	if x != nil {
+		return x.Members
+	}
+	return nil
+}
+
+func (x *ListSanctionsResponse) GetNextCursor() string {
+	if x != nil {
+		return x.NextCursor
+	}
+	return ""
+}
+
 type ListMembersRequest struct {
 	state  protoimpl.MessageState `protogen:"open.v1"`
 	RoomId string                 `protobuf:"bytes,1,opt,name=room_id,json=roomId,proto3" json:"room_id,omitempty"`
@@ -1836,7 +2372,7 @@ type ListMembersRequest struct {
 
 func (x *ListMembersRequest) Reset() {
 	*x = ListMembersRequest{}
-	mi := &file_registry_v1_registry_proto_msgTypes[27]
+	mi := &file_registry_v1_registry_proto_msgTypes[30]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1848,7 +2384,7 @@ func (x *ListMembersRequest) String() string {
 func (*ListMembersRequest) ProtoMessage() {}
 
 func (x *ListMembersRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_registry_v1_registry_proto_msgTypes[27]
+	mi := &file_registry_v1_registry_proto_msgTypes[30]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1861,7 +2397,7 @@ func (x *ListMembersRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListMembersRequest.ProtoReflect.Descriptor instead.
 func (*ListMembersRequest) Descriptor() ([]byte, []int) {
-	return file_registry_v1_registry_proto_rawDescGZIP(), []int{27}
+	return file_registry_v1_registry_proto_rawDescGZIP(), []int{30}
 }
 
 func (x *ListMembersRequest) GetRoomId() string {
@@ -1896,7 +2432,7 @@ type ListMembersResponse struct {
 
 func (x *ListMembersResponse) Reset() {
 	*x = ListMembersResponse{}
-	mi := &file_registry_v1_registry_proto_msgTypes[28]
+	mi := &file_registry_v1_registry_proto_msgTypes[31]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1908,7 +2444,7 @@ func (x *ListMembersResponse) String() string {
 func (*ListMembersResponse) ProtoMessage() {}
 
 func (x *ListMembersResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_registry_v1_registry_proto_msgTypes[28]
+	mi := &file_registry_v1_registry_proto_msgTypes[31]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1921,7 +2457,7 @@ func (x *ListMembersResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListMembersResponse.ProtoReflect.Descriptor instead.
 func (*ListMembersResponse) Descriptor() ([]byte, []int) {
-	return file_registry_v1_registry_proto_rawDescGZIP(), []int{28}
+	return file_registry_v1_registry_proto_rawDescGZIP(), []int{31}
 }
 
 func (x *ListMembersResponse) GetMembers() []*Member {
@@ -1943,14 +2479,16 @@ type GetMembersRequest struct {
 	RoomId  string                 `protobuf:"bytes,1,opt,name=room_id,json=roomId,proto3" json:"room_id,omitempty"`
 	UserIds []string               `protobuf:"bytes,2,rep,name=user_ids,json=userIds,proto3" json:"user_ids,omitempty"`
 	// Those without a role as well whom a ban or mute in force is about.
-	Sanctioned    bool `protobuf:"varint,3,opt,name=sanctioned,proto3" json:"sanctioned,omitempty"`
+	Sanctioned bool `protobuf:"varint,3,opt,name=sanctioned,proto3" json:"sanctioned,omitempty"`
+	// Tell the room's record, too.
+	WithRoom      bool `protobuf:"varint,4,opt,name=with_room,json=withRoom,proto3" json:"with_room,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *GetMembersRequest) Reset() {
 	*x = GetMembersRequest{}
-	mi := &file_registry_v1_registry_proto_msgTypes[29]
+	mi := &file_registry_v1_registry_proto_msgTypes[32]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1962,7 +2500,7 @@ func (x *GetMembersRequest) String() string {
 func (*GetMembersRequest) ProtoMessage() {}
 
 func (x *GetMembersRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_registry_v1_registry_proto_msgTypes[29]
+	mi := &file_registry_v1_registry_proto_msgTypes[32]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1975,7 +2513,7 @@ func (x *GetMembersRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetMembersRequest.ProtoReflect.Descriptor instead.
 func (*GetMembersRequest) Descriptor() ([]byte, []int) {
-	return file_registry_v1_registry_proto_rawDescGZIP(), []int{29}
+	return file_registry_v1_registry_proto_rawDescGZIP(), []int{32}
 }
 
 func (x *GetMembersRequest) GetRoomId() string {
@@ -1999,16 +2537,25 @@ func (x *GetMembersRequest) GetSanctioned() bool {
 	return false
 }
 
+func (x *GetMembersRequest) GetWithRoom() bool {
+	if x != nil {
+		return x.WithRoom
+	}
+	return false
+}
+
 type GetMembersResponse struct {
-	state         protoimpl.MessageState `protogen:"open.v1"`
-	Members       []*Member              `protobuf:"bytes,1,rep,name=members,proto3" json:"members,omitempty"`
+	state   protoimpl.MessageState `protogen:"open.v1"`
+	Members []*Member              `protobuf:"bytes,1,rep,name=members,proto3" json:"members,omitempty"`
+	// Where it was asked for.
+	Room          *Room `protobuf:"bytes,2,opt,name=room,proto3" json:"room,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *GetMembersResponse) Reset() {
 	*x = GetMembersResponse{}
-	mi := &file_registry_v1_registry_proto_msgTypes[30]
+	mi := &file_registry_v1_registry_proto_msgTypes[33]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2020,7 +2567,7 @@ func (x *GetMembersResponse) String() string {
 func (*GetMembersResponse) ProtoMessage() {}
 
 func (x *GetMembersResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_registry_v1_registry_proto_msgTypes[30]
+	mi := &file_registry_v1_registry_proto_msgTypes[33]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2033,12 +2580,19 @@ func (x *GetMembersResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetMembersResponse.ProtoReflect.Descriptor instead.
 func (*GetMembersResponse) Descriptor() ([]byte, []int) {
-	return file_registry_v1_registry_proto_rawDescGZIP(), []int{30}
+	return file_registry_v1_registry_proto_rawDescGZIP(), []int{33}
 }
 
 func (x *GetMembersResponse) GetMembers() []*Member {
 	if x != nil {
 		return x.Members
+	}
+	return nil
+}
+
+func (x *GetMembersResponse) GetRoom() *Room {
+	if x != nil {
+		return x.Room
 	}
 	return nil
 }
@@ -2057,7 +2611,7 @@ type MarkReadRequest struct {
 
 func (x *MarkReadRequest) Reset() {
 	*x = MarkReadRequest{}
-	mi := &file_registry_v1_registry_proto_msgTypes[31]
+	mi := &file_registry_v1_registry_proto_msgTypes[34]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2069,7 +2623,7 @@ func (x *MarkReadRequest) String() string {
 func (*MarkReadRequest) ProtoMessage() {}
 
 func (x *MarkReadRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_registry_v1_registry_proto_msgTypes[31]
+	mi := &file_registry_v1_registry_proto_msgTypes[34]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2082,7 +2636,7 @@ func (x *MarkReadRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use MarkReadRequest.ProtoReflect.Descriptor instead.
 func (*MarkReadRequest) Descriptor() ([]byte, []int) {
-	return file_registry_v1_registry_proto_rawDescGZIP(), []int{31}
+	return file_registry_v1_registry_proto_rawDescGZIP(), []int{34}
 }
 
 func (x *MarkReadRequest) GetRoomId() string {
@@ -2116,7 +2670,7 @@ type GetReadMarkRequest struct {
 
 func (x *GetReadMarkRequest) Reset() {
 	*x = GetReadMarkRequest{}
-	mi := &file_registry_v1_registry_proto_msgTypes[32]
+	mi := &file_registry_v1_registry_proto_msgTypes[35]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2128,7 +2682,7 @@ func (x *GetReadMarkRequest) String() string {
 func (*GetReadMarkRequest) ProtoMessage() {}
 
 func (x *GetReadMarkRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_registry_v1_registry_proto_msgTypes[32]
+	mi := &file_registry_v1_registry_proto_msgTypes[35]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2141,7 +2695,7 @@ func (x *GetReadMarkRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetReadMarkRequest.ProtoReflect.Descriptor instead.
 func (*GetReadMarkRequest) Descriptor() ([]byte, []int) {
-	return file_registry_v1_registry_proto_rawDescGZIP(), []int{32}
+	return file_registry_v1_registry_proto_rawDescGZIP(), []int{35}
 }
 
 func (x *GetReadMarkRequest) GetRoomId() string {
@@ -2168,7 +2722,7 @@ type ReadMark struct {
 
 func (x *ReadMark) Reset() {
 	*x = ReadMark{}
-	mi := &file_registry_v1_registry_proto_msgTypes[33]
+	mi := &file_registry_v1_registry_proto_msgTypes[36]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2180,7 +2734,7 @@ func (x *ReadMark) String() string {
 func (*ReadMark) ProtoMessage() {}
 
 func (x *ReadMark) ProtoReflect() protoreflect.Message {
-	mi := &file_registry_v1_registry_proto_msgTypes[33]
+	mi := &file_registry_v1_registry_proto_msgTypes[36]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2193,7 +2747,7 @@ func (x *ReadMark) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ReadMark.ProtoReflect.Descriptor instead.
 func (*ReadMark) Descriptor() ([]byte, []int) {
-	return file_registry_v1_registry_proto_rawDescGZIP(), []int{33}
+	return file_registry_v1_registry_proto_rawDescGZIP(), []int{36}
 }
 
 func (x *ReadMark) GetSeq() uint64 {
@@ -2207,7 +2761,7 @@ var File_registry_v1_registry_proto protoreflect.FileDescriptor
 
 const file_registry_v1_registry_proto_rawDesc = "" +
 	"\n" +
-	"\x1aregistry/v1/registry.proto\x12\x12parley.registry.v1\x1a\x16access/v1/access.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x14wire/v1/frames.proto\"\xcd\x03\n" +
+	"\x1aregistry/v1/registry.proto\x12\x12parley.registry.v1\x1a\x16access/v1/access.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x14wire/v1/frames.proto\"\xca\x04\n" +
 	"\x04Room\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\x12\x12\n" +
 	"\x04name\x18\x02 \x01(\tR\x04name\x12\x14\n" +
@@ -2226,19 +2780,44 @@ const file_registry_v1_registry_proto_rawDesc = "" +
 	"\brevision\x18\n" +
 	" \x01(\x04R\brevision\x12+\n" +
 	"\x11creation_revision\x18\v \x01(\x04R\x10creationRevision\x12,\n" +
-	"\x06direct\x18\f \x03(\v2\x14.parley.wire.v1.UserR\x06direct\"T\n" +
+	"\x06direct\x18\f \x03(\v2\x14.parley.wire.v1.UserR\x06direct\x122\n" +
+	"\x06policy\x18\r \x01(\v2\x1a.parley.registry.v1.PolicyR\x06policy\x12\x1e\n" +
+	"\n" +
+	"attributes\x18\x0e \x01(\fR\n" +
+	"attributes\x12'\n" +
+	"\x0fleast_retention\x18\x0f \x01(\rR\x0eleastRetention\"\xcd\x03\n" +
+	"\x06Policy\x120\n" +
+	"\x04post\x18\x01 \x01(\x0e2\x17.parley.registry.v1.WhoH\x00R\x04post\x88\x01\x01\x120\n" +
+	"\x04read\x18\x02 \x01(\x0e2\x17.parley.registry.v1.WhoH\x01R\x04read\x88\x01\x01\x124\n" +
+	"\x06signal\x18\x03 \x01(\x0e2\x17.parley.registry.v1.WhoH\x02R\x06signal\x88\x01\x01\x124\n" +
+	"\x06invite\x18\x04 \x01(\x0e2\x17.parley.registry.v1.WhoH\x03R\x06invite\x88\x01\x01\x127\n" +
+	"\x06guests\x18\x05 \x01(\x0e2\x1a.parley.registry.v1.GuestsH\x04R\x06guests\x88\x01\x01\x12\x17\n" +
+	"\x04rate\x18\x06 \x01(\x01H\x05R\x04rate\x88\x01\x01\x12$\n" +
+	"\vmax_members\x18\a \x01(\rH\x06R\n" +
+	"maxMembers\x88\x01\x01\x12!\n" +
+	"\tretention\x18\b \x01(\rH\aR\tretention\x88\x01\x01B\a\n" +
+	"\x05_postB\a\n" +
+	"\x05_readB\t\n" +
+	"\a_signalB\t\n" +
+	"\a_inviteB\t\n" +
+	"\a_guestsB\a\n" +
+	"\x05_rateB\x0e\n" +
+	"\f_max_membersB\f\n" +
+	"\n" +
+	"_retention\"T\n" +
 	"\bSanction\x120\n" +
 	"\x05until\x18\x01 \x01(\v2\x1a.google.protobuf.TimestampR\x05until\x12\x16\n" +
-	"\x06reason\x18\x02 \x01(\tR\x06reason\"\xd8\x01\n" +
+	"\x06reason\x18\x02 \x01(\tR\x06reason\"\xf4\x01\n" +
 	"\x06Member\x12(\n" +
 	"\x04user\x18\x01 \x01(\v2\x14.parley.wire.v1.UserR\x04user\x12,\n" +
 	"\x04role\x18\x02 \x01(\x0e2\x18.parley.registry.v1.RoleR\x04role\x12\x14\n" +
 	"\x05epoch\x18\x03 \x01(\tR\x05epoch\x12.\n" +
 	"\x03ban\x18\x04 \x01(\v2\x1c.parley.registry.v1.SanctionR\x03ban\x120\n" +
-	"\x04mute\x18\x05 \x01(\v2\x1c.parley.registry.v1.SanctionR\x04mute\"G\n" +
+	"\x04mute\x18\x05 \x01(\v2\x1c.parley.registry.v1.SanctionR\x04mute\x12\x1a\n" +
+	"\brevision\x18\x06 \x01(\x04R\brevision\"G\n" +
 	"\x05Actor\x12(\n" +
 	"\x04user\x18\x01 \x01(\v2\x14.parley.wire.v1.UserR\x04user\x12\x14\n" +
-	"\x05roles\x18\x02 \x03(\tR\x05roles\"\xe7\x01\n" +
+	"\x05roles\x18\x02 \x03(\tR\x05roles\"\xbb\x02\n" +
 	"\x11CreateRoomRequest\x12\x17\n" +
 	"\aroom_id\x18\x01 \x01(\tR\x06roomId\x12\x12\n" +
 	"\x04name\x18\x02 \x01(\tR\x04name\x12\x14\n" +
@@ -2249,19 +2828,26 @@ const file_registry_v1_registry_proto_rawDesc = "" +
 	"\n" +
 	"persistent\x18\x05 \x01(\bR\n" +
 	"persistent\x12/\n" +
-	"\x05actor\x18\x06 \x01(\v2\x19.parley.registry.v1.ActorR\x05actor\"Z\n" +
+	"\x05actor\x18\x06 \x01(\v2\x19.parley.registry.v1.ActorR\x05actor\x122\n" +
+	"\x06policy\x18\a \x01(\v2\x1a.parley.registry.v1.PolicyR\x06policy\x12\x1e\n" +
+	"\n" +
+	"attributes\x18\b \x01(\fR\n" +
+	"attributes\"n\n" +
 	"\x0eGetRoomRequest\x12\x17\n" +
 	"\aroom_id\x18\x01 \x01(\tR\x06roomId\x12/\n" +
-	"\x05actor\x18\x02 \x01(\v2\x19.parley.registry.v1.ActorR\x05actor\"\x89\x01\n" +
+	"\x05actor\x18\x02 \x01(\v2\x19.parley.registry.v1.ActorR\x05actor\x12\x12\n" +
+	"\x04read\x18\x03 \x01(\bR\x04read\"\xb7\x01\n" +
 	"\x10ListRoomsRequest\x12\x14\n" +
 	"\x05limit\x18\x01 \x01(\x05R\x05limit\x12\x16\n" +
 	"\x06cursor\x18\x02 \x01(\tR\x06cursor\x12\x16\n" +
 	"\x06prefix\x18\x03 \x01(\tR\x06prefix\x12/\n" +
-	"\x05actor\x18\x04 \x01(\v2\x19.parley.registry.v1.ActorR\x05actor\"d\n" +
+	"\x05actor\x18\x04 \x01(\v2\x19.parley.registry.v1.ActorR\x05actor\x12,\n" +
+	"\x04sort\x18\x05 \x01(\x0e2\x18.parley.registry.v1.SortR\x04sort\"\x89\x01\n" +
 	"\x11ListRoomsResponse\x12.\n" +
 	"\x05rooms\x18\x01 \x03(\v2\x18.parley.registry.v1.RoomR\x05rooms\x12\x1f\n" +
 	"\vnext_cursor\x18\x02 \x01(\tR\n" +
-	"nextCursor\"\xc8\x02\n" +
+	"nextCursor\x12#\n" +
+	"\rmember_counts\x18\x03 \x03(\x03R\fmemberCounts\"\x9c\x03\n" +
 	"\x11UpdateRoomRequest\x12\x17\n" +
 	"\aroom_id\x18\x01 \x01(\tR\x06roomId\x12\x17\n" +
 	"\x04name\x18\x02 \x01(\tH\x00R\x04name\x88\x01\x01\x12\x19\n" +
@@ -2273,7 +2859,11 @@ const file_registry_v1_registry_proto_rawDesc = "" +
 	"persistent\x18\x05 \x01(\bH\x03R\n" +
 	"persistent\x88\x01\x01\x12\x1a\n" +
 	"\brevision\x18\x06 \x01(\x04R\brevision\x12/\n" +
-	"\x05actor\x18\a \x01(\v2\x19.parley.registry.v1.ActorR\x05actorB\a\n" +
+	"\x05actor\x18\a \x01(\v2\x19.parley.registry.v1.ActorR\x05actor\x122\n" +
+	"\x06policy\x18\b \x01(\v2\x1a.parley.registry.v1.PolicyR\x06policy\x12\x1e\n" +
+	"\n" +
+	"attributes\x18\t \x01(\fR\n" +
+	"attributesB\a\n" +
 	"\x05_nameB\b\n" +
 	"\x06_topicB\r\n" +
 	"\v_visibilityB\r\n" +
@@ -2286,20 +2876,22 @@ const file_registry_v1_registry_proto_rawDesc = "" +
 	"\aroom_id\x18\x01 \x01(\tR\x06roomId\x12/\n" +
 	"\x05actor\x18\x02 \x01(\v2\x19.parley.registry.v1.ActorR\x05actor\x12\x16\n" +
 	"\x06create\x18\x03 \x01(\bR\x06create\x12\x1b\n" +
-	"\tread_mark\x18\x04 \x01(\bR\breadMark\"\xe4\x01\n" +
+	"\tread_mark\x18\x04 \x01(\bR\breadMark\"\x90\x02\n" +
 	"\rAdmitResponse\x12,\n" +
 	"\x04room\x18\x01 \x01(\v2\x18.parley.registry.v1.RoomR\x04room\x12,\n" +
 	"\x04role\x18\x02 \x01(\x0e2\x18.parley.registry.v1.RoleR\x04role\x12\x18\n" +
 	"\acreated\x18\x03 \x01(\bR\acreated\x12\x1e\n" +
 	"\bread_seq\x18\x04 \x01(\x04H\x00R\areadSeq\x88\x01\x01\x120\n" +
-	"\x04mute\x18\x05 \x01(\v2\x1c.parley.registry.v1.SanctionR\x04muteB\v\n" +
-	"\t_read_seq\"\xc8\x01\n" +
+	"\x04mute\x18\x05 \x01(\v2\x1c.parley.registry.v1.SanctionR\x04mute\x12*\n" +
+	"\x03own\x18\x06 \x01(\x0e2\x18.parley.registry.v1.RoleR\x03ownB\v\n" +
+	"\t_read_seq\"\xe4\x01\n" +
 	"\x10SetMemberRequest\x12\x17\n" +
 	"\aroom_id\x18\x01 \x01(\tR\x06roomId\x12(\n" +
 	"\x04user\x18\x02 \x01(\v2\x14.parley.wire.v1.UserR\x04user\x12,\n" +
 	"\x04role\x18\x03 \x01(\x0e2\x18.parley.registry.v1.RoleR\x04role\x12/\n" +
 	"\x05actor\x18\x04 \x01(\v2\x19.parley.registry.v1.ActorR\x05actor\x12\x12\n" +
-	"\x04keep\x18\x05 \x01(\bR\x04keep\"x\n" +
+	"\x04keep\x18\x05 \x01(\bR\x04keep\x12\x1a\n" +
+	"\brevision\x18\x06 \x01(\x04R\brevision\"x\n" +
 	"\x13RemoveMemberRequest\x12\x17\n" +
 	"\aroom_id\x18\x01 \x01(\tR\x06roomId\x12\x17\n" +
 	"\auser_id\x18\x02 \x01(\tR\x06userId\x12/\n" +
@@ -2338,7 +2930,16 @@ const file_registry_v1_registry_proto_rawDesc = "" +
 	"\x0eUnmuteResponse\"]\n" +
 	"\x11OpenDirectRequest\x12\x17\n" +
 	"\auser_id\x18\x01 \x01(\tR\x06userId\x12/\n" +
-	"\x05actor\x18\x02 \x01(\v2\x19.parley.registry.v1.ActorR\x05actor\"[\n" +
+	"\x05actor\x18\x02 \x01(\v2\x19.parley.registry.v1.ActorR\x05actor\"\x8e\x01\n" +
+	"\x14ListSanctionsRequest\x12\x17\n" +
+	"\aroom_id\x18\x01 \x01(\tR\x06roomId\x12\x14\n" +
+	"\x05limit\x18\x02 \x01(\x05R\x05limit\x12\x16\n" +
+	"\x06cursor\x18\x03 \x01(\tR\x06cursor\x12/\n" +
+	"\x05actor\x18\x04 \x01(\v2\x19.parley.registry.v1.ActorR\x05actor\"n\n" +
+	"\x15ListSanctionsResponse\x124\n" +
+	"\amembers\x18\x01 \x03(\v2\x1a.parley.registry.v1.MemberR\amembers\x12\x1f\n" +
+	"\vnext_cursor\x18\x02 \x01(\tR\n" +
+	"nextCursor\"[\n" +
 	"\x12ListMembersRequest\x12\x17\n" +
 	"\aroom_id\x18\x01 \x01(\tR\x06roomId\x12\x14\n" +
 	"\x05limit\x18\x02 \x01(\x05R\x05limit\x12\x16\n" +
@@ -2346,15 +2947,17 @@ const file_registry_v1_registry_proto_rawDesc = "" +
 	"\x13ListMembersResponse\x124\n" +
 	"\amembers\x18\x01 \x03(\v2\x1a.parley.registry.v1.MemberR\amembers\x12\x1f\n" +
 	"\vnext_cursor\x18\x02 \x01(\tR\n" +
-	"nextCursor\"g\n" +
+	"nextCursor\"\x84\x01\n" +
 	"\x11GetMembersRequest\x12\x17\n" +
 	"\aroom_id\x18\x01 \x01(\tR\x06roomId\x12\x19\n" +
 	"\buser_ids\x18\x02 \x03(\tR\auserIds\x12\x1e\n" +
 	"\n" +
 	"sanctioned\x18\x03 \x01(\bR\n" +
-	"sanctioned\"J\n" +
+	"sanctioned\x12\x1b\n" +
+	"\twith_room\x18\x04 \x01(\bR\bwithRoom\"x\n" +
 	"\x12GetMembersResponse\x124\n" +
-	"\amembers\x18\x01 \x03(\v2\x1a.parley.registry.v1.MemberR\amembers\"m\n" +
+	"\amembers\x18\x01 \x03(\v2\x1a.parley.registry.v1.MemberR\amembers\x12,\n" +
+	"\x04room\x18\x02 \x01(\v2\x18.parley.registry.v1.RoomR\x04room\"m\n" +
 	"\x0fMarkReadRequest\x12\x17\n" +
 	"\aroom_id\x18\x01 \x01(\tR\x06roomId\x12/\n" +
 	"\x05actor\x18\x02 \x01(\v2\x19.parley.registry.v1.ActorR\x05actor\x12\x10\n" +
@@ -2375,7 +2978,24 @@ const file_registry_v1_registry_proto_rawDesc = "" +
 	"\vROLE_MEMBER\x10\x01\x12\x12\n" +
 	"\x0eROLE_MODERATOR\x10\x02\x12\x0e\n" +
 	"\n" +
-	"ROLE_OWNER\x10\x032\xc1\f\n" +
+	"ROLE_OWNER\x10\x03*a\n" +
+	"\x03Who\x12\x13\n" +
+	"\x0fWHO_UNSPECIFIED\x10\x00\x12\x10\n" +
+	"\fWHO_EVERYONE\x10\x01\x12\x0f\n" +
+	"\vWHO_MEMBERS\x10\x02\x12\x12\n" +
+	"\x0eWHO_MODERATORS\x10\x03\x12\x0e\n" +
+	"\n" +
+	"WHO_OWNERS\x10\x04*T\n" +
+	"\x06Guests\x12\x16\n" +
+	"\x12GUESTS_UNSPECIFIED\x10\x00\x12\x0f\n" +
+	"\vGUESTS_NONE\x10\x01\x12\x0f\n" +
+	"\vGUESTS_READ\x10\x02\x12\x10\n" +
+	"\fGUESTS_WRITE\x10\x03*J\n" +
+	"\x04Sort\x12\x14\n" +
+	"\x10SORT_UNSPECIFIED\x10\x00\x12\v\n" +
+	"\aSORT_ID\x10\x01\x12\r\n" +
+	"\tSORT_NAME\x10\x02\x12\x10\n" +
+	"\fSORT_MEMBERS\x10\x032\xad\r\n" +
 	"\bRegistry\x12S\n" +
 	"\n" +
 	"CreateRoom\x12%.parley.registry.v1.CreateRoomRequest\x1a\x18.parley.registry.v1.Room\"\x04\x88\xb5\x18\x05\x12M\n" +
@@ -2394,7 +3014,8 @@ const file_registry_v1_registry_proto_rawDesc = "" +
 	"\x04Mute\x12\x1f.parley.registry.v1.MuteRequest\x1a .parley.registry.v1.MuteResponse\"\x04\x88\xb5\x18\x05\x12U\n" +
 	"\x06Unmute\x12!.parley.registry.v1.UnmuteRequest\x1a\".parley.registry.v1.UnmuteResponse\"\x04\x88\xb5\x18\x05\x12S\n" +
 	"\n" +
-	"OpenDirect\x12%.parley.registry.v1.OpenDirectRequest\x1a\x18.parley.registry.v1.Room\"\x04\x88\xb5\x18\x05\x12d\n" +
+	"OpenDirect\x12%.parley.registry.v1.OpenDirectRequest\x1a\x18.parley.registry.v1.Room\"\x04\x88\xb5\x18\x05\x12j\n" +
+	"\rListSanctions\x12(.parley.registry.v1.ListSanctionsRequest\x1a).parley.registry.v1.ListSanctionsResponse\"\x04\x88\xb5\x18\x04\x12d\n" +
 	"\vListMembers\x12&.parley.registry.v1.ListMembersRequest\x1a'.parley.registry.v1.ListMembersResponse\"\x04\x88\xb5\x18\x04\x12a\n" +
 	"\n" +
 	"GetMembers\x12%.parley.registry.v1.GetMembersRequest\x1a&.parley.registry.v1.GetMembersResponse\"\x04\x88\xb5\x18\x04\x12S\n" +
@@ -2413,128 +3034,149 @@ func file_registry_v1_registry_proto_rawDescGZIP() []byte {
 	return file_registry_v1_registry_proto_rawDescData
 }
 
-var file_registry_v1_registry_proto_enumTypes = make([]protoimpl.EnumInfo, 2)
-var file_registry_v1_registry_proto_msgTypes = make([]protoimpl.MessageInfo, 34)
+var file_registry_v1_registry_proto_enumTypes = make([]protoimpl.EnumInfo, 5)
+var file_registry_v1_registry_proto_msgTypes = make([]protoimpl.MessageInfo, 37)
 var file_registry_v1_registry_proto_goTypes = []any{
 	(Visibility)(0),               // 0: parley.registry.v1.Visibility
 	(Role)(0),                     // 1: parley.registry.v1.Role
-	(*Room)(nil),                  // 2: parley.registry.v1.Room
-	(*Sanction)(nil),              // 3: parley.registry.v1.Sanction
-	(*Member)(nil),                // 4: parley.registry.v1.Member
-	(*Actor)(nil),                 // 5: parley.registry.v1.Actor
-	(*CreateRoomRequest)(nil),     // 6: parley.registry.v1.CreateRoomRequest
-	(*GetRoomRequest)(nil),        // 7: parley.registry.v1.GetRoomRequest
-	(*ListRoomsRequest)(nil),      // 8: parley.registry.v1.ListRoomsRequest
-	(*ListRoomsResponse)(nil),     // 9: parley.registry.v1.ListRoomsResponse
-	(*UpdateRoomRequest)(nil),     // 10: parley.registry.v1.UpdateRoomRequest
-	(*DeleteRoomRequest)(nil),     // 11: parley.registry.v1.DeleteRoomRequest
-	(*DeleteRoomResponse)(nil),    // 12: parley.registry.v1.DeleteRoomResponse
-	(*AdmitRequest)(nil),          // 13: parley.registry.v1.AdmitRequest
-	(*AdmitResponse)(nil),         // 14: parley.registry.v1.AdmitResponse
-	(*SetMemberRequest)(nil),      // 15: parley.registry.v1.SetMemberRequest
-	(*RemoveMemberRequest)(nil),   // 16: parley.registry.v1.RemoveMemberRequest
-	(*RemoveMemberResponse)(nil),  // 17: parley.registry.v1.RemoveMemberResponse
-	(*KickRequest)(nil),           // 18: parley.registry.v1.KickRequest
-	(*KickResponse)(nil),          // 19: parley.registry.v1.KickResponse
-	(*BanRequest)(nil),            // 20: parley.registry.v1.BanRequest
-	(*BanResponse)(nil),           // 21: parley.registry.v1.BanResponse
-	(*UnbanRequest)(nil),          // 22: parley.registry.v1.UnbanRequest
-	(*UnbanResponse)(nil),         // 23: parley.registry.v1.UnbanResponse
-	(*MuteRequest)(nil),           // 24: parley.registry.v1.MuteRequest
-	(*MuteResponse)(nil),          // 25: parley.registry.v1.MuteResponse
-	(*UnmuteRequest)(nil),         // 26: parley.registry.v1.UnmuteRequest
-	(*UnmuteResponse)(nil),        // 27: parley.registry.v1.UnmuteResponse
-	(*OpenDirectRequest)(nil),     // 28: parley.registry.v1.OpenDirectRequest
-	(*ListMembersRequest)(nil),    // 29: parley.registry.v1.ListMembersRequest
-	(*ListMembersResponse)(nil),   // 30: parley.registry.v1.ListMembersResponse
-	(*GetMembersRequest)(nil),     // 31: parley.registry.v1.GetMembersRequest
-	(*GetMembersResponse)(nil),    // 32: parley.registry.v1.GetMembersResponse
-	(*MarkReadRequest)(nil),       // 33: parley.registry.v1.MarkReadRequest
-	(*GetReadMarkRequest)(nil),    // 34: parley.registry.v1.GetReadMarkRequest
-	(*ReadMark)(nil),              // 35: parley.registry.v1.ReadMark
-	(*v1.User)(nil),               // 36: parley.wire.v1.User
-	(*timestamppb.Timestamp)(nil), // 37: google.protobuf.Timestamp
+	(Who)(0),                      // 2: parley.registry.v1.Who
+	(Guests)(0),                   // 3: parley.registry.v1.Guests
+	(Sort)(0),                     // 4: parley.registry.v1.Sort
+	(*Room)(nil),                  // 5: parley.registry.v1.Room
+	(*Policy)(nil),                // 6: parley.registry.v1.Policy
+	(*Sanction)(nil),              // 7: parley.registry.v1.Sanction
+	(*Member)(nil),                // 8: parley.registry.v1.Member
+	(*Actor)(nil),                 // 9: parley.registry.v1.Actor
+	(*CreateRoomRequest)(nil),     // 10: parley.registry.v1.CreateRoomRequest
+	(*GetRoomRequest)(nil),        // 11: parley.registry.v1.GetRoomRequest
+	(*ListRoomsRequest)(nil),      // 12: parley.registry.v1.ListRoomsRequest
+	(*ListRoomsResponse)(nil),     // 13: parley.registry.v1.ListRoomsResponse
+	(*UpdateRoomRequest)(nil),     // 14: parley.registry.v1.UpdateRoomRequest
+	(*DeleteRoomRequest)(nil),     // 15: parley.registry.v1.DeleteRoomRequest
+	(*DeleteRoomResponse)(nil),    // 16: parley.registry.v1.DeleteRoomResponse
+	(*AdmitRequest)(nil),          // 17: parley.registry.v1.AdmitRequest
+	(*AdmitResponse)(nil),         // 18: parley.registry.v1.AdmitResponse
+	(*SetMemberRequest)(nil),      // 19: parley.registry.v1.SetMemberRequest
+	(*RemoveMemberRequest)(nil),   // 20: parley.registry.v1.RemoveMemberRequest
+	(*RemoveMemberResponse)(nil),  // 21: parley.registry.v1.RemoveMemberResponse
+	(*KickRequest)(nil),           // 22: parley.registry.v1.KickRequest
+	(*KickResponse)(nil),          // 23: parley.registry.v1.KickResponse
+	(*BanRequest)(nil),            // 24: parley.registry.v1.BanRequest
+	(*BanResponse)(nil),           // 25: parley.registry.v1.BanResponse
+	(*UnbanRequest)(nil),          // 26: parley.registry.v1.UnbanRequest
+	(*UnbanResponse)(nil),         // 27: parley.registry.v1.UnbanResponse
+	(*MuteRequest)(nil),           // 28: parley.registry.v1.MuteRequest
+	(*MuteResponse)(nil),          // 29: parley.registry.v1.MuteResponse
+	(*UnmuteRequest)(nil),         // 30: parley.registry.v1.UnmuteRequest
+	(*UnmuteResponse)(nil),        // 31: parley.registry.v1.UnmuteResponse
+	(*OpenDirectRequest)(nil),     // 32: parley.registry.v1.OpenDirectRequest
+	(*ListSanctionsRequest)(nil),  // 33: parley.registry.v1.ListSanctionsRequest
+	(*ListSanctionsResponse)(nil), // 34: parley.registry.v1.ListSanctionsResponse
+	(*ListMembersRequest)(nil),    // 35: parley.registry.v1.ListMembersRequest
+	(*ListMembersResponse)(nil),   // 36: parley.registry.v1.ListMembersResponse
+	(*GetMembersRequest)(nil),     // 37: parley.registry.v1.GetMembersRequest
+	(*GetMembersResponse)(nil),    // 38: parley.registry.v1.GetMembersResponse
+	(*MarkReadRequest)(nil),       // 39: parley.registry.v1.MarkReadRequest
+	(*GetReadMarkRequest)(nil),    // 40: parley.registry.v1.GetReadMarkRequest
+	(*ReadMark)(nil),              // 41: parley.registry.v1.ReadMark
+	(*v1.User)(nil),               // 42: parley.wire.v1.User
+	(*timestamppb.Timestamp)(nil), // 43: google.protobuf.Timestamp
 }
 var file_registry_v1_registry_proto_depIdxs = []int32{
 	0,  // 0: parley.registry.v1.Room.visibility:type_name -> parley.registry.v1.Visibility
-	36, // 1: parley.registry.v1.Room.owner:type_name -> parley.wire.v1.User
-	37, // 2: parley.registry.v1.Room.created_at:type_name -> google.protobuf.Timestamp
-	37, // 3: parley.registry.v1.Room.hidden_at:type_name -> google.protobuf.Timestamp
-	36, // 4: parley.registry.v1.Room.direct:type_name -> parley.wire.v1.User
-	37, // 5: parley.registry.v1.Sanction.until:type_name -> google.protobuf.Timestamp
-	36, // 6: parley.registry.v1.Member.user:type_name -> parley.wire.v1.User
-	1,  // 7: parley.registry.v1.Member.role:type_name -> parley.registry.v1.Role
-	3,  // 8: parley.registry.v1.Member.ban:type_name -> parley.registry.v1.Sanction
-	3,  // 9: parley.registry.v1.Member.mute:type_name -> parley.registry.v1.Sanction
-	36, // 10: parley.registry.v1.Actor.user:type_name -> parley.wire.v1.User
-	0,  // 11: parley.registry.v1.CreateRoomRequest.visibility:type_name -> parley.registry.v1.Visibility
-	5,  // 12: parley.registry.v1.CreateRoomRequest.actor:type_name -> parley.registry.v1.Actor
-	5,  // 13: parley.registry.v1.GetRoomRequest.actor:type_name -> parley.registry.v1.Actor
-	5,  // 14: parley.registry.v1.ListRoomsRequest.actor:type_name -> parley.registry.v1.Actor
-	2,  // 15: parley.registry.v1.ListRoomsResponse.rooms:type_name -> parley.registry.v1.Room
-	0,  // 16: parley.registry.v1.UpdateRoomRequest.visibility:type_name -> parley.registry.v1.Visibility
-	5,  // 17: parley.registry.v1.UpdateRoomRequest.actor:type_name -> parley.registry.v1.Actor
-	5,  // 18: parley.registry.v1.DeleteRoomRequest.actor:type_name -> parley.registry.v1.Actor
-	5,  // 19: parley.registry.v1.AdmitRequest.actor:type_name -> parley.registry.v1.Actor
-	2,  // 20: parley.registry.v1.AdmitResponse.room:type_name -> parley.registry.v1.Room
-	1,  // 21: parley.registry.v1.AdmitResponse.role:type_name -> parley.registry.v1.Role
-	3,  // 22: parley.registry.v1.AdmitResponse.mute:type_name -> parley.registry.v1.Sanction
-	36, // 23: parley.registry.v1.SetMemberRequest.user:type_name -> parley.wire.v1.User
-	1,  // 24: parley.registry.v1.SetMemberRequest.role:type_name -> parley.registry.v1.Role
-	5,  // 25: parley.registry.v1.SetMemberRequest.actor:type_name -> parley.registry.v1.Actor
-	5,  // 26: parley.registry.v1.RemoveMemberRequest.actor:type_name -> parley.registry.v1.Actor
-	5,  // 27: parley.registry.v1.KickRequest.actor:type_name -> parley.registry.v1.Actor
-	37, // 28: parley.registry.v1.BanRequest.until:type_name -> google.protobuf.Timestamp
-	5,  // 29: parley.registry.v1.BanRequest.actor:type_name -> parley.registry.v1.Actor
-	5,  // 30: parley.registry.v1.UnbanRequest.actor:type_name -> parley.registry.v1.Actor
-	37, // 31: parley.registry.v1.MuteRequest.until:type_name -> google.protobuf.Timestamp
-	5,  // 32: parley.registry.v1.MuteRequest.actor:type_name -> parley.registry.v1.Actor
-	5,  // 33: parley.registry.v1.UnmuteRequest.actor:type_name -> parley.registry.v1.Actor
-	5,  // 34: parley.registry.v1.OpenDirectRequest.actor:type_name -> parley.registry.v1.Actor
-	4,  // 35: parley.registry.v1.ListMembersResponse.members:type_name -> parley.registry.v1.Member
-	4,  // 36: parley.registry.v1.GetMembersResponse.members:type_name -> parley.registry.v1.Member
-	5,  // 37: parley.registry.v1.MarkReadRequest.actor:type_name -> parley.registry.v1.Actor
-	6,  // 38: parley.registry.v1.Registry.CreateRoom:input_type -> parley.registry.v1.CreateRoomRequest
-	7,  // 39: parley.registry.v1.Registry.GetRoom:input_type -> parley.registry.v1.GetRoomRequest
-	8,  // 40: parley.registry.v1.Registry.ListRooms:input_type -> parley.registry.v1.ListRoomsRequest
-	10, // 41: parley.registry.v1.Registry.UpdateRoom:input_type -> parley.registry.v1.UpdateRoomRequest
-	11, // 42: parley.registry.v1.Registry.DeleteRoom:input_type -> parley.registry.v1.DeleteRoomRequest
-	13, // 43: parley.registry.v1.Registry.Admit:input_type -> parley.registry.v1.AdmitRequest
-	15, // 44: parley.registry.v1.Registry.SetMember:input_type -> parley.registry.v1.SetMemberRequest
-	16, // 45: parley.registry.v1.Registry.RemoveMember:input_type -> parley.registry.v1.RemoveMemberRequest
-	18, // 46: parley.registry.v1.Registry.Kick:input_type -> parley.registry.v1.KickRequest
-	20, // 47: parley.registry.v1.Registry.Ban:input_type -> parley.registry.v1.BanRequest
-	22, // 48: parley.registry.v1.Registry.Unban:input_type -> parley.registry.v1.UnbanRequest
-	24, // 49: parley.registry.v1.Registry.Mute:input_type -> parley.registry.v1.MuteRequest
-	26, // 50: parley.registry.v1.Registry.Unmute:input_type -> parley.registry.v1.UnmuteRequest
-	28, // 51: parley.registry.v1.Registry.OpenDirect:input_type -> parley.registry.v1.OpenDirectRequest
-	29, // 52: parley.registry.v1.Registry.ListMembers:input_type -> parley.registry.v1.ListMembersRequest
-	31, // 53: parley.registry.v1.Registry.GetMembers:input_type -> parley.registry.v1.GetMembersRequest
-	33, // 54: parley.registry.v1.Registry.MarkRead:input_type -> parley.registry.v1.MarkReadRequest
-	34, // 55: parley.registry.v1.Registry.GetReadMark:input_type -> parley.registry.v1.GetReadMarkRequest
-	2,  // 56: parley.registry.v1.Registry.CreateRoom:output_type -> parley.registry.v1.Room
-	2,  // 57: parley.registry.v1.Registry.GetRoom:output_type -> parley.registry.v1.Room
-	9,  // 58: parley.registry.v1.Registry.ListRooms:output_type -> parley.registry.v1.ListRoomsResponse
-	2,  // 59: parley.registry.v1.Registry.UpdateRoom:output_type -> parley.registry.v1.Room
-	12, // 60: parley.registry.v1.Registry.DeleteRoom:output_type -> parley.registry.v1.DeleteRoomResponse
-	14, // 61: parley.registry.v1.Registry.Admit:output_type -> parley.registry.v1.AdmitResponse
-	4,  // 62: parley.registry.v1.Registry.SetMember:output_type -> parley.registry.v1.Member
-	17, // 63: parley.registry.v1.Registry.RemoveMember:output_type -> parley.registry.v1.RemoveMemberResponse
-	19, // 64: parley.registry.v1.Registry.Kick:output_type -> parley.registry.v1.KickResponse
-	21, // 65: parley.registry.v1.Registry.Ban:output_type -> parley.registry.v1.BanResponse
-	23, // 66: parley.registry.v1.Registry.Unban:output_type -> parley.registry.v1.UnbanResponse
-	25, // 67: parley.registry.v1.Registry.Mute:output_type -> parley.registry.v1.MuteResponse
-	27, // 68: parley.registry.v1.Registry.Unmute:output_type -> parley.registry.v1.UnmuteResponse
-	2,  // 69: parley.registry.v1.Registry.OpenDirect:output_type -> parley.registry.v1.Room
-	30, // 70: parley.registry.v1.Registry.ListMembers:output_type -> parley.registry.v1.ListMembersResponse
-	32, // 71: parley.registry.v1.Registry.GetMembers:output_type -> parley.registry.v1.GetMembersResponse
-	35, // 72: parley.registry.v1.Registry.MarkRead:output_type -> parley.registry.v1.ReadMark
-	35, // 73: parley.registry.v1.Registry.GetReadMark:output_type -> parley.registry.v1.ReadMark
-	56, // [56:74] is the sub-list for method output_type
-	38, // [38:56] is the sub-list for method input_type
-	38, // [38:38] is the sub-list for extension type_name
-	38, // [38:38] is the sub-list for extension extendee
-	0,  // [0:38] is the sub-list for field type_name
+	42, // 1: parley.registry.v1.Room.owner:type_name -> parley.wire.v1.User
+	43, // 2: parley.registry.v1.Room.created_at:type_name -> google.protobuf.Timestamp
+	43, // 3: parley.registry.v1.Room.hidden_at:type_name -> google.protobuf.Timestamp
+	42, // 4: parley.registry.v1.Room.direct:type_name -> parley.wire.v1.User
+	6,  // 5: parley.registry.v1.Room.policy:type_name -> parley.registry.v1.Policy
+	2,  // 6: parley.registry.v1.Policy.post:type_name -> parley.registry.v1.Who
+	2,  // 7: parley.registry.v1.Policy.read:type_name -> parley.registry.v1.Who
+	2,  // 8: parley.registry.v1.Policy.signal:type_name -> parley.registry.v1.Who
+	2,  // 9: parley.registry.v1.Policy.invite:type_name -> parley.registry.v1.Who
+	3,  // 10: parley.registry.v1.Policy.guests:type_name -> parley.registry.v1.Guests
+	43, // 11: parley.registry.v1.Sanction.until:type_name -> google.protobuf.Timestamp
+	42, // 12: parley.registry.v1.Member.user:type_name -> parley.wire.v1.User
+	1,  // 13: parley.registry.v1.Member.role:type_name -> parley.registry.v1.Role
+	7,  // 14: parley.registry.v1.Member.ban:type_name -> parley.registry.v1.Sanction
+	7,  // 15: parley.registry.v1.Member.mute:type_name -> parley.registry.v1.Sanction
+	42, // 16: parley.registry.v1.Actor.user:type_name -> parley.wire.v1.User
+	0,  // 17: parley.registry.v1.CreateRoomRequest.visibility:type_name -> parley.registry.v1.Visibility
+	9,  // 18: parley.registry.v1.CreateRoomRequest.actor:type_name -> parley.registry.v1.Actor
+	6,  // 19: parley.registry.v1.CreateRoomRequest.policy:type_name -> parley.registry.v1.Policy
+	9,  // 20: parley.registry.v1.GetRoomRequest.actor:type_name -> parley.registry.v1.Actor
+	9,  // 21: parley.registry.v1.ListRoomsRequest.actor:type_name -> parley.registry.v1.Actor
+	4,  // 22: parley.registry.v1.ListRoomsRequest.sort:type_name -> parley.registry.v1.Sort
+	5,  // 23: parley.registry.v1.ListRoomsResponse.rooms:type_name -> parley.registry.v1.Room
+	0,  // 24: parley.registry.v1.UpdateRoomRequest.visibility:type_name -> parley.registry.v1.Visibility
+	9,  // 25: parley.registry.v1.UpdateRoomRequest.actor:type_name -> parley.registry.v1.Actor
+	6,  // 26: parley.registry.v1.UpdateRoomRequest.policy:type_name -> parley.registry.v1.Policy
+	9,  // 27: parley.registry.v1.DeleteRoomRequest.actor:type_name -> parley.registry.v1.Actor
+	9,  // 28: parley.registry.v1.AdmitRequest.actor:type_name -> parley.registry.v1.Actor
+	5,  // 29: parley.registry.v1.AdmitResponse.room:type_name -> parley.registry.v1.Room
+	1,  // 30: parley.registry.v1.AdmitResponse.role:type_name -> parley.registry.v1.Role
+	7,  // 31: parley.registry.v1.AdmitResponse.mute:type_name -> parley.registry.v1.Sanction
+	1,  // 32: parley.registry.v1.AdmitResponse.own:type_name -> parley.registry.v1.Role
+	42, // 33: parley.registry.v1.SetMemberRequest.user:type_name -> parley.wire.v1.User
+	1,  // 34: parley.registry.v1.SetMemberRequest.role:type_name -> parley.registry.v1.Role
+	9,  // 35: parley.registry.v1.SetMemberRequest.actor:type_name -> parley.registry.v1.Actor
+	9,  // 36: parley.registry.v1.RemoveMemberRequest.actor:type_name -> parley.registry.v1.Actor
+	9,  // 37: parley.registry.v1.KickRequest.actor:type_name -> parley.registry.v1.Actor
+	43, // 38: parley.registry.v1.BanRequest.until:type_name -> google.protobuf.Timestamp
+	9,  // 39: parley.registry.v1.BanRequest.actor:type_name -> parley.registry.v1.Actor
+	9,  // 40: parley.registry.v1.UnbanRequest.actor:type_name -> parley.registry.v1.Actor
+	43, // 41: parley.registry.v1.MuteRequest.until:type_name -> google.protobuf.Timestamp
+	9,  // 42: parley.registry.v1.MuteRequest.actor:type_name -> parley.registry.v1.Actor
+	9,  // 43: parley.registry.v1.UnmuteRequest.actor:type_name -> parley.registry.v1.Actor
+	9,  // 44: parley.registry.v1.OpenDirectRequest.actor:type_name -> parley.registry.v1.Actor
+	9,  // 45: parley.registry.v1.ListSanctionsRequest.actor:type_name -> parley.registry.v1.Actor
+	8,  // 46: parley.registry.v1.ListSanctionsResponse.members:type_name -> parley.registry.v1.Member
+	8,  // 47: parley.registry.v1.ListMembersResponse.members:type_name -> parley.registry.v1.Member
+	8,  // 48: parley.registry.v1.GetMembersResponse.members:type_name -> parley.registry.v1.Member
+	5,  // 49: parley.registry.v1.GetMembersResponse.room:type_name -> parley.registry.v1.Room
+	9,  // 50: parley.registry.v1.MarkReadRequest.actor:type_name -> parley.registry.v1.Actor
+	10, // 51: parley.registry.v1.Registry.CreateRoom:input_type -> parley.registry.v1.CreateRoomRequest
+	11, // 52: parley.registry.v1.Registry.GetRoom:input_type -> parley.registry.v1.GetRoomRequest
+	12, // 53: parley.registry.v1.Registry.ListRooms:input_type -> parley.registry.v1.ListRoomsRequest
+	14, // 54: parley.registry.v1.Registry.UpdateRoom:input_type -> parley.registry.v1.UpdateRoomRequest
+	15, // 55: parley.registry.v1.Registry.DeleteRoom:input_type -> parley.registry.v1.DeleteRoomRequest
+	17, // 56: parley.registry.v1.Registry.Admit:input_type -> parley.registry.v1.AdmitRequest
+	19, // 57: parley.registry.v1.Registry.SetMember:input_type -> parley.registry.v1.SetMemberRequest
+	20, // 58: parley.registry.v1.Registry.RemoveMember:input_type -> parley.registry.v1.RemoveMemberRequest
+	22, // 59: parley.registry.v1.Registry.Kick:input_type -> parley.registry.v1.KickRequest
+	24, // 60: parley.registry.v1.Registry.Ban:input_type -> parley.registry.v1.BanRequest
+	26, // 61: parley.registry.v1.Registry.Unban:input_type -> parley.registry.v1.UnbanRequest
+	28, // 62: parley.registry.v1.Registry.Mute:input_type -> parley.registry.v1.MuteRequest
+	30, // 63: parley.registry.v1.Registry.Unmute:input_type -> parley.registry.v1.UnmuteRequest
+	32, // 64: parley.registry.v1.Registry.OpenDirect:input_type -> parley.registry.v1.OpenDirectRequest
+	33, // 65: parley.registry.v1.Registry.ListSanctions:input_type -> parley.registry.v1.ListSanctionsRequest
+	35, // 66: parley.registry.v1.Registry.ListMembers:input_type -> parley.registry.v1.ListMembersRequest
+	37, // 67: parley.registry.v1.Registry.GetMembers:input_type -> parley.registry.v1.GetMembersRequest
+	39, // 68: parley.registry.v1.Registry.MarkRead:input_type -> parley.registry.v1.MarkReadRequest
+	40, // 69: parley.registry.v1.Registry.GetReadMark:input_type -> parley.registry.v1.GetReadMarkRequest
+	5,  // 70: parley.registry.v1.Registry.CreateRoom:output_type -> parley.registry.v1.Room
+	5,  // 71: parley.registry.v1.Registry.GetRoom:output_type -> parley.registry.v1.Room
+	13, // 72: parley.registry.v1.Registry.ListRooms:output_type -> parley.registry.v1.ListRoomsResponse
+	5,  // 73: parley.registry.v1.Registry.UpdateRoom:output_type -> parley.registry.v1.Room
+	16, // 74: parley.registry.v1.Registry.DeleteRoom:output_type -> parley.registry.v1.DeleteRoomResponse
+	18, // 75: parley.registry.v1.Registry.Admit:output_type -> parley.registry.v1.AdmitResponse
+	8,  // 76: parley.registry.v1.Registry.SetMember:output_type -> parley.registry.v1.Member
+	21, // 77: parley.registry.v1.Registry.RemoveMember:output_type -> parley.registry.v1.RemoveMemberResponse
+	23, // 78: parley.registry.v1.Registry.Kick:output_type -> parley.registry.v1.KickResponse
+	25, // 79: parley.registry.v1.Registry.Ban:output_type -> parley.registry.v1.BanResponse
+	27, // 80: parley.registry.v1.Registry.Unban:output_type -> parley.registry.v1.UnbanResponse
+	29, // 81: parley.registry.v1.Registry.Mute:output_type -> parley.registry.v1.MuteResponse
+	31, // 82: parley.registry.v1.Registry.Unmute:output_type -> parley.registry.v1.UnmuteResponse
+	5,  // 83: parley.registry.v1.Registry.OpenDirect:output_type -> parley.registry.v1.Room
+	34, // 84: parley.registry.v1.Registry.ListSanctions:output_type -> parley.registry.v1.ListSanctionsResponse
+	36, // 85: parley.registry.v1.Registry.ListMembers:output_type -> parley.registry.v1.ListMembersResponse
+	38, // 86: parley.registry.v1.Registry.GetMembers:output_type -> parley.registry.v1.GetMembersResponse
+	41, // 87: parley.registry.v1.Registry.MarkRead:output_type -> parley.registry.v1.ReadMark
+	41, // 88: parley.registry.v1.Registry.GetReadMark:output_type -> parley.registry.v1.ReadMark
+	70, // [70:89] is the sub-list for method output_type
+	51, // [51:70] is the sub-list for method input_type
+	51, // [51:51] is the sub-list for extension type_name
+	51, // [51:51] is the sub-list for extension extendee
+	0,  // [0:51] is the sub-list for field type_name
 }
 
 func init() { file_registry_v1_registry_proto_init() }
@@ -2542,16 +3184,17 @@ func file_registry_v1_registry_proto_init() {
 	if File_registry_v1_registry_proto != nil {
 		return
 	}
-	file_registry_v1_registry_proto_msgTypes[8].OneofWrappers = []any{}
-	file_registry_v1_registry_proto_msgTypes[12].OneofWrappers = []any{}
-	file_registry_v1_registry_proto_msgTypes[33].OneofWrappers = []any{}
+	file_registry_v1_registry_proto_msgTypes[1].OneofWrappers = []any{}
+	file_registry_v1_registry_proto_msgTypes[9].OneofWrappers = []any{}
+	file_registry_v1_registry_proto_msgTypes[13].OneofWrappers = []any{}
+	file_registry_v1_registry_proto_msgTypes[36].OneofWrappers = []any{}
 	type x struct{}
 	out := protoimpl.TypeBuilder{
 		File: protoimpl.DescBuilder{
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_registry_v1_registry_proto_rawDesc), len(file_registry_v1_registry_proto_rawDesc)),
-			NumEnums:      2,
-			NumMessages:   34,
+			NumEnums:      5,
+			NumMessages:   37,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

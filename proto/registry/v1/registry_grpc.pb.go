@@ -26,24 +26,25 @@ import (
 const _ = grpc.SupportPackageIsVersion9
 
 const (
-	Registry_CreateRoom_FullMethodName   = "/parley.registry.v1.Registry/CreateRoom"
-	Registry_GetRoom_FullMethodName      = "/parley.registry.v1.Registry/GetRoom"
-	Registry_ListRooms_FullMethodName    = "/parley.registry.v1.Registry/ListRooms"
-	Registry_UpdateRoom_FullMethodName   = "/parley.registry.v1.Registry/UpdateRoom"
-	Registry_DeleteRoom_FullMethodName   = "/parley.registry.v1.Registry/DeleteRoom"
-	Registry_Admit_FullMethodName        = "/parley.registry.v1.Registry/Admit"
-	Registry_SetMember_FullMethodName    = "/parley.registry.v1.Registry/SetMember"
-	Registry_RemoveMember_FullMethodName = "/parley.registry.v1.Registry/RemoveMember"
-	Registry_Kick_FullMethodName         = "/parley.registry.v1.Registry/Kick"
-	Registry_Ban_FullMethodName          = "/parley.registry.v1.Registry/Ban"
-	Registry_Unban_FullMethodName        = "/parley.registry.v1.Registry/Unban"
-	Registry_Mute_FullMethodName         = "/parley.registry.v1.Registry/Mute"
-	Registry_Unmute_FullMethodName       = "/parley.registry.v1.Registry/Unmute"
-	Registry_OpenDirect_FullMethodName   = "/parley.registry.v1.Registry/OpenDirect"
-	Registry_ListMembers_FullMethodName  = "/parley.registry.v1.Registry/ListMembers"
-	Registry_GetMembers_FullMethodName   = "/parley.registry.v1.Registry/GetMembers"
-	Registry_MarkRead_FullMethodName     = "/parley.registry.v1.Registry/MarkRead"
-	Registry_GetReadMark_FullMethodName  = "/parley.registry.v1.Registry/GetReadMark"
+	Registry_CreateRoom_FullMethodName    = "/parley.registry.v1.Registry/CreateRoom"
+	Registry_GetRoom_FullMethodName       = "/parley.registry.v1.Registry/GetRoom"
+	Registry_ListRooms_FullMethodName     = "/parley.registry.v1.Registry/ListRooms"
+	Registry_UpdateRoom_FullMethodName    = "/parley.registry.v1.Registry/UpdateRoom"
+	Registry_DeleteRoom_FullMethodName    = "/parley.registry.v1.Registry/DeleteRoom"
+	Registry_Admit_FullMethodName         = "/parley.registry.v1.Registry/Admit"
+	Registry_SetMember_FullMethodName     = "/parley.registry.v1.Registry/SetMember"
+	Registry_RemoveMember_FullMethodName  = "/parley.registry.v1.Registry/RemoveMember"
+	Registry_Kick_FullMethodName          = "/parley.registry.v1.Registry/Kick"
+	Registry_Ban_FullMethodName           = "/parley.registry.v1.Registry/Ban"
+	Registry_Unban_FullMethodName         = "/parley.registry.v1.Registry/Unban"
+	Registry_Mute_FullMethodName          = "/parley.registry.v1.Registry/Mute"
+	Registry_Unmute_FullMethodName        = "/parley.registry.v1.Registry/Unmute"
+	Registry_OpenDirect_FullMethodName    = "/parley.registry.v1.Registry/OpenDirect"
+	Registry_ListSanctions_FullMethodName = "/parley.registry.v1.Registry/ListSanctions"
+	Registry_ListMembers_FullMethodName   = "/parley.registry.v1.Registry/ListMembers"
+	Registry_GetMembers_FullMethodName    = "/parley.registry.v1.Registry/GetMembers"
+	Registry_MarkRead_FullMethodName      = "/parley.registry.v1.Registry/MarkRead"
+	Registry_GetReadMark_FullMethodName   = "/parley.registry.v1.Registry/GetReadMark"
 )
 
 // RegistryClient is the client API for Registry service.
@@ -62,28 +63,32 @@ type RegistryClient interface {
 	CreateRoom(ctx context.Context, in *CreateRoomRequest, opts ...grpc.CallOption) (*Room, error)
 	// GetRoom tells a room's record. With an actor, a private room that the
 	// actor has no part in is not-found, as if it were not there.
-	// Errors: invalid-argument, not-found, banned.
+	// Errors: invalid-argument, not-found, banned; forbidden where `read` asks
+	// and the actor may not read there.
 	GetRoom(ctx context.Context, in *GetRoomRequest, opts ...grpc.CallOption) (*Room, error)
-	// ListRooms pages through the rooms in the order of their ids. With an
-	// actor, private rooms appear only if the actor belongs to them. Rooms that
-	// have been empty for the grace period and are not persistent do not
-	// appear, nor does the lobby.
-	// Errors: invalid-argument.
+	// ListRooms pages through the rooms. With an actor, private rooms appear
+	// only if the actor belongs to them. Rooms that have been empty for the
+	// grace period and are not persistent do not appear, nor does the lobby.
+	// Errors: invalid-argument; unavailable for an order by members while
+	// presence is out of reach.
 	ListRooms(ctx context.Context, in *ListRoomsRequest, opts ...grpc.CallOption) (*ListRoomsResponse, error)
-	// UpdateRoom changes the fields that are given. Members are told.
-	// Errors: invalid-argument, not-found, forbidden; already-exists when
-	// `revision` was given and the room has another by now.
+	// UpdateRoom changes the fields that are given. Members are told. Changes
+	// of different fields at once lose nothing, whichever replicas make them.
+	// Errors: invalid-argument, not-found, forbidden; already-exists, of field
+	// "revision", when that was given and the room has another by now.
 	UpdateRoom(ctx context.Context, in *UpdateRoomRequest, opts ...grpc.CallOption) (*Room, error)
 	// DeleteRoom ends a room and erases its log. Members are told.
 	// Errors: invalid-argument, not-found, forbidden.
 	DeleteRoom(ctx context.Context, in *DeleteRoomRequest, opts ...grpc.CallOption) (*DeleteRoomResponse, error)
 	// Admit answers whether a user may join a room, and makes the room if that
 	// is wanted and the deployment allows it.
-	// Errors: invalid-argument, not-found, forbidden, banned.
+	// Errors: invalid-argument, not-found, banned; forbidden where the room's
+	// policy keeps the user out.
 	Admit(ctx context.Context, in *AdmitRequest, opts ...grpc.CallOption) (*AdmitResponse, error)
 	// SetMember gives a user a role in a room; in a private room this is the
 	// invitation.
-	// Errors: invalid-argument, not-found, forbidden.
+	// Errors: invalid-argument, not-found, forbidden; already-exists, of field
+	// "revision", when that was given and the standing has another by now.
 	SetMember(ctx context.Context, in *SetMemberRequest, opts ...grpc.CallOption) (*Member, error)
 	// RemoveMember takes a user's role away; in a private room the user does
 	// not belong to it any more. Removing who has none is no error.
@@ -111,6 +116,10 @@ type RegistryClient interface {
 	// it where it is not there. It belongs to the two and to nobody else.
 	// Errors: invalid-argument.
 	OpenDirect(ctx context.Context, in *OpenDirectRequest, opts ...grpc.CallOption) (*Room, error)
+	// ListSanctions pages through the bans and mutes that are in force in a
+	// room, in the order of their users' ids. Needs moderator.
+	// Errors: invalid-argument, not-found, forbidden.
+	ListSanctions(ctx context.Context, in *ListSanctionsRequest, opts ...grpc.CallOption) (*ListSanctionsResponse, error)
 	// ListMembers pages through the users who have a role in a room, in the
 	// order of their ids.
 	// Errors: invalid-argument, not-found.
@@ -276,6 +285,16 @@ func (c *registryClient) OpenDirect(ctx context.Context, in *OpenDirectRequest, 
 	return out, nil
 }
 
+func (c *registryClient) ListSanctions(ctx context.Context, in *ListSanctionsRequest, opts ...grpc.CallOption) (*ListSanctionsResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(ListSanctionsResponse)
+	err := c.cc.Invoke(ctx, Registry_ListSanctions_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
 func (c *registryClient) ListMembers(ctx context.Context, in *ListMembersRequest, opts ...grpc.CallOption) (*ListMembersResponse, error) {
 	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
 	out := new(ListMembersResponse)
@@ -332,28 +351,32 @@ type RegistryServer interface {
 	CreateRoom(context.Context, *CreateRoomRequest) (*Room, error)
 	// GetRoom tells a room's record. With an actor, a private room that the
 	// actor has no part in is not-found, as if it were not there.
-	// Errors: invalid-argument, not-found, banned.
+	// Errors: invalid-argument, not-found, banned; forbidden where `read` asks
+	// and the actor may not read there.
 	GetRoom(context.Context, *GetRoomRequest) (*Room, error)
-	// ListRooms pages through the rooms in the order of their ids. With an
-	// actor, private rooms appear only if the actor belongs to them. Rooms that
-	// have been empty for the grace period and are not persistent do not
-	// appear, nor does the lobby.
-	// Errors: invalid-argument.
+	// ListRooms pages through the rooms. With an actor, private rooms appear
+	// only if the actor belongs to them. Rooms that have been empty for the
+	// grace period and are not persistent do not appear, nor does the lobby.
+	// Errors: invalid-argument; unavailable for an order by members while
+	// presence is out of reach.
 	ListRooms(context.Context, *ListRoomsRequest) (*ListRoomsResponse, error)
-	// UpdateRoom changes the fields that are given. Members are told.
-	// Errors: invalid-argument, not-found, forbidden; already-exists when
-	// `revision` was given and the room has another by now.
+	// UpdateRoom changes the fields that are given. Members are told. Changes
+	// of different fields at once lose nothing, whichever replicas make them.
+	// Errors: invalid-argument, not-found, forbidden; already-exists, of field
+	// "revision", when that was given and the room has another by now.
 	UpdateRoom(context.Context, *UpdateRoomRequest) (*Room, error)
 	// DeleteRoom ends a room and erases its log. Members are told.
 	// Errors: invalid-argument, not-found, forbidden.
 	DeleteRoom(context.Context, *DeleteRoomRequest) (*DeleteRoomResponse, error)
 	// Admit answers whether a user may join a room, and makes the room if that
 	// is wanted and the deployment allows it.
-	// Errors: invalid-argument, not-found, forbidden, banned.
+	// Errors: invalid-argument, not-found, banned; forbidden where the room's
+	// policy keeps the user out.
 	Admit(context.Context, *AdmitRequest) (*AdmitResponse, error)
 	// SetMember gives a user a role in a room; in a private room this is the
 	// invitation.
-	// Errors: invalid-argument, not-found, forbidden.
+	// Errors: invalid-argument, not-found, forbidden; already-exists, of field
+	// "revision", when that was given and the standing has another by now.
 	SetMember(context.Context, *SetMemberRequest) (*Member, error)
 	// RemoveMember takes a user's role away; in a private room the user does
 	// not belong to it any more. Removing who has none is no error.
@@ -381,6 +404,10 @@ type RegistryServer interface {
 	// it where it is not there. It belongs to the two and to nobody else.
 	// Errors: invalid-argument.
 	OpenDirect(context.Context, *OpenDirectRequest) (*Room, error)
+	// ListSanctions pages through the bans and mutes that are in force in a
+	// room, in the order of their users' ids. Needs moderator.
+	// Errors: invalid-argument, not-found, forbidden.
+	ListSanctions(context.Context, *ListSanctionsRequest) (*ListSanctionsResponse, error)
 	// ListMembers pages through the users who have a role in a room, in the
 	// order of their ids.
 	// Errors: invalid-argument, not-found.
@@ -447,6 +474,9 @@ func (UnimplementedRegistryServer) Unmute(context.Context, *UnmuteRequest) (*Unm
 }
 func (UnimplementedRegistryServer) OpenDirect(context.Context, *OpenDirectRequest) (*Room, error) {
 	return nil, status.Error(codes.Unimplemented, "method OpenDirect not implemented")
+}
+func (UnimplementedRegistryServer) ListSanctions(context.Context, *ListSanctionsRequest) (*ListSanctionsResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method ListSanctions not implemented")
 }
 func (UnimplementedRegistryServer) ListMembers(context.Context, *ListMembersRequest) (*ListMembersResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method ListMembers not implemented")
@@ -733,6 +763,24 @@ func _Registry_OpenDirect_Handler(srv interface{}, ctx context.Context, dec func
 	return interceptor(ctx, in, info, handler)
 }
 
+func _Registry_ListSanctions_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(ListSanctionsRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(RegistryServer).ListSanctions(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: Registry_ListSanctions_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(RegistryServer).ListSanctions(ctx, req.(*ListSanctionsRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
 func _Registry_ListMembers_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
 	in := new(ListMembersRequest)
 	if err := dec(in); err != nil {
@@ -867,6 +915,10 @@ var Registry_ServiceDesc = grpc.ServiceDesc{
 		{
 			MethodName: "OpenDirect",
 			Handler:    _Registry_OpenDirect_Handler,
+		},
+		{
+			MethodName: "ListSanctions",
+			Handler:    _Registry_ListSanctions_Handler,
 		},
 		{
 			MethodName: "ListMembers",

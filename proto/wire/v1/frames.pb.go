@@ -73,6 +73,7 @@ type ClientFrame struct {
 	//	*ClientFrame_AdminBroadcast
 	//	*ClientFrame_Configure
 	//	*ClientFrame_Resume
+	//	*ClientFrame_GetRoomSanctions
 	Request       isClientFrame_Request `protobuf_oneof:"request"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -410,6 +411,15 @@ func (x *ClientFrame) GetResume() *Resume {
 	return nil
 }
 
+func (x *ClientFrame) GetGetRoomSanctions() *GetRoomSanctions {
+	if x != nil {
+		if x, ok := x.Request.(*ClientFrame_GetRoomSanctions); ok {
+			return x.GetRoomSanctions
+		}
+	}
+	return nil
+}
+
 type isClientFrame_Request interface {
 	isClientFrame_Request()
 }
@@ -542,6 +552,10 @@ type ClientFrame_Resume struct {
 	Resume *Resume `protobuf:"bytes,33,opt,name=resume,proto3,oneof"`
 }
 
+type ClientFrame_GetRoomSanctions struct {
+	GetRoomSanctions *GetRoomSanctions `protobuf:"bytes,34,opt,name=get_room_sanctions,json=getRoomSanctions,proto3,oneof"`
+}
+
 func (*ClientFrame_Auth) isClientFrame_Request() {}
 
 func (*ClientFrame_Ping) isClientFrame_Request() {}
@@ -606,6 +620,8 @@ func (*ClientFrame_Configure) isClientFrame_Request() {}
 
 func (*ClientFrame_Resume) isClientFrame_Request() {}
 
+func (*ClientFrame_GetRoomSanctions) isClientFrame_Request() {}
+
 // ServerFrame is one message of the gateway: a reply, or something sent unasked.
 type ServerFrame struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -649,6 +665,7 @@ type ServerFrame struct {
 	//	*ServerFrame_Kicked
 	//	*ServerFrame_GoingAway
 	//	*ServerFrame_Error
+	//	*ServerFrame_RoomSanctions
 	Event         isServerFrame_Event `protobuf_oneof:"event"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -1013,6 +1030,15 @@ func (x *ServerFrame) GetError() *Error {
 	return nil
 }
 
+func (x *ServerFrame) GetRoomSanctions() *RoomSanctions {
+	if x != nil {
+		if x, ok := x.Event.(*ServerFrame_RoomSanctions); ok {
+			return x.RoomSanctions
+		}
+	}
+	return nil
+}
+
 type isServerFrame_Event interface {
 	isServerFrame_Event()
 }
@@ -1157,6 +1183,10 @@ type ServerFrame_Error struct {
 	Error *Error `protobuf:"bytes,36,opt,name=error,proto3,oneof"`
 }
 
+type ServerFrame_RoomSanctions struct {
+	RoomSanctions *RoomSanctions `protobuf:"bytes,37,opt,name=room_sanctions,json=roomSanctions,proto3,oneof"`
+}
+
 func (*ServerFrame_Welcome) isServerFrame_Event() {}
 
 func (*ServerFrame_AuthSuccess) isServerFrame_Event() {}
@@ -1226,6 +1256,8 @@ func (*ServerFrame_Kicked) isServerFrame_Event() {}
 func (*ServerFrame_GoingAway) isServerFrame_Event() {}
 
 func (*ServerFrame_Error) isServerFrame_Event() {}
+
+func (*ServerFrame_RoomSanctions) isServerFrame_Event() {}
 
 // User names a person or program in what others get to see.
 type User struct {
@@ -1375,7 +1407,13 @@ type CreateRoom struct {
 	// "public" (default) or "private".
 	Visibility *string `protobuf:"bytes,3,opt,name=visibility,proto3,oneof" json:"visibility,omitempty"`
 	// Whether the room stays when nobody is in it. Default false.
-	Persistent    *bool `protobuf:"varint,4,opt,name=persistent,proto3,oneof" json:"persistent,omitempty"`
+	Persistent *bool `protobuf:"varint,4,opt,name=persistent,proto3,oneof" json:"persistent,omitempty"`
+	// At most 256 characters.
+	Topic *string `protobuf:"bytes,5,opt,name=topic,proto3,oneof" json:"topic,omitempty"`
+	// What the application keeps with the room: one JSON object of at most 4096
+	// bytes.
+	Attributes    []byte      `protobuf:"bytes,6,opt,name=attributes,proto3,oneof" json:"attributes,omitempty"`
+	Policy        *RoomPolicy `protobuf:"bytes,7,opt,name=policy,proto3,oneof" json:"policy,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1438,6 +1476,140 @@ func (x *CreateRoom) GetPersistent() bool {
 	return false
 }
 
+func (x *CreateRoom) GetTopic() string {
+	if x != nil && x.Topic != nil {
+		return *x.Topic
+	}
+	return ""
+}
+
+func (x *CreateRoom) GetAttributes() []byte {
+	if x != nil {
+		return x.Attributes
+	}
+	return nil
+}
+
+func (x *CreateRoom) GetPolicy() *RoomPolicy {
+	if x != nil {
+		return x.Policy
+	}
+	return nil
+}
+
+// RoomPolicy is what a room allows, and to whom. In a request, what is missing
+// is or stays the default; in an answer all is there that is in force.
+type RoomPolicy struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Who may store messages: "everyone" (default), "members", who have a role in
+	// the room, "moderators" or "owner".
+	Post *string `protobuf:"bytes,1,opt,name=post,proto3,oneof" json:"post,omitempty"`
+	// Who may be in the room and read its history: the same words.
+	Read *string `protobuf:"bytes,2,opt,name=read,proto3,oneof" json:"read,omitempty"`
+	// Who may send signals; by default who may post.
+	Signal *string `protobuf:"bytes,3,opt,name=signal,proto3,oneof" json:"signal,omitempty"`
+	// Who may invite; "moderators" by default.
+	Invite *string `protobuf:"bytes,4,opt,name=invite,proto3,oneof" json:"invite,omitempty"`
+	// What guests may at most: "none", "read" or "write"; by default "write" in
+	// the lobby and "read" in other public rooms.
+	Guests *string `protobuf:"bytes,5,opt,name=guests,proto3,oneof" json:"guests,omitempty"`
+	// Messages and edits a second that each user may store; 0 (default) is no limit.
+	Rate *float64 `protobuf:"fixed64,6,opt,name=rate,proto3,oneof" json:"rate,omitempty"`
+	// How many users may be in the room at once; 0 (default) is any number.
+	MaxMembers *int32 `protobuf:"varint,7,opt,name=max_members,json=maxMembers,proto3,oneof" json:"max_members,omitempty"`
+	// How many of its newest entries the log keeps, at most what the deployment
+	// does; 0 (default) is that.
+	Retention     *int32 `protobuf:"varint,8,opt,name=retention,proto3,oneof" json:"retention,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *RoomPolicy) Reset() {
+	*x = RoomPolicy{}
+	mi := &file_wire_v1_frames_proto_msgTypes[6]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *RoomPolicy) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*RoomPolicy) ProtoMessage() {}
+
+func (x *RoomPolicy) ProtoReflect() protoreflect.Message {
+	mi := &file_wire_v1_frames_proto_msgTypes[6]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use RoomPolicy.ProtoReflect.Descriptor instead.
+func (*RoomPolicy) Descriptor() ([]byte, []int) {
+	return file_wire_v1_frames_proto_rawDescGZIP(), []int{6}
+}
+
+func (x *RoomPolicy) GetPost() string {
+	if x != nil && x.Post != nil {
+		return *x.Post
+	}
+	return ""
+}
+
+func (x *RoomPolicy) GetRead() string {
+	if x != nil && x.Read != nil {
+		return *x.Read
+	}
+	return ""
+}
+
+func (x *RoomPolicy) GetSignal() string {
+	if x != nil && x.Signal != nil {
+		return *x.Signal
+	}
+	return ""
+}
+
+func (x *RoomPolicy) GetInvite() string {
+	if x != nil && x.Invite != nil {
+		return *x.Invite
+	}
+	return ""
+}
+
+func (x *RoomPolicy) GetGuests() string {
+	if x != nil && x.Guests != nil {
+		return *x.Guests
+	}
+	return ""
+}
+
+func (x *RoomPolicy) GetRate() float64 {
+	if x != nil && x.Rate != nil {
+		return *x.Rate
+	}
+	return 0
+}
+
+func (x *RoomPolicy) GetMaxMembers() int32 {
+	if x != nil && x.MaxMembers != nil {
+		return *x.MaxMembers
+	}
+	return 0
+}
+
+func (x *RoomPolicy) GetRetention() int32 {
+	if x != nil && x.Retention != nil {
+		return *x.Retention
+	}
+	return 0
+}
+
 // JoinRoom makes the session a member of a room, and asks for what it missed.
 type JoinRoom struct {
 	state  protoimpl.MessageState `protogen:"open.v1"`
@@ -1455,7 +1627,7 @@ type JoinRoom struct {
 
 func (x *JoinRoom) Reset() {
 	*x = JoinRoom{}
-	mi := &file_wire_v1_frames_proto_msgTypes[6]
+	mi := &file_wire_v1_frames_proto_msgTypes[7]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1467,7 +1639,7 @@ func (x *JoinRoom) String() string {
 func (*JoinRoom) ProtoMessage() {}
 
 func (x *JoinRoom) ProtoReflect() protoreflect.Message {
-	mi := &file_wire_v1_frames_proto_msgTypes[6]
+	mi := &file_wire_v1_frames_proto_msgTypes[7]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1480,7 +1652,7 @@ func (x *JoinRoom) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use JoinRoom.ProtoReflect.Descriptor instead.
 func (*JoinRoom) Descriptor() ([]byte, []int) {
-	return file_wire_v1_frames_proto_rawDescGZIP(), []int{6}
+	return file_wire_v1_frames_proto_rawDescGZIP(), []int{7}
 }
 
 func (x *JoinRoom) GetRoomId() string {
@@ -1521,7 +1693,7 @@ type LeaveRoom struct {
 
 func (x *LeaveRoom) Reset() {
 	*x = LeaveRoom{}
-	mi := &file_wire_v1_frames_proto_msgTypes[7]
+	mi := &file_wire_v1_frames_proto_msgTypes[8]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1533,7 +1705,7 @@ func (x *LeaveRoom) String() string {
 func (*LeaveRoom) ProtoMessage() {}
 
 func (x *LeaveRoom) ProtoReflect() protoreflect.Message {
-	mi := &file_wire_v1_frames_proto_msgTypes[7]
+	mi := &file_wire_v1_frames_proto_msgTypes[8]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1546,7 +1718,7 @@ func (x *LeaveRoom) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use LeaveRoom.ProtoReflect.Descriptor instead.
 func (*LeaveRoom) Descriptor() ([]byte, []int) {
-	return file_wire_v1_frames_proto_rawDescGZIP(), []int{7}
+	return file_wire_v1_frames_proto_rawDescGZIP(), []int{8}
 }
 
 func (x *LeaveRoom) GetRoomId() string {
@@ -1570,7 +1742,7 @@ type SendMessage struct {
 
 func (x *SendMessage) Reset() {
 	*x = SendMessage{}
-	mi := &file_wire_v1_frames_proto_msgTypes[8]
+	mi := &file_wire_v1_frames_proto_msgTypes[9]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1582,7 +1754,7 @@ func (x *SendMessage) String() string {
 func (*SendMessage) ProtoMessage() {}
 
 func (x *SendMessage) ProtoReflect() protoreflect.Message {
-	mi := &file_wire_v1_frames_proto_msgTypes[8]
+	mi := &file_wire_v1_frames_proto_msgTypes[9]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1595,7 +1767,7 @@ func (x *SendMessage) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SendMessage.ProtoReflect.Descriptor instead.
 func (*SendMessage) Descriptor() ([]byte, []int) {
-	return file_wire_v1_frames_proto_rawDescGZIP(), []int{8}
+	return file_wire_v1_frames_proto_rawDescGZIP(), []int{9}
 }
 
 func (x *SendMessage) GetRoomId() string {
@@ -1633,7 +1805,7 @@ type SendSignal struct {
 
 func (x *SendSignal) Reset() {
 	*x = SendSignal{}
-	mi := &file_wire_v1_frames_proto_msgTypes[9]
+	mi := &file_wire_v1_frames_proto_msgTypes[10]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1645,7 +1817,7 @@ func (x *SendSignal) String() string {
 func (*SendSignal) ProtoMessage() {}
 
 func (x *SendSignal) ProtoReflect() protoreflect.Message {
-	mi := &file_wire_v1_frames_proto_msgTypes[9]
+	mi := &file_wire_v1_frames_proto_msgTypes[10]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1658,7 +1830,7 @@ func (x *SendSignal) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SendSignal.ProtoReflect.Descriptor instead.
 func (*SendSignal) Descriptor() ([]byte, []int) {
-	return file_wire_v1_frames_proto_rawDescGZIP(), []int{9}
+	return file_wire_v1_frames_proto_rawDescGZIP(), []int{10}
 }
 
 func (x *SendSignal) GetRoomId() string {
@@ -1693,7 +1865,7 @@ type SendChat struct {
 
 func (x *SendChat) Reset() {
 	*x = SendChat{}
-	mi := &file_wire_v1_frames_proto_msgTypes[10]
+	mi := &file_wire_v1_frames_proto_msgTypes[11]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1705,7 +1877,7 @@ func (x *SendChat) String() string {
 func (*SendChat) ProtoMessage() {}
 
 func (x *SendChat) ProtoReflect() protoreflect.Message {
-	mi := &file_wire_v1_frames_proto_msgTypes[10]
+	mi := &file_wire_v1_frames_proto_msgTypes[11]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1718,7 +1890,7 @@ func (x *SendChat) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SendChat.ProtoReflect.Descriptor instead.
 func (*SendChat) Descriptor() ([]byte, []int) {
-	return file_wire_v1_frames_proto_rawDescGZIP(), []int{10}
+	return file_wire_v1_frames_proto_rawDescGZIP(), []int{11}
 }
 
 func (x *SendChat) GetMessage() string {
@@ -1744,7 +1916,7 @@ type GetHistory struct {
 
 func (x *GetHistory) Reset() {
 	*x = GetHistory{}
-	mi := &file_wire_v1_frames_proto_msgTypes[11]
+	mi := &file_wire_v1_frames_proto_msgTypes[12]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1756,7 +1928,7 @@ func (x *GetHistory) String() string {
 func (*GetHistory) ProtoMessage() {}
 
 func (x *GetHistory) ProtoReflect() protoreflect.Message {
-	mi := &file_wire_v1_frames_proto_msgTypes[11]
+	mi := &file_wire_v1_frames_proto_msgTypes[12]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1769,7 +1941,7 @@ func (x *GetHistory) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetHistory.ProtoReflect.Descriptor instead.
 func (*GetHistory) Descriptor() ([]byte, []int) {
-	return file_wire_v1_frames_proto_rawDescGZIP(), []int{11}
+	return file_wire_v1_frames_proto_rawDescGZIP(), []int{12}
 }
 
 func (x *GetHistory) GetRoomId() string {
@@ -1805,17 +1977,19 @@ type GetRooms struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// 1–1000, default 100.
 	Limit *int32 `protobuf:"varint,1,opt,name=limit,proto3,oneof" json:"limit,omitempty"`
-	// nextCursor of the page before.
+	// nextCursor of the page before, of the same sort.
 	Cursor *string `protobuf:"bytes,2,opt,name=cursor,proto3,oneof" json:"cursor,omitempty"`
-	// Only rooms whose id begins so.
-	Prefix        *string `protobuf:"bytes,3,opt,name=prefix,proto3,oneof" json:"prefix,omitempty"`
+	// Only rooms whose id begins so; with sort "name", whose name does.
+	Prefix *string `protobuf:"bytes,3,opt,name=prefix,proto3,oneof" json:"prefix,omitempty"`
+	// "id" (default); "name", whatever its case; or "members", the most first.
+	Sort          *string `protobuf:"bytes,4,opt,name=sort,proto3,oneof" json:"sort,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *GetRooms) Reset() {
 	*x = GetRooms{}
-	mi := &file_wire_v1_frames_proto_msgTypes[12]
+	mi := &file_wire_v1_frames_proto_msgTypes[13]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1827,7 +2001,7 @@ func (x *GetRooms) String() string {
 func (*GetRooms) ProtoMessage() {}
 
 func (x *GetRooms) ProtoReflect() protoreflect.Message {
-	mi := &file_wire_v1_frames_proto_msgTypes[12]
+	mi := &file_wire_v1_frames_proto_msgTypes[13]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1840,7 +2014,7 @@ func (x *GetRooms) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetRooms.ProtoReflect.Descriptor instead.
 func (*GetRooms) Descriptor() ([]byte, []int) {
-	return file_wire_v1_frames_proto_rawDescGZIP(), []int{12}
+	return file_wire_v1_frames_proto_rawDescGZIP(), []int{13}
 }
 
 func (x *GetRooms) GetLimit() int32 {
@@ -1864,6 +2038,13 @@ func (x *GetRooms) GetPrefix() string {
 	return ""
 }
 
+func (x *GetRooms) GetSort() string {
+	if x != nil && x.Sort != nil {
+		return *x.Sort
+	}
+	return ""
+}
+
 // GetRoomInfo asks for what is known of one room.
 type GetRoomInfo struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
@@ -1874,7 +2055,7 @@ type GetRoomInfo struct {
 
 func (x *GetRoomInfo) Reset() {
 	*x = GetRoomInfo{}
-	mi := &file_wire_v1_frames_proto_msgTypes[13]
+	mi := &file_wire_v1_frames_proto_msgTypes[14]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1886,7 +2067,7 @@ func (x *GetRoomInfo) String() string {
 func (*GetRoomInfo) ProtoMessage() {}
 
 func (x *GetRoomInfo) ProtoReflect() protoreflect.Message {
-	mi := &file_wire_v1_frames_proto_msgTypes[13]
+	mi := &file_wire_v1_frames_proto_msgTypes[14]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1899,7 +2080,7 @@ func (x *GetRoomInfo) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetRoomInfo.ProtoReflect.Descriptor instead.
 func (*GetRoomInfo) Descriptor() ([]byte, []int) {
-	return file_wire_v1_frames_proto_rawDescGZIP(), []int{13}
+	return file_wire_v1_frames_proto_rawDescGZIP(), []int{14}
 }
 
 func (x *GetRoomInfo) GetRoomId() string {
@@ -1923,7 +2104,7 @@ type GetRoomMembers struct {
 
 func (x *GetRoomMembers) Reset() {
 	*x = GetRoomMembers{}
-	mi := &file_wire_v1_frames_proto_msgTypes[14]
+	mi := &file_wire_v1_frames_proto_msgTypes[15]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1935,7 +2116,7 @@ func (x *GetRoomMembers) String() string {
 func (*GetRoomMembers) ProtoMessage() {}
 
 func (x *GetRoomMembers) ProtoReflect() protoreflect.Message {
-	mi := &file_wire_v1_frames_proto_msgTypes[14]
+	mi := &file_wire_v1_frames_proto_msgTypes[15]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1948,7 +2129,7 @@ func (x *GetRoomMembers) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetRoomMembers.ProtoReflect.Descriptor instead.
 func (*GetRoomMembers) Descriptor() ([]byte, []int) {
-	return file_wire_v1_frames_proto_rawDescGZIP(), []int{14}
+	return file_wire_v1_frames_proto_rawDescGZIP(), []int{15}
 }
 
 func (x *GetRoomMembers) GetRoomId() string {
@@ -1972,6 +2153,69 @@ func (x *GetRoomMembers) GetCursor() string {
 	return ""
 }
 
+// GetRoomSanctions asks for a page of the bans and mutes in force in a room.
+type GetRoomSanctions struct {
+	state  protoimpl.MessageState `protogen:"open.v1"`
+	RoomId string                 `protobuf:"bytes,1,opt,name=room_id,json=roomId,proto3" json:"room_id,omitempty"`
+	// 1–1000, default 100.
+	Limit *int32 `protobuf:"varint,2,opt,name=limit,proto3,oneof" json:"limit,omitempty"`
+	// nextCursor of the page before.
+	Cursor        *string `protobuf:"bytes,3,opt,name=cursor,proto3,oneof" json:"cursor,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *GetRoomSanctions) Reset() {
+	*x = GetRoomSanctions{}
+	mi := &file_wire_v1_frames_proto_msgTypes[16]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *GetRoomSanctions) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*GetRoomSanctions) ProtoMessage() {}
+
+func (x *GetRoomSanctions) ProtoReflect() protoreflect.Message {
+	mi := &file_wire_v1_frames_proto_msgTypes[16]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use GetRoomSanctions.ProtoReflect.Descriptor instead.
+func (*GetRoomSanctions) Descriptor() ([]byte, []int) {
+	return file_wire_v1_frames_proto_rawDescGZIP(), []int{16}
+}
+
+func (x *GetRoomSanctions) GetRoomId() string {
+	if x != nil {
+		return x.RoomId
+	}
+	return ""
+}
+
+func (x *GetRoomSanctions) GetLimit() int32 {
+	if x != nil && x.Limit != nil {
+		return *x.Limit
+	}
+	return 0
+}
+
+func (x *GetRoomSanctions) GetCursor() string {
+	if x != nil && x.Cursor != nil {
+		return *x.Cursor
+	}
+	return ""
+}
+
 // GetOnlineUsers asks for a page of the users who are connected now.
 type GetOnlineUsers struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -1987,7 +2231,7 @@ type GetOnlineUsers struct {
 
 func (x *GetOnlineUsers) Reset() {
 	*x = GetOnlineUsers{}
-	mi := &file_wire_v1_frames_proto_msgTypes[15]
+	mi := &file_wire_v1_frames_proto_msgTypes[17]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1999,7 +2243,7 @@ func (x *GetOnlineUsers) String() string {
 func (*GetOnlineUsers) ProtoMessage() {}
 
 func (x *GetOnlineUsers) ProtoReflect() protoreflect.Message {
-	mi := &file_wire_v1_frames_proto_msgTypes[15]
+	mi := &file_wire_v1_frames_proto_msgTypes[17]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2012,7 +2256,7 @@ func (x *GetOnlineUsers) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetOnlineUsers.ProtoReflect.Descriptor instead.
 func (*GetOnlineUsers) Descriptor() ([]byte, []int) {
-	return file_wire_v1_frames_proto_rawDescGZIP(), []int{15}
+	return file_wire_v1_frames_proto_rawDescGZIP(), []int{17}
 }
 
 func (x *GetOnlineUsers) GetRoomId() string {
@@ -2049,7 +2293,7 @@ type SetStatus struct {
 
 func (x *SetStatus) Reset() {
 	*x = SetStatus{}
-	mi := &file_wire_v1_frames_proto_msgTypes[16]
+	mi := &file_wire_v1_frames_proto_msgTypes[18]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2061,7 +2305,7 @@ func (x *SetStatus) String() string {
 func (*SetStatus) ProtoMessage() {}
 
 func (x *SetStatus) ProtoReflect() protoreflect.Message {
-	mi := &file_wire_v1_frames_proto_msgTypes[16]
+	mi := &file_wire_v1_frames_proto_msgTypes[18]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2074,7 +2318,7 @@ func (x *SetStatus) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SetStatus.ProtoReflect.Descriptor instead.
 func (*SetStatus) Descriptor() ([]byte, []int) {
-	return file_wire_v1_frames_proto_rawDescGZIP(), []int{16}
+	return file_wire_v1_frames_proto_rawDescGZIP(), []int{18}
 }
 
 func (x *SetStatus) GetStatus() string {
@@ -2106,7 +2350,7 @@ type EditMessage struct {
 
 func (x *EditMessage) Reset() {
 	*x = EditMessage{}
-	mi := &file_wire_v1_frames_proto_msgTypes[17]
+	mi := &file_wire_v1_frames_proto_msgTypes[19]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2118,7 +2362,7 @@ func (x *EditMessage) String() string {
 func (*EditMessage) ProtoMessage() {}
 
 func (x *EditMessage) ProtoReflect() protoreflect.Message {
-	mi := &file_wire_v1_frames_proto_msgTypes[17]
+	mi := &file_wire_v1_frames_proto_msgTypes[19]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2131,7 +2375,7 @@ func (x *EditMessage) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use EditMessage.ProtoReflect.Descriptor instead.
 func (*EditMessage) Descriptor() ([]byte, []int) {
-	return file_wire_v1_frames_proto_rawDescGZIP(), []int{17}
+	return file_wire_v1_frames_proto_rawDescGZIP(), []int{19}
 }
 
 func (x *EditMessage) GetRoomId() string {
@@ -2167,7 +2411,7 @@ type DeleteMessage struct {
 
 func (x *DeleteMessage) Reset() {
 	*x = DeleteMessage{}
-	mi := &file_wire_v1_frames_proto_msgTypes[18]
+	mi := &file_wire_v1_frames_proto_msgTypes[20]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2179,7 +2423,7 @@ func (x *DeleteMessage) String() string {
 func (*DeleteMessage) ProtoMessage() {}
 
 func (x *DeleteMessage) ProtoReflect() protoreflect.Message {
-	mi := &file_wire_v1_frames_proto_msgTypes[18]
+	mi := &file_wire_v1_frames_proto_msgTypes[20]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2192,7 +2436,7 @@ func (x *DeleteMessage) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DeleteMessage.ProtoReflect.Descriptor instead.
 func (*DeleteMessage) Descriptor() ([]byte, []int) {
-	return file_wire_v1_frames_proto_rawDescGZIP(), []int{18}
+	return file_wire_v1_frames_proto_rawDescGZIP(), []int{20}
 }
 
 func (x *DeleteMessage) GetRoomId() string {
@@ -2221,7 +2465,7 @@ type MarkRead struct {
 
 func (x *MarkRead) Reset() {
 	*x = MarkRead{}
-	mi := &file_wire_v1_frames_proto_msgTypes[19]
+	mi := &file_wire_v1_frames_proto_msgTypes[21]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2233,7 +2477,7 @@ func (x *MarkRead) String() string {
 func (*MarkRead) ProtoMessage() {}
 
 func (x *MarkRead) ProtoReflect() protoreflect.Message {
-	mi := &file_wire_v1_frames_proto_msgTypes[19]
+	mi := &file_wire_v1_frames_proto_msgTypes[21]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2246,7 +2490,7 @@ func (x *MarkRead) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use MarkRead.ProtoReflect.Descriptor instead.
 func (*MarkRead) Descriptor() ([]byte, []int) {
-	return file_wire_v1_frames_proto_rawDescGZIP(), []int{19}
+	return file_wire_v1_frames_proto_rawDescGZIP(), []int{21}
 }
 
 func (x *MarkRead) GetRoomId() string {
@@ -2280,7 +2524,7 @@ type Moderate struct {
 
 func (x *Moderate) Reset() {
 	*x = Moderate{}
-	mi := &file_wire_v1_frames_proto_msgTypes[20]
+	mi := &file_wire_v1_frames_proto_msgTypes[22]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2292,7 +2536,7 @@ func (x *Moderate) String() string {
 func (*Moderate) ProtoMessage() {}
 
 func (x *Moderate) ProtoReflect() protoreflect.Message {
-	mi := &file_wire_v1_frames_proto_msgTypes[20]
+	mi := &file_wire_v1_frames_proto_msgTypes[22]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2305,7 +2549,7 @@ func (x *Moderate) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Moderate.ProtoReflect.Descriptor instead.
 func (*Moderate) Descriptor() ([]byte, []int) {
-	return file_wire_v1_frames_proto_rawDescGZIP(), []int{20}
+	return file_wire_v1_frames_proto_rawDescGZIP(), []int{22}
 }
 
 func (x *Moderate) GetRoomId() string {
@@ -2345,19 +2589,25 @@ func (x *Moderate) GetRole() string {
 
 // UpdateRoom changes what is given and leaves the rest as it is.
 type UpdateRoom struct {
-	state         protoimpl.MessageState `protogen:"open.v1"`
-	RoomId        string                 `protobuf:"bytes,1,opt,name=room_id,json=roomId,proto3" json:"room_id,omitempty"`
-	Name          *string                `protobuf:"bytes,2,opt,name=name,proto3,oneof" json:"name,omitempty"`
-	Topic         *string                `protobuf:"bytes,3,opt,name=topic,proto3,oneof" json:"topic,omitempty"`
-	Visibility    *string                `protobuf:"bytes,4,opt,name=visibility,proto3,oneof" json:"visibility,omitempty"`
-	Persistent    *bool                  `protobuf:"varint,5,opt,name=persistent,proto3,oneof" json:"persistent,omitempty"`
+	state      protoimpl.MessageState `protogen:"open.v1"`
+	RoomId     string                 `protobuf:"bytes,1,opt,name=room_id,json=roomId,proto3" json:"room_id,omitempty"`
+	Name       *string                `protobuf:"bytes,2,opt,name=name,proto3,oneof" json:"name,omitempty"`
+	Topic      *string                `protobuf:"bytes,3,opt,name=topic,proto3,oneof" json:"topic,omitempty"`
+	Visibility *string                `protobuf:"bytes,4,opt,name=visibility,proto3,oneof" json:"visibility,omitempty"`
+	Persistent *bool                  `protobuf:"varint,5,opt,name=persistent,proto3,oneof" json:"persistent,omitempty"`
+	// One JSON object, whose members are put in place of those of the same name;
+	// null takes one away.
+	Attributes []byte      `protobuf:"bytes,6,opt,name=attributes,proto3,oneof" json:"attributes,omitempty"`
+	Policy     *RoomPolicy `protobuf:"bytes,7,opt,name=policy,proto3,oneof" json:"policy,omitempty"`
+	// The revision that the change was thought out for; without it, any.
+	Revision      *int64 `protobuf:"varint,8,opt,name=revision,proto3,oneof" json:"revision,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *UpdateRoom) Reset() {
 	*x = UpdateRoom{}
-	mi := &file_wire_v1_frames_proto_msgTypes[21]
+	mi := &file_wire_v1_frames_proto_msgTypes[23]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2369,7 +2619,7 @@ func (x *UpdateRoom) String() string {
 func (*UpdateRoom) ProtoMessage() {}
 
 func (x *UpdateRoom) ProtoReflect() protoreflect.Message {
-	mi := &file_wire_v1_frames_proto_msgTypes[21]
+	mi := &file_wire_v1_frames_proto_msgTypes[23]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2382,7 +2632,7 @@ func (x *UpdateRoom) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use UpdateRoom.ProtoReflect.Descriptor instead.
 func (*UpdateRoom) Descriptor() ([]byte, []int) {
-	return file_wire_v1_frames_proto_rawDescGZIP(), []int{21}
+	return file_wire_v1_frames_proto_rawDescGZIP(), []int{23}
 }
 
 func (x *UpdateRoom) GetRoomId() string {
@@ -2420,6 +2670,27 @@ func (x *UpdateRoom) GetPersistent() bool {
 	return false
 }
 
+func (x *UpdateRoom) GetAttributes() []byte {
+	if x != nil {
+		return x.Attributes
+	}
+	return nil
+}
+
+func (x *UpdateRoom) GetPolicy() *RoomPolicy {
+	if x != nil {
+		return x.Policy
+	}
+	return nil
+}
+
+func (x *UpdateRoom) GetRevision() int64 {
+	if x != nil && x.Revision != nil {
+		return *x.Revision
+	}
+	return 0
+}
+
 // DeleteRoom ends a room and erases its log.
 type DeleteRoom struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
@@ -2430,7 +2701,7 @@ type DeleteRoom struct {
 
 func (x *DeleteRoom) Reset() {
 	*x = DeleteRoom{}
-	mi := &file_wire_v1_frames_proto_msgTypes[22]
+	mi := &file_wire_v1_frames_proto_msgTypes[24]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2442,7 +2713,7 @@ func (x *DeleteRoom) String() string {
 func (*DeleteRoom) ProtoMessage() {}
 
 func (x *DeleteRoom) ProtoReflect() protoreflect.Message {
-	mi := &file_wire_v1_frames_proto_msgTypes[22]
+	mi := &file_wire_v1_frames_proto_msgTypes[24]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2455,7 +2726,7 @@ func (x *DeleteRoom) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DeleteRoom.ProtoReflect.Descriptor instead.
 func (*DeleteRoom) Descriptor() ([]byte, []int) {
-	return file_wire_v1_frames_proto_rawDescGZIP(), []int{22}
+	return file_wire_v1_frames_proto_rawDescGZIP(), []int{24}
 }
 
 func (x *DeleteRoom) GetRoomId() string {
@@ -2475,7 +2746,7 @@ type OpenDirect struct {
 
 func (x *OpenDirect) Reset() {
 	*x = OpenDirect{}
-	mi := &file_wire_v1_frames_proto_msgTypes[23]
+	mi := &file_wire_v1_frames_proto_msgTypes[25]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2487,7 +2758,7 @@ func (x *OpenDirect) String() string {
 func (*OpenDirect) ProtoMessage() {}
 
 func (x *OpenDirect) ProtoReflect() protoreflect.Message {
-	mi := &file_wire_v1_frames_proto_msgTypes[23]
+	mi := &file_wire_v1_frames_proto_msgTypes[25]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2500,7 +2771,7 @@ func (x *OpenDirect) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use OpenDirect.ProtoReflect.Descriptor instead.
 func (*OpenDirect) Descriptor() ([]byte, []int) {
-	return file_wire_v1_frames_proto_rawDescGZIP(), []int{23}
+	return file_wire_v1_frames_proto_rawDescGZIP(), []int{25}
 }
 
 func (x *OpenDirect) GetUserId() string {
@@ -2521,7 +2792,7 @@ type Invite struct {
 
 func (x *Invite) Reset() {
 	*x = Invite{}
-	mi := &file_wire_v1_frames_proto_msgTypes[24]
+	mi := &file_wire_v1_frames_proto_msgTypes[26]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2533,7 +2804,7 @@ func (x *Invite) String() string {
 func (*Invite) ProtoMessage() {}
 
 func (x *Invite) ProtoReflect() protoreflect.Message {
-	mi := &file_wire_v1_frames_proto_msgTypes[24]
+	mi := &file_wire_v1_frames_proto_msgTypes[26]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2546,7 +2817,7 @@ func (x *Invite) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Invite.ProtoReflect.Descriptor instead.
 func (*Invite) Descriptor() ([]byte, []int) {
-	return file_wire_v1_frames_proto_rawDescGZIP(), []int{24}
+	return file_wire_v1_frames_proto_rawDescGZIP(), []int{26}
 }
 
 func (x *Invite) GetRoomId() string {
@@ -2574,7 +2845,7 @@ type AdminBroadcast struct {
 
 func (x *AdminBroadcast) Reset() {
 	*x = AdminBroadcast{}
-	mi := &file_wire_v1_frames_proto_msgTypes[25]
+	mi := &file_wire_v1_frames_proto_msgTypes[27]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2586,7 +2857,7 @@ func (x *AdminBroadcast) String() string {
 func (*AdminBroadcast) ProtoMessage() {}
 
 func (x *AdminBroadcast) ProtoReflect() protoreflect.Message {
-	mi := &file_wire_v1_frames_proto_msgTypes[25]
+	mi := &file_wire_v1_frames_proto_msgTypes[27]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2599,7 +2870,7 @@ func (x *AdminBroadcast) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use AdminBroadcast.ProtoReflect.Descriptor instead.
 func (*AdminBroadcast) Descriptor() ([]byte, []int) {
-	return file_wire_v1_frames_proto_rawDescGZIP(), []int{25}
+	return file_wire_v1_frames_proto_rawDescGZIP(), []int{27}
 }
 
 func (x *AdminBroadcast) GetContent() string {
@@ -2622,7 +2893,7 @@ type Configure struct {
 
 func (x *Configure) Reset() {
 	*x = Configure{}
-	mi := &file_wire_v1_frames_proto_msgTypes[26]
+	mi := &file_wire_v1_frames_proto_msgTypes[28]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2634,7 +2905,7 @@ func (x *Configure) String() string {
 func (*Configure) ProtoMessage() {}
 
 func (x *Configure) ProtoReflect() protoreflect.Message {
-	mi := &file_wire_v1_frames_proto_msgTypes[26]
+	mi := &file_wire_v1_frames_proto_msgTypes[28]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2647,7 +2918,7 @@ func (x *Configure) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Configure.ProtoReflect.Descriptor instead.
 func (*Configure) Descriptor() ([]byte, []int) {
-	return file_wire_v1_frames_proto_rawDescGZIP(), []int{26}
+	return file_wire_v1_frames_proto_rawDescGZIP(), []int{28}
 }
 
 func (x *Configure) GetBatch() *Batch {
@@ -2677,7 +2948,7 @@ type Batch struct {
 
 func (x *Batch) Reset() {
 	*x = Batch{}
-	mi := &file_wire_v1_frames_proto_msgTypes[27]
+	mi := &file_wire_v1_frames_proto_msgTypes[29]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2689,7 +2960,7 @@ func (x *Batch) String() string {
 func (*Batch) ProtoMessage() {}
 
 func (x *Batch) ProtoReflect() protoreflect.Message {
-	mi := &file_wire_v1_frames_proto_msgTypes[27]
+	mi := &file_wire_v1_frames_proto_msgTypes[29]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2702,7 +2973,7 @@ func (x *Batch) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Batch.ProtoReflect.Descriptor instead.
 func (*Batch) Descriptor() ([]byte, []int) {
-	return file_wire_v1_frames_proto_rawDescGZIP(), []int{27}
+	return file_wire_v1_frames_proto_rawDescGZIP(), []int{29}
 }
 
 func (x *Batch) GetMaxMessages() int32 {
@@ -2734,7 +3005,7 @@ type Resume struct {
 
 func (x *Resume) Reset() {
 	*x = Resume{}
-	mi := &file_wire_v1_frames_proto_msgTypes[28]
+	mi := &file_wire_v1_frames_proto_msgTypes[30]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2746,7 +3017,7 @@ func (x *Resume) String() string {
 func (*Resume) ProtoMessage() {}
 
 func (x *Resume) ProtoReflect() protoreflect.Message {
-	mi := &file_wire_v1_frames_proto_msgTypes[28]
+	mi := &file_wire_v1_frames_proto_msgTypes[30]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2759,7 +3030,7 @@ func (x *Resume) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Resume.ProtoReflect.Descriptor instead.
 func (*Resume) Descriptor() ([]byte, []int) {
-	return file_wire_v1_frames_proto_rawDescGZIP(), []int{28}
+	return file_wire_v1_frames_proto_rawDescGZIP(), []int{30}
 }
 
 func (x *Resume) GetResumeToken() string {
@@ -2788,7 +3059,7 @@ type Position struct {
 
 func (x *Position) Reset() {
 	*x = Position{}
-	mi := &file_wire_v1_frames_proto_msgTypes[29]
+	mi := &file_wire_v1_frames_proto_msgTypes[31]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2800,7 +3071,7 @@ func (x *Position) String() string {
 func (*Position) ProtoMessage() {}
 
 func (x *Position) ProtoReflect() protoreflect.Message {
-	mi := &file_wire_v1_frames_proto_msgTypes[29]
+	mi := &file_wire_v1_frames_proto_msgTypes[31]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2813,7 +3084,7 @@ func (x *Position) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Position.ProtoReflect.Descriptor instead.
 func (*Position) Descriptor() ([]byte, []int) {
-	return file_wire_v1_frames_proto_rawDescGZIP(), []int{29}
+	return file_wire_v1_frames_proto_rawDescGZIP(), []int{31}
 }
 
 func (x *Position) GetSeq() int64 {
@@ -2850,7 +3121,7 @@ type Welcome struct {
 
 func (x *Welcome) Reset() {
 	*x = Welcome{}
-	mi := &file_wire_v1_frames_proto_msgTypes[30]
+	mi := &file_wire_v1_frames_proto_msgTypes[32]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2862,7 +3133,7 @@ func (x *Welcome) String() string {
 func (*Welcome) ProtoMessage() {}
 
 func (x *Welcome) ProtoReflect() protoreflect.Message {
-	mi := &file_wire_v1_frames_proto_msgTypes[30]
+	mi := &file_wire_v1_frames_proto_msgTypes[32]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2875,7 +3146,7 @@ func (x *Welcome) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Welcome.ProtoReflect.Descriptor instead.
 func (*Welcome) Descriptor() ([]byte, []int) {
-	return file_wire_v1_frames_proto_rawDescGZIP(), []int{30}
+	return file_wire_v1_frames_proto_rawDescGZIP(), []int{32}
 }
 
 func (x *Welcome) GetMessage() string {
@@ -2952,7 +3223,7 @@ type Limits struct {
 
 func (x *Limits) Reset() {
 	*x = Limits{}
-	mi := &file_wire_v1_frames_proto_msgTypes[31]
+	mi := &file_wire_v1_frames_proto_msgTypes[33]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2964,7 +3235,7 @@ func (x *Limits) String() string {
 func (*Limits) ProtoMessage() {}
 
 func (x *Limits) ProtoReflect() protoreflect.Message {
-	mi := &file_wire_v1_frames_proto_msgTypes[31]
+	mi := &file_wire_v1_frames_proto_msgTypes[33]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2977,7 +3248,7 @@ func (x *Limits) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Limits.ProtoReflect.Descriptor instead.
 func (*Limits) Descriptor() ([]byte, []int) {
-	return file_wire_v1_frames_proto_rawDescGZIP(), []int{31}
+	return file_wire_v1_frames_proto_rawDescGZIP(), []int{33}
 }
 
 func (x *Limits) GetMaxFrameBytes() int64 {
@@ -3052,7 +3323,7 @@ type AuthSuccess struct {
 
 func (x *AuthSuccess) Reset() {
 	*x = AuthSuccess{}
-	mi := &file_wire_v1_frames_proto_msgTypes[32]
+	mi := &file_wire_v1_frames_proto_msgTypes[34]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3064,7 +3335,7 @@ func (x *AuthSuccess) String() string {
 func (*AuthSuccess) ProtoMessage() {}
 
 func (x *AuthSuccess) ProtoReflect() protoreflect.Message {
-	mi := &file_wire_v1_frames_proto_msgTypes[32]
+	mi := &file_wire_v1_frames_proto_msgTypes[34]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3077,7 +3348,7 @@ func (x *AuthSuccess) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use AuthSuccess.ProtoReflect.Descriptor instead.
 func (*AuthSuccess) Descriptor() ([]byte, []int) {
-	return file_wire_v1_frames_proto_rawDescGZIP(), []int{32}
+	return file_wire_v1_frames_proto_rawDescGZIP(), []int{34}
 }
 
 func (x *AuthSuccess) GetUser() *Account {
@@ -3120,7 +3391,7 @@ type Account struct {
 
 func (x *Account) Reset() {
 	*x = Account{}
-	mi := &file_wire_v1_frames_proto_msgTypes[33]
+	mi := &file_wire_v1_frames_proto_msgTypes[35]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3132,7 +3403,7 @@ func (x *Account) String() string {
 func (*Account) ProtoMessage() {}
 
 func (x *Account) ProtoReflect() protoreflect.Message {
-	mi := &file_wire_v1_frames_proto_msgTypes[33]
+	mi := &file_wire_v1_frames_proto_msgTypes[35]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3145,7 +3416,7 @@ func (x *Account) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Account.ProtoReflect.Descriptor instead.
 func (*Account) Descriptor() ([]byte, []int) {
-	return file_wire_v1_frames_proto_rawDescGZIP(), []int{33}
+	return file_wire_v1_frames_proto_rawDescGZIP(), []int{35}
 }
 
 func (x *Account) GetId() string {
@@ -3180,7 +3451,7 @@ type AuthFailed struct {
 
 func (x *AuthFailed) Reset() {
 	*x = AuthFailed{}
-	mi := &file_wire_v1_frames_proto_msgTypes[34]
+	mi := &file_wire_v1_frames_proto_msgTypes[36]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3192,7 +3463,7 @@ func (x *AuthFailed) String() string {
 func (*AuthFailed) ProtoMessage() {}
 
 func (x *AuthFailed) ProtoReflect() protoreflect.Message {
-	mi := &file_wire_v1_frames_proto_msgTypes[34]
+	mi := &file_wire_v1_frames_proto_msgTypes[36]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3205,7 +3476,7 @@ func (x *AuthFailed) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use AuthFailed.ProtoReflect.Descriptor instead.
 func (*AuthFailed) Descriptor() ([]byte, []int) {
-	return file_wire_v1_frames_proto_rawDescGZIP(), []int{34}
+	return file_wire_v1_frames_proto_rawDescGZIP(), []int{36}
 }
 
 func (x *AuthFailed) GetCode() string {
@@ -3231,7 +3502,7 @@ type Pong struct {
 
 func (x *Pong) Reset() {
 	*x = Pong{}
-	mi := &file_wire_v1_frames_proto_msgTypes[35]
+	mi := &file_wire_v1_frames_proto_msgTypes[37]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3243,7 +3514,7 @@ func (x *Pong) String() string {
 func (*Pong) ProtoMessage() {}
 
 func (x *Pong) ProtoReflect() protoreflect.Message {
-	mi := &file_wire_v1_frames_proto_msgTypes[35]
+	mi := &file_wire_v1_frames_proto_msgTypes[37]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3256,7 +3527,7 @@ func (x *Pong) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Pong.ProtoReflect.Descriptor instead.
 func (*Pong) Descriptor() ([]byte, []int) {
-	return file_wire_v1_frames_proto_rawDescGZIP(), []int{35}
+	return file_wire_v1_frames_proto_rawDescGZIP(), []int{37}
 }
 
 func (x *Pong) GetTimestamp() *timestamppb.Timestamp {
@@ -3277,7 +3548,7 @@ type RoomCreated struct {
 
 func (x *RoomCreated) Reset() {
 	*x = RoomCreated{}
-	mi := &file_wire_v1_frames_proto_msgTypes[36]
+	mi := &file_wire_v1_frames_proto_msgTypes[38]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3289,7 +3560,7 @@ func (x *RoomCreated) String() string {
 func (*RoomCreated) ProtoMessage() {}
 
 func (x *RoomCreated) ProtoReflect() protoreflect.Message {
-	mi := &file_wire_v1_frames_proto_msgTypes[36]
+	mi := &file_wire_v1_frames_proto_msgTypes[38]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3302,7 +3573,7 @@ func (x *RoomCreated) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RoomCreated.ProtoReflect.Descriptor instead.
 func (*RoomCreated) Descriptor() ([]byte, []int) {
-	return file_wire_v1_frames_proto_rawDescGZIP(), []int{36}
+	return file_wire_v1_frames_proto_rawDescGZIP(), []int{38}
 }
 
 func (x *RoomCreated) GetRoomId() string {
@@ -3342,7 +3613,7 @@ type RoomJoined struct {
 
 func (x *RoomJoined) Reset() {
 	*x = RoomJoined{}
-	mi := &file_wire_v1_frames_proto_msgTypes[37]
+	mi := &file_wire_v1_frames_proto_msgTypes[39]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3354,7 +3625,7 @@ func (x *RoomJoined) String() string {
 func (*RoomJoined) ProtoMessage() {}
 
 func (x *RoomJoined) ProtoReflect() protoreflect.Message {
-	mi := &file_wire_v1_frames_proto_msgTypes[37]
+	mi := &file_wire_v1_frames_proto_msgTypes[39]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3367,7 +3638,7 @@ func (x *RoomJoined) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RoomJoined.ProtoReflect.Descriptor instead.
 func (*RoomJoined) Descriptor() ([]byte, []int) {
-	return file_wire_v1_frames_proto_rawDescGZIP(), []int{37}
+	return file_wire_v1_frames_proto_rawDescGZIP(), []int{39}
 }
 
 func (x *RoomJoined) GetRoomId() string {
@@ -3435,7 +3706,7 @@ type RoomLeft struct {
 
 func (x *RoomLeft) Reset() {
 	*x = RoomLeft{}
-	mi := &file_wire_v1_frames_proto_msgTypes[38]
+	mi := &file_wire_v1_frames_proto_msgTypes[40]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3447,7 +3718,7 @@ func (x *RoomLeft) String() string {
 func (*RoomLeft) ProtoMessage() {}
 
 func (x *RoomLeft) ProtoReflect() protoreflect.Message {
-	mi := &file_wire_v1_frames_proto_msgTypes[38]
+	mi := &file_wire_v1_frames_proto_msgTypes[40]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3460,7 +3731,7 @@ func (x *RoomLeft) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RoomLeft.ProtoReflect.Descriptor instead.
 func (*RoomLeft) Descriptor() ([]byte, []int) {
-	return file_wire_v1_frames_proto_rawDescGZIP(), []int{38}
+	return file_wire_v1_frames_proto_rawDescGZIP(), []int{40}
 }
 
 func (x *RoomLeft) GetRoomId() string {
@@ -3493,7 +3764,7 @@ type Ack struct {
 
 func (x *Ack) Reset() {
 	*x = Ack{}
-	mi := &file_wire_v1_frames_proto_msgTypes[39]
+	mi := &file_wire_v1_frames_proto_msgTypes[41]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3505,7 +3776,7 @@ func (x *Ack) String() string {
 func (*Ack) ProtoMessage() {}
 
 func (x *Ack) ProtoReflect() protoreflect.Message {
-	mi := &file_wire_v1_frames_proto_msgTypes[39]
+	mi := &file_wire_v1_frames_proto_msgTypes[41]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3518,7 +3789,7 @@ func (x *Ack) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Ack.ProtoReflect.Descriptor instead.
 func (*Ack) Descriptor() ([]byte, []int) {
-	return file_wire_v1_frames_proto_rawDescGZIP(), []int{39}
+	return file_wire_v1_frames_proto_rawDescGZIP(), []int{41}
 }
 
 func (x *Ack) GetRoomId() string {
@@ -3581,7 +3852,7 @@ type Message struct {
 
 func (x *Message) Reset() {
 	*x = Message{}
-	mi := &file_wire_v1_frames_proto_msgTypes[40]
+	mi := &file_wire_v1_frames_proto_msgTypes[42]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3593,7 +3864,7 @@ func (x *Message) String() string {
 func (*Message) ProtoMessage() {}
 
 func (x *Message) ProtoReflect() protoreflect.Message {
-	mi := &file_wire_v1_frames_proto_msgTypes[40]
+	mi := &file_wire_v1_frames_proto_msgTypes[42]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3606,7 +3877,7 @@ func (x *Message) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Message.ProtoReflect.Descriptor instead.
 func (*Message) Descriptor() ([]byte, []int) {
-	return file_wire_v1_frames_proto_rawDescGZIP(), []int{40}
+	return file_wire_v1_frames_proto_rawDescGZIP(), []int{42}
 }
 
 func (x *Message) GetRoomId() string {
@@ -3670,7 +3941,7 @@ type Signal struct {
 
 func (x *Signal) Reset() {
 	*x = Signal{}
-	mi := &file_wire_v1_frames_proto_msgTypes[41]
+	mi := &file_wire_v1_frames_proto_msgTypes[43]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3682,7 +3953,7 @@ func (x *Signal) String() string {
 func (*Signal) ProtoMessage() {}
 
 func (x *Signal) ProtoReflect() protoreflect.Message {
-	mi := &file_wire_v1_frames_proto_msgTypes[41]
+	mi := &file_wire_v1_frames_proto_msgTypes[43]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3695,7 +3966,7 @@ func (x *Signal) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Signal.ProtoReflect.Descriptor instead.
 func (*Signal) Descriptor() ([]byte, []int) {
-	return file_wire_v1_frames_proto_rawDescGZIP(), []int{41}
+	return file_wire_v1_frames_proto_rawDescGZIP(), []int{43}
 }
 
 func (x *Signal) GetRoomId() string {
@@ -3741,7 +4012,7 @@ type Chat struct {
 
 func (x *Chat) Reset() {
 	*x = Chat{}
-	mi := &file_wire_v1_frames_proto_msgTypes[42]
+	mi := &file_wire_v1_frames_proto_msgTypes[44]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3753,7 +4024,7 @@ func (x *Chat) String() string {
 func (*Chat) ProtoMessage() {}
 
 func (x *Chat) ProtoReflect() protoreflect.Message {
-	mi := &file_wire_v1_frames_proto_msgTypes[42]
+	mi := &file_wire_v1_frames_proto_msgTypes[44]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3766,7 +4037,7 @@ func (x *Chat) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Chat.ProtoReflect.Descriptor instead.
 func (*Chat) Descriptor() ([]byte, []int) {
-	return file_wire_v1_frames_proto_rawDescGZIP(), []int{42}
+	return file_wire_v1_frames_proto_rawDescGZIP(), []int{44}
 }
 
 func (x *Chat) GetUser() string {
@@ -3817,7 +4088,7 @@ type MessageHistory struct {
 
 func (x *MessageHistory) Reset() {
 	*x = MessageHistory{}
-	mi := &file_wire_v1_frames_proto_msgTypes[43]
+	mi := &file_wire_v1_frames_proto_msgTypes[45]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3829,7 +4100,7 @@ func (x *MessageHistory) String() string {
 func (*MessageHistory) ProtoMessage() {}
 
 func (x *MessageHistory) ProtoReflect() protoreflect.Message {
-	mi := &file_wire_v1_frames_proto_msgTypes[43]
+	mi := &file_wire_v1_frames_proto_msgTypes[45]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3842,7 +4113,7 @@ func (x *MessageHistory) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use MessageHistory.ProtoReflect.Descriptor instead.
 func (*MessageHistory) Descriptor() ([]byte, []int) {
-	return file_wire_v1_frames_proto_rawDescGZIP(), []int{43}
+	return file_wire_v1_frames_proto_rawDescGZIP(), []int{45}
 }
 
 func (x *MessageHistory) GetRoomId() string {
@@ -3877,7 +4148,7 @@ type RoomsList struct {
 
 func (x *RoomsList) Reset() {
 	*x = RoomsList{}
-	mi := &file_wire_v1_frames_proto_msgTypes[44]
+	mi := &file_wire_v1_frames_proto_msgTypes[46]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3889,7 +4160,7 @@ func (x *RoomsList) String() string {
 func (*RoomsList) ProtoMessage() {}
 
 func (x *RoomsList) ProtoReflect() protoreflect.Message {
-	mi := &file_wire_v1_frames_proto_msgTypes[44]
+	mi := &file_wire_v1_frames_proto_msgTypes[46]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3902,7 +4173,7 @@ func (x *RoomsList) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RoomsList.ProtoReflect.Descriptor instead.
 func (*RoomsList) Descriptor() ([]byte, []int) {
-	return file_wire_v1_frames_proto_rawDescGZIP(), []int{44}
+	return file_wire_v1_frames_proto_rawDescGZIP(), []int{46}
 }
 
 func (x *RoomsList) GetRooms() []*RoomSummary {
@@ -3930,7 +4201,7 @@ type RoomSummary struct {
 
 func (x *RoomSummary) Reset() {
 	*x = RoomSummary{}
-	mi := &file_wire_v1_frames_proto_msgTypes[45]
+	mi := &file_wire_v1_frames_proto_msgTypes[47]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3942,7 +4213,7 @@ func (x *RoomSummary) String() string {
 func (*RoomSummary) ProtoMessage() {}
 
 func (x *RoomSummary) ProtoReflect() protoreflect.Message {
-	mi := &file_wire_v1_frames_proto_msgTypes[45]
+	mi := &file_wire_v1_frames_proto_msgTypes[47]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3955,7 +4226,7 @@ func (x *RoomSummary) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RoomSummary.ProtoReflect.Descriptor instead.
 func (*RoomSummary) Descriptor() ([]byte, []int) {
-	return file_wire_v1_frames_proto_rawDescGZIP(), []int{45}
+	return file_wire_v1_frames_proto_rawDescGZIP(), []int{47}
 }
 
 func (x *RoomSummary) GetId() string {
@@ -3984,22 +4255,28 @@ type RoomInfo struct {
 	RoomId string                 `protobuf:"bytes,1,opt,name=room_id,json=roomId,proto3" json:"room_id,omitempty"`
 	// False also for a private room that the asker has no part in; then nothing
 	// else is told.
-	Exists        bool                   `protobuf:"varint,2,opt,name=exists,proto3" json:"exists,omitempty"`
-	MemberCount   int64                  `protobuf:"varint,3,opt,name=member_count,json=memberCount,proto3" json:"member_count,omitempty"`
-	Name          *string                `protobuf:"bytes,4,opt,name=name,proto3,oneof" json:"name,omitempty"`
-	Topic         *string                `protobuf:"bytes,5,opt,name=topic,proto3,oneof" json:"topic,omitempty"`
-	Visibility    *string                `protobuf:"bytes,6,opt,name=visibility,proto3,oneof" json:"visibility,omitempty"`
-	Persistent    *bool                  `protobuf:"varint,7,opt,name=persistent,proto3,oneof" json:"persistent,omitempty"`
-	Epoch         *string                `protobuf:"bytes,8,opt,name=epoch,proto3,oneof" json:"epoch,omitempty"`
-	CreatedAt     *timestamppb.Timestamp `protobuf:"bytes,9,opt,name=created_at,json=createdAt,proto3,oneof" json:"created_at,omitempty"`
-	Owner         *User                  `protobuf:"bytes,10,opt,name=owner,proto3,oneof" json:"owner,omitempty"`
+	Exists      bool                   `protobuf:"varint,2,opt,name=exists,proto3" json:"exists,omitempty"`
+	MemberCount int64                  `protobuf:"varint,3,opt,name=member_count,json=memberCount,proto3" json:"member_count,omitempty"`
+	Name        *string                `protobuf:"bytes,4,opt,name=name,proto3,oneof" json:"name,omitempty"`
+	Topic       *string                `protobuf:"bytes,5,opt,name=topic,proto3,oneof" json:"topic,omitempty"`
+	Visibility  *string                `protobuf:"bytes,6,opt,name=visibility,proto3,oneof" json:"visibility,omitempty"`
+	Persistent  *bool                  `protobuf:"varint,7,opt,name=persistent,proto3,oneof" json:"persistent,omitempty"`
+	Epoch       *string                `protobuf:"bytes,8,opt,name=epoch,proto3,oneof" json:"epoch,omitempty"`
+	CreatedAt   *timestamppb.Timestamp `protobuf:"bytes,9,opt,name=created_at,json=createdAt,proto3,oneof" json:"created_at,omitempty"`
+	Owner       *User                  `protobuf:"bytes,10,opt,name=owner,proto3,oneof" json:"owner,omitempty"`
+	// A JSON object; not there while the room has none.
+	Attributes []byte `protobuf:"bytes,11,opt,name=attributes,proto3,oneof" json:"attributes,omitempty"`
+	// All that is in force.
+	Policy *RoomPolicy `protobuf:"bytes,12,opt,name=policy,proto3,oneof" json:"policy,omitempty"`
+	// Changes with every change of the room's record.
+	Revision      *int64 `protobuf:"varint,13,opt,name=revision,proto3,oneof" json:"revision,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *RoomInfo) Reset() {
 	*x = RoomInfo{}
-	mi := &file_wire_v1_frames_proto_msgTypes[46]
+	mi := &file_wire_v1_frames_proto_msgTypes[48]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4011,7 +4288,7 @@ func (x *RoomInfo) String() string {
 func (*RoomInfo) ProtoMessage() {}
 
 func (x *RoomInfo) ProtoReflect() protoreflect.Message {
-	mi := &file_wire_v1_frames_proto_msgTypes[46]
+	mi := &file_wire_v1_frames_proto_msgTypes[48]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4024,7 +4301,7 @@ func (x *RoomInfo) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RoomInfo.ProtoReflect.Descriptor instead.
 func (*RoomInfo) Descriptor() ([]byte, []int) {
-	return file_wire_v1_frames_proto_rawDescGZIP(), []int{46}
+	return file_wire_v1_frames_proto_rawDescGZIP(), []int{48}
 }
 
 func (x *RoomInfo) GetRoomId() string {
@@ -4097,6 +4374,27 @@ func (x *RoomInfo) GetOwner() *User {
 	return nil
 }
 
+func (x *RoomInfo) GetAttributes() []byte {
+	if x != nil {
+		return x.Attributes
+	}
+	return nil
+}
+
+func (x *RoomInfo) GetPolicy() *RoomPolicy {
+	if x != nil {
+		return x.Policy
+	}
+	return nil
+}
+
+func (x *RoomInfo) GetRevision() int64 {
+	if x != nil && x.Revision != nil {
+		return *x.Revision
+	}
+	return 0
+}
+
 type RoomMembers struct {
 	state   protoimpl.MessageState `protogen:"open.v1"`
 	RoomId  string                 `protobuf:"bytes,1,opt,name=room_id,json=roomId,proto3" json:"room_id,omitempty"`
@@ -4109,7 +4407,7 @@ type RoomMembers struct {
 
 func (x *RoomMembers) Reset() {
 	*x = RoomMembers{}
-	mi := &file_wire_v1_frames_proto_msgTypes[47]
+	mi := &file_wire_v1_frames_proto_msgTypes[49]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4121,7 +4419,7 @@ func (x *RoomMembers) String() string {
 func (*RoomMembers) ProtoMessage() {}
 
 func (x *RoomMembers) ProtoReflect() protoreflect.Message {
-	mi := &file_wire_v1_frames_proto_msgTypes[47]
+	mi := &file_wire_v1_frames_proto_msgTypes[49]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4134,7 +4432,7 @@ func (x *RoomMembers) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RoomMembers.ProtoReflect.Descriptor instead.
 func (*RoomMembers) Descriptor() ([]byte, []int) {
-	return file_wire_v1_frames_proto_rawDescGZIP(), []int{47}
+	return file_wire_v1_frames_proto_rawDescGZIP(), []int{49}
 }
 
 func (x *RoomMembers) GetRoomId() string {
@@ -4170,7 +4468,7 @@ type Member struct {
 
 func (x *Member) Reset() {
 	*x = Member{}
-	mi := &file_wire_v1_frames_proto_msgTypes[48]
+	mi := &file_wire_v1_frames_proto_msgTypes[50]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4182,7 +4480,7 @@ func (x *Member) String() string {
 func (*Member) ProtoMessage() {}
 
 func (x *Member) ProtoReflect() protoreflect.Message {
-	mi := &file_wire_v1_frames_proto_msgTypes[48]
+	mi := &file_wire_v1_frames_proto_msgTypes[50]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4195,7 +4493,7 @@ func (x *Member) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Member.ProtoReflect.Descriptor instead.
 func (*Member) Descriptor() ([]byte, []int) {
-	return file_wire_v1_frames_proto_rawDescGZIP(), []int{48}
+	return file_wire_v1_frames_proto_rawDescGZIP(), []int{50}
 }
 
 func (x *Member) GetId() string {
@@ -4230,7 +4528,7 @@ type OnlineUsers struct {
 
 func (x *OnlineUsers) Reset() {
 	*x = OnlineUsers{}
-	mi := &file_wire_v1_frames_proto_msgTypes[49]
+	mi := &file_wire_v1_frames_proto_msgTypes[51]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4242,7 +4540,7 @@ func (x *OnlineUsers) String() string {
 func (*OnlineUsers) ProtoMessage() {}
 
 func (x *OnlineUsers) ProtoReflect() protoreflect.Message {
-	mi := &file_wire_v1_frames_proto_msgTypes[49]
+	mi := &file_wire_v1_frames_proto_msgTypes[51]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4255,7 +4553,7 @@ func (x *OnlineUsers) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use OnlineUsers.ProtoReflect.Descriptor instead.
 func (*OnlineUsers) Descriptor() ([]byte, []int) {
-	return file_wire_v1_frames_proto_rawDescGZIP(), []int{49}
+	return file_wire_v1_frames_proto_rawDescGZIP(), []int{51}
 }
 
 func (x *OnlineUsers) GetUsers() []*OnlineUser {
@@ -4283,7 +4581,7 @@ type OnlineUser struct {
 
 func (x *OnlineUser) Reset() {
 	*x = OnlineUser{}
-	mi := &file_wire_v1_frames_proto_msgTypes[50]
+	mi := &file_wire_v1_frames_proto_msgTypes[52]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4295,7 +4593,7 @@ func (x *OnlineUser) String() string {
 func (*OnlineUser) ProtoMessage() {}
 
 func (x *OnlineUser) ProtoReflect() protoreflect.Message {
-	mi := &file_wire_v1_frames_proto_msgTypes[50]
+	mi := &file_wire_v1_frames_proto_msgTypes[52]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4308,7 +4606,7 @@ func (x *OnlineUser) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use OnlineUser.ProtoReflect.Descriptor instead.
 func (*OnlineUser) Descriptor() ([]byte, []int) {
-	return file_wire_v1_frames_proto_rawDescGZIP(), []int{50}
+	return file_wire_v1_frames_proto_rawDescGZIP(), []int{52}
 }
 
 func (x *OnlineUser) GetId() string {
@@ -4342,7 +4640,7 @@ type StatusSet struct {
 
 func (x *StatusSet) Reset() {
 	*x = StatusSet{}
-	mi := &file_wire_v1_frames_proto_msgTypes[51]
+	mi := &file_wire_v1_frames_proto_msgTypes[53]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4354,7 +4652,7 @@ func (x *StatusSet) String() string {
 func (*StatusSet) ProtoMessage() {}
 
 func (x *StatusSet) ProtoReflect() protoreflect.Message {
-	mi := &file_wire_v1_frames_proto_msgTypes[51]
+	mi := &file_wire_v1_frames_proto_msgTypes[53]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4367,7 +4665,7 @@ func (x *StatusSet) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use StatusSet.ProtoReflect.Descriptor instead.
 func (*StatusSet) Descriptor() ([]byte, []int) {
-	return file_wire_v1_frames_proto_rawDescGZIP(), []int{51}
+	return file_wire_v1_frames_proto_rawDescGZIP(), []int{53}
 }
 
 func (x *StatusSet) GetStatus() string {
@@ -4395,7 +4693,7 @@ type Presence struct {
 
 func (x *Presence) Reset() {
 	*x = Presence{}
-	mi := &file_wire_v1_frames_proto_msgTypes[52]
+	mi := &file_wire_v1_frames_proto_msgTypes[54]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4407,7 +4705,7 @@ func (x *Presence) String() string {
 func (*Presence) ProtoMessage() {}
 
 func (x *Presence) ProtoReflect() protoreflect.Message {
-	mi := &file_wire_v1_frames_proto_msgTypes[52]
+	mi := &file_wire_v1_frames_proto_msgTypes[54]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4420,7 +4718,7 @@ func (x *Presence) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Presence.ProtoReflect.Descriptor instead.
 func (*Presence) Descriptor() ([]byte, []int) {
-	return file_wire_v1_frames_proto_rawDescGZIP(), []int{52}
+	return file_wire_v1_frames_proto_rawDescGZIP(), []int{54}
 }
 
 func (x *Presence) GetUser() *User {
@@ -4461,7 +4759,7 @@ type MessageEdited struct {
 
 func (x *MessageEdited) Reset() {
 	*x = MessageEdited{}
-	mi := &file_wire_v1_frames_proto_msgTypes[53]
+	mi := &file_wire_v1_frames_proto_msgTypes[55]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4473,7 +4771,7 @@ func (x *MessageEdited) String() string {
 func (*MessageEdited) ProtoMessage() {}
 
 func (x *MessageEdited) ProtoReflect() protoreflect.Message {
-	mi := &file_wire_v1_frames_proto_msgTypes[53]
+	mi := &file_wire_v1_frames_proto_msgTypes[55]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4486,7 +4784,7 @@ func (x *MessageEdited) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use MessageEdited.ProtoReflect.Descriptor instead.
 func (*MessageEdited) Descriptor() ([]byte, []int) {
-	return file_wire_v1_frames_proto_rawDescGZIP(), []int{53}
+	return file_wire_v1_frames_proto_rawDescGZIP(), []int{55}
 }
 
 func (x *MessageEdited) GetRoomId() string {
@@ -4553,7 +4851,7 @@ type MessageDeleted struct {
 
 func (x *MessageDeleted) Reset() {
 	*x = MessageDeleted{}
-	mi := &file_wire_v1_frames_proto_msgTypes[54]
+	mi := &file_wire_v1_frames_proto_msgTypes[56]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4565,7 +4863,7 @@ func (x *MessageDeleted) String() string {
 func (*MessageDeleted) ProtoMessage() {}
 
 func (x *MessageDeleted) ProtoReflect() protoreflect.Message {
-	mi := &file_wire_v1_frames_proto_msgTypes[54]
+	mi := &file_wire_v1_frames_proto_msgTypes[56]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4578,7 +4876,7 @@ func (x *MessageDeleted) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use MessageDeleted.ProtoReflect.Descriptor instead.
 func (*MessageDeleted) Descriptor() ([]byte, []int) {
-	return file_wire_v1_frames_proto_rawDescGZIP(), []int{54}
+	return file_wire_v1_frames_proto_rawDescGZIP(), []int{56}
 }
 
 func (x *MessageDeleted) GetRoomId() string {
@@ -4630,13 +4928,16 @@ type RoomUpdated struct {
 	Topic         *string                `protobuf:"bytes,3,opt,name=topic,proto3,oneof" json:"topic,omitempty"`
 	Visibility    string                 `protobuf:"bytes,4,opt,name=visibility,proto3" json:"visibility,omitempty"`
 	Persistent    bool                   `protobuf:"varint,5,opt,name=persistent,proto3" json:"persistent,omitempty"`
+	Attributes    []byte                 `protobuf:"bytes,6,opt,name=attributes,proto3,oneof" json:"attributes,omitempty"`
+	Policy        *RoomPolicy            `protobuf:"bytes,7,opt,name=policy,proto3,oneof" json:"policy,omitempty"`
+	Revision      *int64                 `protobuf:"varint,8,opt,name=revision,proto3,oneof" json:"revision,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *RoomUpdated) Reset() {
 	*x = RoomUpdated{}
-	mi := &file_wire_v1_frames_proto_msgTypes[55]
+	mi := &file_wire_v1_frames_proto_msgTypes[57]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4648,7 +4949,7 @@ func (x *RoomUpdated) String() string {
 func (*RoomUpdated) ProtoMessage() {}
 
 func (x *RoomUpdated) ProtoReflect() protoreflect.Message {
-	mi := &file_wire_v1_frames_proto_msgTypes[55]
+	mi := &file_wire_v1_frames_proto_msgTypes[57]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4661,7 +4962,7 @@ func (x *RoomUpdated) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RoomUpdated.ProtoReflect.Descriptor instead.
 func (*RoomUpdated) Descriptor() ([]byte, []int) {
-	return file_wire_v1_frames_proto_rawDescGZIP(), []int{55}
+	return file_wire_v1_frames_proto_rawDescGZIP(), []int{57}
 }
 
 func (x *RoomUpdated) GetRoomId() string {
@@ -4699,6 +5000,211 @@ func (x *RoomUpdated) GetPersistent() bool {
 	return false
 }
 
+func (x *RoomUpdated) GetAttributes() []byte {
+	if x != nil {
+		return x.Attributes
+	}
+	return nil
+}
+
+func (x *RoomUpdated) GetPolicy() *RoomPolicy {
+	if x != nil {
+		return x.Policy
+	}
+	return nil
+}
+
+func (x *RoomUpdated) GetRevision() int64 {
+	if x != nil && x.Revision != nil {
+		return *x.Revision
+	}
+	return 0
+}
+
+type RoomSanctions struct {
+	state  protoimpl.MessageState `protogen:"open.v1"`
+	RoomId string                 `protobuf:"bytes,1,opt,name=room_id,json=roomId,proto3" json:"room_id,omitempty"`
+	Users  []*SanctionedUser      `protobuf:"bytes,2,rep,name=users,proto3" json:"users,omitempty"`
+	// Empty on the last page.
+	NextCursor    string `protobuf:"bytes,3,opt,name=next_cursor,json=nextCursor,proto3" json:"next_cursor,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *RoomSanctions) Reset() {
+	*x = RoomSanctions{}
+	mi := &file_wire_v1_frames_proto_msgTypes[58]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *RoomSanctions) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*RoomSanctions) ProtoMessage() {}
+
+func (x *RoomSanctions) ProtoReflect() protoreflect.Message {
+	mi := &file_wire_v1_frames_proto_msgTypes[58]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use RoomSanctions.ProtoReflect.Descriptor instead.
+func (*RoomSanctions) Descriptor() ([]byte, []int) {
+	return file_wire_v1_frames_proto_rawDescGZIP(), []int{58}
+}
+
+func (x *RoomSanctions) GetRoomId() string {
+	if x != nil {
+		return x.RoomId
+	}
+	return ""
+}
+
+func (x *RoomSanctions) GetUsers() []*SanctionedUser {
+	if x != nil {
+		return x.Users
+	}
+	return nil
+}
+
+func (x *RoomSanctions) GetNextCursor() string {
+	if x != nil {
+		return x.NextCursor
+	}
+	return ""
+}
+
+// SanctionedUser is a user whom a ban or a mute is about, or both.
+type SanctionedUser struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	Id    string                 `protobuf:"bytes,1,opt,name=id,proto3" json:"id,omitempty"`
+	// Empty where the room never knew it.
+	Username      string    `protobuf:"bytes,2,opt,name=username,proto3" json:"username,omitempty"`
+	Ban           *Sanction `protobuf:"bytes,3,opt,name=ban,proto3,oneof" json:"ban,omitempty"`
+	Mute          *Sanction `protobuf:"bytes,4,opt,name=mute,proto3,oneof" json:"mute,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *SanctionedUser) Reset() {
+	*x = SanctionedUser{}
+	mi := &file_wire_v1_frames_proto_msgTypes[59]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *SanctionedUser) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*SanctionedUser) ProtoMessage() {}
+
+func (x *SanctionedUser) ProtoReflect() protoreflect.Message {
+	mi := &file_wire_v1_frames_proto_msgTypes[59]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use SanctionedUser.ProtoReflect.Descriptor instead.
+func (*SanctionedUser) Descriptor() ([]byte, []int) {
+	return file_wire_v1_frames_proto_rawDescGZIP(), []int{59}
+}
+
+func (x *SanctionedUser) GetId() string {
+	if x != nil {
+		return x.Id
+	}
+	return ""
+}
+
+func (x *SanctionedUser) GetUsername() string {
+	if x != nil {
+		return x.Username
+	}
+	return ""
+}
+
+func (x *SanctionedUser) GetBan() *Sanction {
+	if x != nil {
+		return x.Ban
+	}
+	return nil
+}
+
+func (x *SanctionedUser) GetMute() *Sanction {
+	if x != nil {
+		return x.Mute
+	}
+	return nil
+}
+
+type Sanction struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// When it ends by itself; without it, never.
+	Until         *timestamppb.Timestamp `protobuf:"bytes,1,opt,name=until,proto3,oneof" json:"until,omitempty"`
+	Reason        *string                `protobuf:"bytes,2,opt,name=reason,proto3,oneof" json:"reason,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Sanction) Reset() {
+	*x = Sanction{}
+	mi := &file_wire_v1_frames_proto_msgTypes[60]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Sanction) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Sanction) ProtoMessage() {}
+
+func (x *Sanction) ProtoReflect() protoreflect.Message {
+	mi := &file_wire_v1_frames_proto_msgTypes[60]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Sanction.ProtoReflect.Descriptor instead.
+func (*Sanction) Descriptor() ([]byte, []int) {
+	return file_wire_v1_frames_proto_rawDescGZIP(), []int{60}
+}
+
+func (x *Sanction) GetUntil() *timestamppb.Timestamp {
+	if x != nil {
+		return x.Until
+	}
+	return nil
+}
+
+func (x *Sanction) GetReason() string {
+	if x != nil && x.Reason != nil {
+		return *x.Reason
+	}
+	return ""
+}
+
 type RoomDeleted struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	RoomId        string                 `protobuf:"bytes,1,opt,name=room_id,json=roomId,proto3" json:"room_id,omitempty"`
@@ -4708,7 +5214,7 @@ type RoomDeleted struct {
 
 func (x *RoomDeleted) Reset() {
 	*x = RoomDeleted{}
-	mi := &file_wire_v1_frames_proto_msgTypes[56]
+	mi := &file_wire_v1_frames_proto_msgTypes[61]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4720,7 +5226,7 @@ func (x *RoomDeleted) String() string {
 func (*RoomDeleted) ProtoMessage() {}
 
 func (x *RoomDeleted) ProtoReflect() protoreflect.Message {
-	mi := &file_wire_v1_frames_proto_msgTypes[56]
+	mi := &file_wire_v1_frames_proto_msgTypes[61]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4733,7 +5239,7 @@ func (x *RoomDeleted) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RoomDeleted.ProtoReflect.Descriptor instead.
 func (*RoomDeleted) Descriptor() ([]byte, []int) {
-	return file_wire_v1_frames_proto_rawDescGZIP(), []int{56}
+	return file_wire_v1_frames_proto_rawDescGZIP(), []int{61}
 }
 
 func (x *RoomDeleted) GetRoomId() string {
@@ -4752,7 +5258,7 @@ type DirectOpened struct {
 
 func (x *DirectOpened) Reset() {
 	*x = DirectOpened{}
-	mi := &file_wire_v1_frames_proto_msgTypes[57]
+	mi := &file_wire_v1_frames_proto_msgTypes[62]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4764,7 +5270,7 @@ func (x *DirectOpened) String() string {
 func (*DirectOpened) ProtoMessage() {}
 
 func (x *DirectOpened) ProtoReflect() protoreflect.Message {
-	mi := &file_wire_v1_frames_proto_msgTypes[57]
+	mi := &file_wire_v1_frames_proto_msgTypes[62]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4777,7 +5283,7 @@ func (x *DirectOpened) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DirectOpened.ProtoReflect.Descriptor instead.
 func (*DirectOpened) Descriptor() ([]byte, []int) {
-	return file_wire_v1_frames_proto_rawDescGZIP(), []int{57}
+	return file_wire_v1_frames_proto_rawDescGZIP(), []int{62}
 }
 
 func (x *DirectOpened) GetRoomId() string {
@@ -4798,7 +5304,7 @@ type AdminMessage struct {
 
 func (x *AdminMessage) Reset() {
 	*x = AdminMessage{}
-	mi := &file_wire_v1_frames_proto_msgTypes[58]
+	mi := &file_wire_v1_frames_proto_msgTypes[63]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4810,7 +5316,7 @@ func (x *AdminMessage) String() string {
 func (*AdminMessage) ProtoMessage() {}
 
 func (x *AdminMessage) ProtoReflect() protoreflect.Message {
-	mi := &file_wire_v1_frames_proto_msgTypes[58]
+	mi := &file_wire_v1_frames_proto_msgTypes[63]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4823,7 +5329,7 @@ func (x *AdminMessage) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use AdminMessage.ProtoReflect.Descriptor instead.
 func (*AdminMessage) Descriptor() ([]byte, []int) {
-	return file_wire_v1_frames_proto_rawDescGZIP(), []int{58}
+	return file_wire_v1_frames_proto_rawDescGZIP(), []int{63}
 }
 
 func (x *AdminMessage) GetContent() string {
@@ -4859,7 +5365,7 @@ type Configured struct {
 
 func (x *Configured) Reset() {
 	*x = Configured{}
-	mi := &file_wire_v1_frames_proto_msgTypes[59]
+	mi := &file_wire_v1_frames_proto_msgTypes[64]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4871,7 +5377,7 @@ func (x *Configured) String() string {
 func (*Configured) ProtoMessage() {}
 
 func (x *Configured) ProtoReflect() protoreflect.Message {
-	mi := &file_wire_v1_frames_proto_msgTypes[59]
+	mi := &file_wire_v1_frames_proto_msgTypes[64]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4884,7 +5390,7 @@ func (x *Configured) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Configured.ProtoReflect.Descriptor instead.
 func (*Configured) Descriptor() ([]byte, []int) {
-	return file_wire_v1_frames_proto_rawDescGZIP(), []int{59}
+	return file_wire_v1_frames_proto_rawDescGZIP(), []int{64}
 }
 
 func (x *Configured) GetBatch() *Batch {
@@ -4913,7 +5419,7 @@ type Resumed struct {
 
 func (x *Resumed) Reset() {
 	*x = Resumed{}
-	mi := &file_wire_v1_frames_proto_msgTypes[60]
+	mi := &file_wire_v1_frames_proto_msgTypes[65]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4925,7 +5431,7 @@ func (x *Resumed) String() string {
 func (*Resumed) ProtoMessage() {}
 
 func (x *Resumed) ProtoReflect() protoreflect.Message {
-	mi := &file_wire_v1_frames_proto_msgTypes[60]
+	mi := &file_wire_v1_frames_proto_msgTypes[65]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4938,7 +5444,7 @@ func (x *Resumed) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Resumed.ProtoReflect.Descriptor instead.
 func (*Resumed) Descriptor() ([]byte, []int) {
-	return file_wire_v1_frames_proto_rawDescGZIP(), []int{60}
+	return file_wire_v1_frames_proto_rawDescGZIP(), []int{65}
 }
 
 func (x *Resumed) GetUser() *Account {
@@ -4984,7 +5490,7 @@ type ResumedRoom struct {
 
 func (x *ResumedRoom) Reset() {
 	*x = ResumedRoom{}
-	mi := &file_wire_v1_frames_proto_msgTypes[61]
+	mi := &file_wire_v1_frames_proto_msgTypes[66]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4996,7 +5502,7 @@ func (x *ResumedRoom) String() string {
 func (*ResumedRoom) ProtoMessage() {}
 
 func (x *ResumedRoom) ProtoReflect() protoreflect.Message {
-	mi := &file_wire_v1_frames_proto_msgTypes[61]
+	mi := &file_wire_v1_frames_proto_msgTypes[66]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5009,7 +5515,7 @@ func (x *ResumedRoom) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ResumedRoom.ProtoReflect.Descriptor instead.
 func (*ResumedRoom) Descriptor() ([]byte, []int) {
-	return file_wire_v1_frames_proto_rawDescGZIP(), []int{61}
+	return file_wire_v1_frames_proto_rawDescGZIP(), []int{66}
 }
 
 func (x *ResumedRoom) GetRecovered() bool {
@@ -5068,7 +5574,7 @@ type RosterChange struct {
 
 func (x *RosterChange) Reset() {
 	*x = RosterChange{}
-	mi := &file_wire_v1_frames_proto_msgTypes[62]
+	mi := &file_wire_v1_frames_proto_msgTypes[67]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5080,7 +5586,7 @@ func (x *RosterChange) String() string {
 func (*RosterChange) ProtoMessage() {}
 
 func (x *RosterChange) ProtoReflect() protoreflect.Message {
-	mi := &file_wire_v1_frames_proto_msgTypes[62]
+	mi := &file_wire_v1_frames_proto_msgTypes[67]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5093,7 +5599,7 @@ func (x *RosterChange) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RosterChange.ProtoReflect.Descriptor instead.
 func (*RosterChange) Descriptor() ([]byte, []int) {
-	return file_wire_v1_frames_proto_rawDescGZIP(), []int{62}
+	return file_wire_v1_frames_proto_rawDescGZIP(), []int{67}
 }
 
 func (x *RosterChange) GetRoomId() string {
@@ -5135,7 +5641,7 @@ type RoomStats struct {
 
 func (x *RoomStats) Reset() {
 	*x = RoomStats{}
-	mi := &file_wire_v1_frames_proto_msgTypes[63]
+	mi := &file_wire_v1_frames_proto_msgTypes[68]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5147,7 +5653,7 @@ func (x *RoomStats) String() string {
 func (*RoomStats) ProtoMessage() {}
 
 func (x *RoomStats) ProtoReflect() protoreflect.Message {
-	mi := &file_wire_v1_frames_proto_msgTypes[63]
+	mi := &file_wire_v1_frames_proto_msgTypes[68]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5160,7 +5666,7 @@ func (x *RoomStats) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RoomStats.ProtoReflect.Descriptor instead.
 func (*RoomStats) Descriptor() ([]byte, []int) {
-	return file_wire_v1_frames_proto_rawDescGZIP(), []int{63}
+	return file_wire_v1_frames_proto_rawDescGZIP(), []int{68}
 }
 
 func (x *RoomStats) GetRoomId() string {
@@ -5188,7 +5694,7 @@ type MessageBatch struct {
 
 func (x *MessageBatch) Reset() {
 	*x = MessageBatch{}
-	mi := &file_wire_v1_frames_proto_msgTypes[64]
+	mi := &file_wire_v1_frames_proto_msgTypes[69]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5200,7 +5706,7 @@ func (x *MessageBatch) String() string {
 func (*MessageBatch) ProtoMessage() {}
 
 func (x *MessageBatch) ProtoReflect() protoreflect.Message {
-	mi := &file_wire_v1_frames_proto_msgTypes[64]
+	mi := &file_wire_v1_frames_proto_msgTypes[69]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5213,7 +5719,7 @@ func (x *MessageBatch) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use MessageBatch.ProtoReflect.Descriptor instead.
 func (*MessageBatch) Descriptor() ([]byte, []int) {
-	return file_wire_v1_frames_proto_rawDescGZIP(), []int{64}
+	return file_wire_v1_frames_proto_rawDescGZIP(), []int{69}
 }
 
 func (x *MessageBatch) GetRoomId() string {
@@ -5247,7 +5753,7 @@ type Compressed struct {
 
 func (x *Compressed) Reset() {
 	*x = Compressed{}
-	mi := &file_wire_v1_frames_proto_msgTypes[65]
+	mi := &file_wire_v1_frames_proto_msgTypes[70]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5259,7 +5765,7 @@ func (x *Compressed) String() string {
 func (*Compressed) ProtoMessage() {}
 
 func (x *Compressed) ProtoReflect() protoreflect.Message {
-	mi := &file_wire_v1_frames_proto_msgTypes[65]
+	mi := &file_wire_v1_frames_proto_msgTypes[70]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5272,7 +5778,7 @@ func (x *Compressed) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Compressed.ProtoReflect.Descriptor instead.
 func (*Compressed) Descriptor() ([]byte, []int) {
-	return file_wire_v1_frames_proto_rawDescGZIP(), []int{65}
+	return file_wire_v1_frames_proto_rawDescGZIP(), []int{70}
 }
 
 func (x *Compressed) GetData() []byte {
@@ -5292,7 +5798,7 @@ type Kicked struct {
 
 func (x *Kicked) Reset() {
 	*x = Kicked{}
-	mi := &file_wire_v1_frames_proto_msgTypes[66]
+	mi := &file_wire_v1_frames_proto_msgTypes[71]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5304,7 +5810,7 @@ func (x *Kicked) String() string {
 func (*Kicked) ProtoMessage() {}
 
 func (x *Kicked) ProtoReflect() protoreflect.Message {
-	mi := &file_wire_v1_frames_proto_msgTypes[66]
+	mi := &file_wire_v1_frames_proto_msgTypes[71]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5317,7 +5823,7 @@ func (x *Kicked) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Kicked.ProtoReflect.Descriptor instead.
 func (*Kicked) Descriptor() ([]byte, []int) {
-	return file_wire_v1_frames_proto_rawDescGZIP(), []int{66}
+	return file_wire_v1_frames_proto_rawDescGZIP(), []int{71}
 }
 
 func (x *Kicked) GetRoomId() string {
@@ -5344,7 +5850,7 @@ type GoingAway struct {
 
 func (x *GoingAway) Reset() {
 	*x = GoingAway{}
-	mi := &file_wire_v1_frames_proto_msgTypes[67]
+	mi := &file_wire_v1_frames_proto_msgTypes[72]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5356,7 +5862,7 @@ func (x *GoingAway) String() string {
 func (*GoingAway) ProtoMessage() {}
 
 func (x *GoingAway) ProtoReflect() protoreflect.Message {
-	mi := &file_wire_v1_frames_proto_msgTypes[67]
+	mi := &file_wire_v1_frames_proto_msgTypes[72]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5369,7 +5875,7 @@ func (x *GoingAway) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GoingAway.ProtoReflect.Descriptor instead.
 func (*GoingAway) Descriptor() ([]byte, []int) {
-	return file_wire_v1_frames_proto_rawDescGZIP(), []int{67}
+	return file_wire_v1_frames_proto_rawDescGZIP(), []int{72}
 }
 
 func (x *GoingAway) GetReconnectInMs() int64 {
@@ -5395,7 +5901,7 @@ type Error struct {
 
 func (x *Error) Reset() {
 	*x = Error{}
-	mi := &file_wire_v1_frames_proto_msgTypes[68]
+	mi := &file_wire_v1_frames_proto_msgTypes[73]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5407,7 +5913,7 @@ func (x *Error) String() string {
 func (*Error) ProtoMessage() {}
 
 func (x *Error) ProtoReflect() protoreflect.Message {
-	mi := &file_wire_v1_frames_proto_msgTypes[68]
+	mi := &file_wire_v1_frames_proto_msgTypes[73]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5420,7 +5926,7 @@ func (x *Error) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Error.ProtoReflect.Descriptor instead.
 func (*Error) Descriptor() ([]byte, []int) {
-	return file_wire_v1_frames_proto_rawDescGZIP(), []int{68}
+	return file_wire_v1_frames_proto_rawDescGZIP(), []int{73}
 }
 
 func (x *Error) GetCode() string {
@@ -5455,7 +5961,7 @@ var File_wire_v1_frames_proto protoreflect.FileDescriptor
 
 const file_wire_v1_frames_proto_rawDesc = "" +
 	"\n" +
-	"\x14wire/v1/frames.proto\x12\x0eparley.wire.v1\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x15wire/v1/options.proto\"\x84\x0f\n" +
+	"\x14wire/v1/frames.proto\x12\x0eparley.wire.v1\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x15wire/v1/options.proto\"\xd6\x0f\n" +
 	"\vClientFrame\x12\x13\n" +
 	"\x02id\x18\x01 \x01(\tH\x01R\x02id\x88\x01\x01\x12*\n" +
 	"\x04auth\x18\x02 \x01(\v2\x14.parley.wire.v1.AuthH\x00R\x04auth\x12*\n" +
@@ -5497,9 +6003,10 @@ const file_wire_v1_frames_proto_rawDesc = "" +
 	"\buninvite\x18\x1e \x01(\v2\x16.parley.wire.v1.InviteH\x00R\buninvite\x12I\n" +
 	"\x0fadmin_broadcast\x18\x1f \x01(\v2\x1e.parley.wire.v1.AdminBroadcastH\x00R\x0eadminBroadcast\x129\n" +
 	"\tconfigure\x18  \x01(\v2\x19.parley.wire.v1.ConfigureH\x00R\tconfigure\x120\n" +
-	"\x06resume\x18! \x01(\v2\x16.parley.wire.v1.ResumeH\x00R\x06resumeB\t\n" +
+	"\x06resume\x18! \x01(\v2\x16.parley.wire.v1.ResumeH\x00R\x06resume\x12P\n" +
+	"\x12get_room_sanctions\x18\" \x01(\v2 .parley.wire.v1.GetRoomSanctionsH\x00R\x10getRoomSanctionsB\t\n" +
 	"\arequestB\x05\n" +
-	"\x03_id\"\xf7\x10\n" +
+	"\x03_id\"\xbf\x11\n" +
 	"\vServerFrame\x12\x13\n" +
 	"\x02id\x18\x01 \x01(\tH\x01R\x02id\x88\x01\x01\x123\n" +
 	"\awelcome\x18\x02 \x01(\v2\x17.parley.wire.v1.WelcomeH\x00R\awelcome\x12@\n" +
@@ -5548,7 +6055,8 @@ const file_wire_v1_frames_proto_rawDesc = "" +
 	"\x06kicked\x18\" \x01(\v2\x16.parley.wire.v1.KickedH\x00R\x06kicked\x12:\n" +
 	"\n" +
 	"going_away\x18# \x01(\v2\x19.parley.wire.v1.GoingAwayH\x00R\tgoingAway\x12-\n" +
-	"\x05error\x18$ \x01(\v2\x15.parley.wire.v1.ErrorH\x00R\x05errorB\a\n" +
+	"\x05error\x18$ \x01(\v2\x15.parley.wire.v1.ErrorH\x00R\x05error\x12F\n" +
+	"\x0eroom_sanctions\x18% \x01(\v2\x1d.parley.wire.v1.RoomSanctionsH\x00R\rroomSanctionsB\a\n" +
 	"\x05eventB\x05\n" +
 	"\x03_id\"2\n" +
 	"\x04User\x12\x0e\n" +
@@ -5556,7 +6064,7 @@ const file_wire_v1_frames_proto_rawDesc = "" +
 	"\busername\x18\x02 \x01(\tR\busername\"\x1c\n" +
 	"\x04Auth\x12\x14\n" +
 	"\x05token\x18\x01 \x01(\tR\x05token\"\x06\n" +
-	"\x04Ping\"\xaf\x01\n" +
+	"\x04Ping\"\xd2\x02\n" +
 	"\n" +
 	"CreateRoom\x12\x17\n" +
 	"\aroom_id\x18\x01 \x01(\tR\x06roomId\x12\x17\n" +
@@ -5566,10 +6074,38 @@ const file_wire_v1_frames_proto_rawDesc = "" +
 	"visibility\x88\x01\x01\x12#\n" +
 	"\n" +
 	"persistent\x18\x04 \x01(\bH\x02R\n" +
-	"persistent\x88\x01\x01B\a\n" +
+	"persistent\x88\x01\x01\x12\x19\n" +
+	"\x05topic\x18\x05 \x01(\tH\x03R\x05topic\x88\x01\x01\x12)\n" +
+	"\n" +
+	"attributes\x18\x06 \x01(\fB\x04\x88\xb5\x18\x01H\x04R\n" +
+	"attributes\x88\x01\x01\x127\n" +
+	"\x06policy\x18\a \x01(\v2\x1a.parley.wire.v1.RoomPolicyH\x05R\x06policy\x88\x01\x01B\a\n" +
 	"\x05_nameB\r\n" +
 	"\v_visibilityB\r\n" +
-	"\v_persistent\"\xa2\x01\n" +
+	"\v_persistentB\b\n" +
+	"\x06_topicB\r\n" +
+	"\v_attributesB\t\n" +
+	"\a_policy\"\xd1\x02\n" +
+	"\n" +
+	"RoomPolicy\x12\x17\n" +
+	"\x04post\x18\x01 \x01(\tH\x00R\x04post\x88\x01\x01\x12\x17\n" +
+	"\x04read\x18\x02 \x01(\tH\x01R\x04read\x88\x01\x01\x12\x1b\n" +
+	"\x06signal\x18\x03 \x01(\tH\x02R\x06signal\x88\x01\x01\x12\x1b\n" +
+	"\x06invite\x18\x04 \x01(\tH\x03R\x06invite\x88\x01\x01\x12\x1b\n" +
+	"\x06guests\x18\x05 \x01(\tH\x04R\x06guests\x88\x01\x01\x12\x17\n" +
+	"\x04rate\x18\x06 \x01(\x01H\x05R\x04rate\x88\x01\x01\x12$\n" +
+	"\vmax_members\x18\a \x01(\x05H\x06R\n" +
+	"maxMembers\x88\x01\x01\x12!\n" +
+	"\tretention\x18\b \x01(\x05H\aR\tretention\x88\x01\x01B\a\n" +
+	"\x05_postB\a\n" +
+	"\x05_readB\t\n" +
+	"\a_signalB\t\n" +
+	"\a_inviteB\t\n" +
+	"\a_guestsB\a\n" +
+	"\x05_rateB\x0e\n" +
+	"\f_max_membersB\f\n" +
+	"\n" +
+	"_retention\"\xa2\x01\n" +
 	"\bJoinRoom\x12!\n" +
 	"\aroom_id\x18\x01 \x01(\tB\b\x92\xb5\x18\x04roomR\x06roomId\x12\x19\n" +
 	"\x05after\x18\x02 \x01(\x03H\x00R\x05after\x88\x01\x01\x12\x19\n" +
@@ -5604,17 +6140,25 @@ const file_wire_v1_frames_proto_rawDesc = "" +
 	"\x05after\x18\x04 \x01(\x03H\x02R\x05after\x88\x01\x01B\b\n" +
 	"\x06_limitB\t\n" +
 	"\a_beforeB\b\n" +
-	"\x06_after\"\x7f\n" +
+	"\x06_after\"\xa1\x01\n" +
 	"\bGetRooms\x12\x19\n" +
 	"\x05limit\x18\x01 \x01(\x05H\x00R\x05limit\x88\x01\x01\x12\x1b\n" +
 	"\x06cursor\x18\x02 \x01(\tH\x01R\x06cursor\x88\x01\x01\x12\x1b\n" +
-	"\x06prefix\x18\x03 \x01(\tH\x02R\x06prefix\x88\x01\x01B\b\n" +
+	"\x06prefix\x18\x03 \x01(\tH\x02R\x06prefix\x88\x01\x01\x12\x17\n" +
+	"\x04sort\x18\x04 \x01(\tH\x03R\x04sort\x88\x01\x01B\b\n" +
 	"\x06_limitB\t\n" +
 	"\a_cursorB\t\n" +
-	"\a_prefix\"&\n" +
+	"\a_prefixB\a\n" +
+	"\x05_sort\"&\n" +
 	"\vGetRoomInfo\x12\x17\n" +
 	"\aroom_id\x18\x01 \x01(\tR\x06roomId\"v\n" +
 	"\x0eGetRoomMembers\x12\x17\n" +
+	"\aroom_id\x18\x01 \x01(\tR\x06roomId\x12\x19\n" +
+	"\x05limit\x18\x02 \x01(\x05H\x00R\x05limit\x88\x01\x01\x12\x1b\n" +
+	"\x06cursor\x18\x03 \x01(\tH\x01R\x06cursor\x88\x01\x01B\b\n" +
+	"\x06_limitB\t\n" +
+	"\a_cursor\"x\n" +
+	"\x10GetRoomSanctions\x12\x17\n" +
 	"\aroom_id\x18\x01 \x01(\tR\x06roomId\x12\x19\n" +
 	"\x05limit\x18\x02 \x01(\x05H\x00R\x05limit\x88\x01\x01\x12\x1b\n" +
 	"\x06cursor\x18\x03 \x01(\tH\x01R\x06cursor\x88\x01\x01B\b\n" +
@@ -5652,7 +6196,7 @@ const file_wire_v1_frames_proto_rawDesc = "" +
 	"\x04role\x18\x05 \x01(\tH\x02R\x04role\x88\x01\x01B\t\n" +
 	"\a_reasonB\b\n" +
 	"\x06_untilB\a\n" +
-	"\x05_role\"\xd4\x01\n" +
+	"\x05_role\"\x80\x03\n" +
 	"\n" +
 	"UpdateRoom\x12\x17\n" +
 	"\aroom_id\x18\x01 \x01(\tR\x06roomId\x12\x17\n" +
@@ -5663,11 +6207,19 @@ const file_wire_v1_frames_proto_rawDesc = "" +
 	"visibility\x88\x01\x01\x12#\n" +
 	"\n" +
 	"persistent\x18\x05 \x01(\bH\x03R\n" +
-	"persistent\x88\x01\x01B\a\n" +
+	"persistent\x88\x01\x01\x12)\n" +
+	"\n" +
+	"attributes\x18\x06 \x01(\fB\x04\x88\xb5\x18\x01H\x04R\n" +
+	"attributes\x88\x01\x01\x127\n" +
+	"\x06policy\x18\a \x01(\v2\x1a.parley.wire.v1.RoomPolicyH\x05R\x06policy\x88\x01\x01\x12\x1f\n" +
+	"\brevision\x18\b \x01(\x03H\x06R\brevision\x88\x01\x01B\a\n" +
 	"\x05_nameB\b\n" +
 	"\x06_topicB\r\n" +
 	"\v_visibilityB\r\n" +
-	"\v_persistent\"%\n" +
+	"\v_persistentB\r\n" +
+	"\v_attributesB\t\n" +
+	"\a_policyB\v\n" +
+	"\t_revision\"%\n" +
 	"\n" +
 	"DeleteRoom\x12\x17\n" +
 	"\aroom_id\x18\x01 \x01(\tR\x06roomId\"%\n" +
@@ -5807,7 +6359,7 @@ const file_wire_v1_frames_proto_rawDesc = "" +
 	"\vRoomSummary\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\x12\x12\n" +
 	"\x04name\x18\x02 \x01(\tR\x04name\x12!\n" +
-	"\fmember_count\x18\x03 \x01(\x03R\vmemberCount\"\xbc\x03\n" +
+	"\fmember_count\x18\x03 \x01(\x03R\vmemberCount\"\xe8\x04\n" +
 	"\bRoomInfo\x12\x17\n" +
 	"\aroom_id\x18\x01 \x01(\tR\x06roomId\x12\x16\n" +
 	"\x06exists\x18\x02 \x01(\bR\x06exists\x12!\n" +
@@ -5824,14 +6376,22 @@ const file_wire_v1_frames_proto_rawDesc = "" +
 	"\n" +
 	"created_at\x18\t \x01(\v2\x1a.google.protobuf.TimestampH\x05R\tcreatedAt\x88\x01\x01\x12/\n" +
 	"\x05owner\x18\n" +
-	" \x01(\v2\x14.parley.wire.v1.UserH\x06R\x05owner\x88\x01\x01B\a\n" +
+	" \x01(\v2\x14.parley.wire.v1.UserH\x06R\x05owner\x88\x01\x01\x12)\n" +
+	"\n" +
+	"attributes\x18\v \x01(\fB\x04\x88\xb5\x18\x01H\aR\n" +
+	"attributes\x88\x01\x01\x127\n" +
+	"\x06policy\x18\f \x01(\v2\x1a.parley.wire.v1.RoomPolicyH\bR\x06policy\x88\x01\x01\x12\x1f\n" +
+	"\brevision\x18\r \x01(\x03H\tR\brevision\x88\x01\x01B\a\n" +
 	"\x05_nameB\b\n" +
 	"\x06_topicB\r\n" +
 	"\v_visibilityB\r\n" +
 	"\v_persistentB\b\n" +
 	"\x06_epochB\r\n" +
 	"\v_created_atB\b\n" +
-	"\x06_owner\"y\n" +
+	"\x06_ownerB\r\n" +
+	"\v_attributesB\t\n" +
+	"\a_policyB\v\n" +
+	"\t_revision\"y\n" +
 	"\vRoomMembers\x12\x17\n" +
 	"\aroom_id\x18\x01 \x01(\tR\x06roomId\x120\n" +
 	"\amembers\x18\x02 \x03(\v2\x16.parley.wire.v1.MemberR\amembers\x12\x1f\n" +
@@ -5877,7 +6437,7 @@ const file_wire_v1_frames_proto_rawDesc = "" +
 	"\x06target\x18\x04 \x01(\x03R\x06target\x12(\n" +
 	"\x04user\x18\x05 \x01(\v2\x14.parley.wire.v1.UserR\x04user\x128\n" +
 	"\ttimestamp\x18\x06 \x01(\v2\x1a.google.protobuf.TimestampR\ttimestampB\a\n" +
-	"\x05_prev\"\x9f\x01\n" +
+	"\x05_prev\"\xcb\x02\n" +
 	"\vRoomUpdated\x12\x17\n" +
 	"\aroom_id\x18\x01 \x01(\tR\x06roomId\x12\x12\n" +
 	"\x04name\x18\x02 \x01(\tR\x04name\x12\x19\n" +
@@ -5887,8 +6447,33 @@ const file_wire_v1_frames_proto_rawDesc = "" +
 	"visibility\x12\x1e\n" +
 	"\n" +
 	"persistent\x18\x05 \x01(\bR\n" +
-	"persistentB\b\n" +
-	"\x06_topic\"&\n" +
+	"persistent\x12)\n" +
+	"\n" +
+	"attributes\x18\x06 \x01(\fB\x04\x88\xb5\x18\x01H\x01R\n" +
+	"attributes\x88\x01\x01\x127\n" +
+	"\x06policy\x18\a \x01(\v2\x1a.parley.wire.v1.RoomPolicyH\x02R\x06policy\x88\x01\x01\x12\x1f\n" +
+	"\brevision\x18\b \x01(\x03H\x03R\brevision\x88\x01\x01B\b\n" +
+	"\x06_topicB\r\n" +
+	"\v_attributesB\t\n" +
+	"\a_policyB\v\n" +
+	"\t_revision\"\x7f\n" +
+	"\rRoomSanctions\x12\x17\n" +
+	"\aroom_id\x18\x01 \x01(\tR\x06roomId\x124\n" +
+	"\x05users\x18\x02 \x03(\v2\x1e.parley.wire.v1.SanctionedUserR\x05users\x12\x1f\n" +
+	"\vnext_cursor\x18\x03 \x01(\tR\n" +
+	"nextCursor\"\xb1\x01\n" +
+	"\x0eSanctionedUser\x12\x0e\n" +
+	"\x02id\x18\x01 \x01(\tR\x02id\x12\x1a\n" +
+	"\busername\x18\x02 \x01(\tR\busername\x12/\n" +
+	"\x03ban\x18\x03 \x01(\v2\x18.parley.wire.v1.SanctionH\x00R\x03ban\x88\x01\x01\x121\n" +
+	"\x04mute\x18\x04 \x01(\v2\x18.parley.wire.v1.SanctionH\x01R\x04mute\x88\x01\x01B\x06\n" +
+	"\x04_banB\a\n" +
+	"\x05_mute\"s\n" +
+	"\bSanction\x125\n" +
+	"\x05until\x18\x01 \x01(\v2\x1a.google.protobuf.TimestampH\x00R\x05until\x88\x01\x01\x12\x1b\n" +
+	"\x06reason\x18\x02 \x01(\tH\x01R\x06reason\x88\x01\x01B\b\n" +
+	"\x06_untilB\t\n" +
+	"\a_reason\"&\n" +
 	"\vRoomDeleted\x12\x17\n" +
 	"\aroom_id\x18\x01 \x01(\tR\x06roomId\"'\n" +
 	"\fDirectOpened\x12\x17\n" +
@@ -5963,7 +6548,7 @@ func file_wire_v1_frames_proto_rawDescGZIP() []byte {
 	return file_wire_v1_frames_proto_rawDescData
 }
 
-var file_wire_v1_frames_proto_msgTypes = make([]protoimpl.MessageInfo, 71)
+var file_wire_v1_frames_proto_msgTypes = make([]protoimpl.MessageInfo, 76)
 var file_wire_v1_frames_proto_goTypes = []any{
 	(*ClientFrame)(nil),           // 0: parley.wire.v1.ClientFrame
 	(*ServerFrame)(nil),           // 1: parley.wire.v1.ServerFrame
@@ -5971,182 +6556,197 @@ var file_wire_v1_frames_proto_goTypes = []any{
 	(*Auth)(nil),                  // 3: parley.wire.v1.Auth
 	(*Ping)(nil),                  // 4: parley.wire.v1.Ping
 	(*CreateRoom)(nil),            // 5: parley.wire.v1.CreateRoom
-	(*JoinRoom)(nil),              // 6: parley.wire.v1.JoinRoom
-	(*LeaveRoom)(nil),             // 7: parley.wire.v1.LeaveRoom
-	(*SendMessage)(nil),           // 8: parley.wire.v1.SendMessage
-	(*SendSignal)(nil),            // 9: parley.wire.v1.SendSignal
-	(*SendChat)(nil),              // 10: parley.wire.v1.SendChat
-	(*GetHistory)(nil),            // 11: parley.wire.v1.GetHistory
-	(*GetRooms)(nil),              // 12: parley.wire.v1.GetRooms
-	(*GetRoomInfo)(nil),           // 13: parley.wire.v1.GetRoomInfo
-	(*GetRoomMembers)(nil),        // 14: parley.wire.v1.GetRoomMembers
-	(*GetOnlineUsers)(nil),        // 15: parley.wire.v1.GetOnlineUsers
-	(*SetStatus)(nil),             // 16: parley.wire.v1.SetStatus
-	(*EditMessage)(nil),           // 17: parley.wire.v1.EditMessage
-	(*DeleteMessage)(nil),         // 18: parley.wire.v1.DeleteMessage
-	(*MarkRead)(nil),              // 19: parley.wire.v1.MarkRead
-	(*Moderate)(nil),              // 20: parley.wire.v1.Moderate
-	(*UpdateRoom)(nil),            // 21: parley.wire.v1.UpdateRoom
-	(*DeleteRoom)(nil),            // 22: parley.wire.v1.DeleteRoom
-	(*OpenDirect)(nil),            // 23: parley.wire.v1.OpenDirect
-	(*Invite)(nil),                // 24: parley.wire.v1.Invite
-	(*AdminBroadcast)(nil),        // 25: parley.wire.v1.AdminBroadcast
-	(*Configure)(nil),             // 26: parley.wire.v1.Configure
-	(*Batch)(nil),                 // 27: parley.wire.v1.Batch
-	(*Resume)(nil),                // 28: parley.wire.v1.Resume
-	(*Position)(nil),              // 29: parley.wire.v1.Position
-	(*Welcome)(nil),               // 30: parley.wire.v1.Welcome
-	(*Limits)(nil),                // 31: parley.wire.v1.Limits
-	(*AuthSuccess)(nil),           // 32: parley.wire.v1.AuthSuccess
-	(*Account)(nil),               // 33: parley.wire.v1.Account
-	(*AuthFailed)(nil),            // 34: parley.wire.v1.AuthFailed
-	(*Pong)(nil),                  // 35: parley.wire.v1.Pong
-	(*RoomCreated)(nil),           // 36: parley.wire.v1.RoomCreated
-	(*RoomJoined)(nil),            // 37: parley.wire.v1.RoomJoined
-	(*RoomLeft)(nil),              // 38: parley.wire.v1.RoomLeft
-	(*Ack)(nil),                   // 39: parley.wire.v1.Ack
-	(*Message)(nil),               // 40: parley.wire.v1.Message
-	(*Signal)(nil),                // 41: parley.wire.v1.Signal
-	(*Chat)(nil),                  // 42: parley.wire.v1.Chat
-	(*MessageHistory)(nil),        // 43: parley.wire.v1.MessageHistory
-	(*RoomsList)(nil),             // 44: parley.wire.v1.RoomsList
-	(*RoomSummary)(nil),           // 45: parley.wire.v1.RoomSummary
-	(*RoomInfo)(nil),              // 46: parley.wire.v1.RoomInfo
-	(*RoomMembers)(nil),           // 47: parley.wire.v1.RoomMembers
-	(*Member)(nil),                // 48: parley.wire.v1.Member
-	(*OnlineUsers)(nil),           // 49: parley.wire.v1.OnlineUsers
-	(*OnlineUser)(nil),            // 50: parley.wire.v1.OnlineUser
-	(*StatusSet)(nil),             // 51: parley.wire.v1.StatusSet
-	(*Presence)(nil),              // 52: parley.wire.v1.Presence
-	(*MessageEdited)(nil),         // 53: parley.wire.v1.MessageEdited
-	(*MessageDeleted)(nil),        // 54: parley.wire.v1.MessageDeleted
-	(*RoomUpdated)(nil),           // 55: parley.wire.v1.RoomUpdated
-	(*RoomDeleted)(nil),           // 56: parley.wire.v1.RoomDeleted
-	(*DirectOpened)(nil),          // 57: parley.wire.v1.DirectOpened
-	(*AdminMessage)(nil),          // 58: parley.wire.v1.AdminMessage
-	(*Configured)(nil),            // 59: parley.wire.v1.Configured
-	(*Resumed)(nil),               // 60: parley.wire.v1.Resumed
-	(*ResumedRoom)(nil),           // 61: parley.wire.v1.ResumedRoom
-	(*RosterChange)(nil),          // 62: parley.wire.v1.RosterChange
-	(*RoomStats)(nil),             // 63: parley.wire.v1.RoomStats
-	(*MessageBatch)(nil),          // 64: parley.wire.v1.MessageBatch
-	(*Compressed)(nil),            // 65: parley.wire.v1.Compressed
-	(*Kicked)(nil),                // 66: parley.wire.v1.Kicked
-	(*GoingAway)(nil),             // 67: parley.wire.v1.GoingAway
-	(*Error)(nil),                 // 68: parley.wire.v1.Error
-	nil,                           // 69: parley.wire.v1.Resume.RoomsEntry
-	nil,                           // 70: parley.wire.v1.Resumed.RoomsEntry
-	(*timestamppb.Timestamp)(nil), // 71: google.protobuf.Timestamp
+	(*RoomPolicy)(nil),            // 6: parley.wire.v1.RoomPolicy
+	(*JoinRoom)(nil),              // 7: parley.wire.v1.JoinRoom
+	(*LeaveRoom)(nil),             // 8: parley.wire.v1.LeaveRoom
+	(*SendMessage)(nil),           // 9: parley.wire.v1.SendMessage
+	(*SendSignal)(nil),            // 10: parley.wire.v1.SendSignal
+	(*SendChat)(nil),              // 11: parley.wire.v1.SendChat
+	(*GetHistory)(nil),            // 12: parley.wire.v1.GetHistory
+	(*GetRooms)(nil),              // 13: parley.wire.v1.GetRooms
+	(*GetRoomInfo)(nil),           // 14: parley.wire.v1.GetRoomInfo
+	(*GetRoomMembers)(nil),        // 15: parley.wire.v1.GetRoomMembers
+	(*GetRoomSanctions)(nil),      // 16: parley.wire.v1.GetRoomSanctions
+	(*GetOnlineUsers)(nil),        // 17: parley.wire.v1.GetOnlineUsers
+	(*SetStatus)(nil),             // 18: parley.wire.v1.SetStatus
+	(*EditMessage)(nil),           // 19: parley.wire.v1.EditMessage
+	(*DeleteMessage)(nil),         // 20: parley.wire.v1.DeleteMessage
+	(*MarkRead)(nil),              // 21: parley.wire.v1.MarkRead
+	(*Moderate)(nil),              // 22: parley.wire.v1.Moderate
+	(*UpdateRoom)(nil),            // 23: parley.wire.v1.UpdateRoom
+	(*DeleteRoom)(nil),            // 24: parley.wire.v1.DeleteRoom
+	(*OpenDirect)(nil),            // 25: parley.wire.v1.OpenDirect
+	(*Invite)(nil),                // 26: parley.wire.v1.Invite
+	(*AdminBroadcast)(nil),        // 27: parley.wire.v1.AdminBroadcast
+	(*Configure)(nil),             // 28: parley.wire.v1.Configure
+	(*Batch)(nil),                 // 29: parley.wire.v1.Batch
+	(*Resume)(nil),                // 30: parley.wire.v1.Resume
+	(*Position)(nil),              // 31: parley.wire.v1.Position
+	(*Welcome)(nil),               // 32: parley.wire.v1.Welcome
+	(*Limits)(nil),                // 33: parley.wire.v1.Limits
+	(*AuthSuccess)(nil),           // 34: parley.wire.v1.AuthSuccess
+	(*Account)(nil),               // 35: parley.wire.v1.Account
+	(*AuthFailed)(nil),            // 36: parley.wire.v1.AuthFailed
+	(*Pong)(nil),                  // 37: parley.wire.v1.Pong
+	(*RoomCreated)(nil),           // 38: parley.wire.v1.RoomCreated
+	(*RoomJoined)(nil),            // 39: parley.wire.v1.RoomJoined
+	(*RoomLeft)(nil),              // 40: parley.wire.v1.RoomLeft
+	(*Ack)(nil),                   // 41: parley.wire.v1.Ack
+	(*Message)(nil),               // 42: parley.wire.v1.Message
+	(*Signal)(nil),                // 43: parley.wire.v1.Signal
+	(*Chat)(nil),                  // 44: parley.wire.v1.Chat
+	(*MessageHistory)(nil),        // 45: parley.wire.v1.MessageHistory
+	(*RoomsList)(nil),             // 46: parley.wire.v1.RoomsList
+	(*RoomSummary)(nil),           // 47: parley.wire.v1.RoomSummary
+	(*RoomInfo)(nil),              // 48: parley.wire.v1.RoomInfo
+	(*RoomMembers)(nil),           // 49: parley.wire.v1.RoomMembers
+	(*Member)(nil),                // 50: parley.wire.v1.Member
+	(*OnlineUsers)(nil),           // 51: parley.wire.v1.OnlineUsers
+	(*OnlineUser)(nil),            // 52: parley.wire.v1.OnlineUser
+	(*StatusSet)(nil),             // 53: parley.wire.v1.StatusSet
+	(*Presence)(nil),              // 54: parley.wire.v1.Presence
+	(*MessageEdited)(nil),         // 55: parley.wire.v1.MessageEdited
+	(*MessageDeleted)(nil),        // 56: parley.wire.v1.MessageDeleted
+	(*RoomUpdated)(nil),           // 57: parley.wire.v1.RoomUpdated
+	(*RoomSanctions)(nil),         // 58: parley.wire.v1.RoomSanctions
+	(*SanctionedUser)(nil),        // 59: parley.wire.v1.SanctionedUser
+	(*Sanction)(nil),              // 60: parley.wire.v1.Sanction
+	(*RoomDeleted)(nil),           // 61: parley.wire.v1.RoomDeleted
+	(*DirectOpened)(nil),          // 62: parley.wire.v1.DirectOpened
+	(*AdminMessage)(nil),          // 63: parley.wire.v1.AdminMessage
+	(*Configured)(nil),            // 64: parley.wire.v1.Configured
+	(*Resumed)(nil),               // 65: parley.wire.v1.Resumed
+	(*ResumedRoom)(nil),           // 66: parley.wire.v1.ResumedRoom
+	(*RosterChange)(nil),          // 67: parley.wire.v1.RosterChange
+	(*RoomStats)(nil),             // 68: parley.wire.v1.RoomStats
+	(*MessageBatch)(nil),          // 69: parley.wire.v1.MessageBatch
+	(*Compressed)(nil),            // 70: parley.wire.v1.Compressed
+	(*Kicked)(nil),                // 71: parley.wire.v1.Kicked
+	(*GoingAway)(nil),             // 72: parley.wire.v1.GoingAway
+	(*Error)(nil),                 // 73: parley.wire.v1.Error
+	nil,                           // 74: parley.wire.v1.Resume.RoomsEntry
+	nil,                           // 75: parley.wire.v1.Resumed.RoomsEntry
+	(*timestamppb.Timestamp)(nil), // 76: google.protobuf.Timestamp
 }
 var file_wire_v1_frames_proto_depIdxs = []int32{
 	3,   // 0: parley.wire.v1.ClientFrame.auth:type_name -> parley.wire.v1.Auth
 	4,   // 1: parley.wire.v1.ClientFrame.ping:type_name -> parley.wire.v1.Ping
 	5,   // 2: parley.wire.v1.ClientFrame.create_room:type_name -> parley.wire.v1.CreateRoom
-	6,   // 3: parley.wire.v1.ClientFrame.join_room:type_name -> parley.wire.v1.JoinRoom
-	7,   // 4: parley.wire.v1.ClientFrame.leave_room:type_name -> parley.wire.v1.LeaveRoom
-	8,   // 5: parley.wire.v1.ClientFrame.chat_message:type_name -> parley.wire.v1.SendMessage
-	8,   // 6: parley.wire.v1.ClientFrame.room_message:type_name -> parley.wire.v1.SendMessage
-	9,   // 7: parley.wire.v1.ClientFrame.signal:type_name -> parley.wire.v1.SendSignal
-	10,  // 8: parley.wire.v1.ClientFrame.chat:type_name -> parley.wire.v1.SendChat
-	11,  // 9: parley.wire.v1.ClientFrame.get_history:type_name -> parley.wire.v1.GetHistory
-	12,  // 10: parley.wire.v1.ClientFrame.get_rooms:type_name -> parley.wire.v1.GetRooms
-	13,  // 11: parley.wire.v1.ClientFrame.get_room_info:type_name -> parley.wire.v1.GetRoomInfo
-	14,  // 12: parley.wire.v1.ClientFrame.get_room_members:type_name -> parley.wire.v1.GetRoomMembers
-	15,  // 13: parley.wire.v1.ClientFrame.get_online_users:type_name -> parley.wire.v1.GetOnlineUsers
-	16,  // 14: parley.wire.v1.ClientFrame.set_status:type_name -> parley.wire.v1.SetStatus
-	17,  // 15: parley.wire.v1.ClientFrame.edit_message:type_name -> parley.wire.v1.EditMessage
-	18,  // 16: parley.wire.v1.ClientFrame.delete_message:type_name -> parley.wire.v1.DeleteMessage
-	19,  // 17: parley.wire.v1.ClientFrame.mark_read:type_name -> parley.wire.v1.MarkRead
-	20,  // 18: parley.wire.v1.ClientFrame.kick:type_name -> parley.wire.v1.Moderate
-	20,  // 19: parley.wire.v1.ClientFrame.ban:type_name -> parley.wire.v1.Moderate
-	20,  // 20: parley.wire.v1.ClientFrame.unban:type_name -> parley.wire.v1.Moderate
-	20,  // 21: parley.wire.v1.ClientFrame.mute:type_name -> parley.wire.v1.Moderate
-	20,  // 22: parley.wire.v1.ClientFrame.unmute:type_name -> parley.wire.v1.Moderate
-	20,  // 23: parley.wire.v1.ClientFrame.set_role:type_name -> parley.wire.v1.Moderate
-	21,  // 24: parley.wire.v1.ClientFrame.update_room:type_name -> parley.wire.v1.UpdateRoom
-	22,  // 25: parley.wire.v1.ClientFrame.delete_room:type_name -> parley.wire.v1.DeleteRoom
-	23,  // 26: parley.wire.v1.ClientFrame.open_direct:type_name -> parley.wire.v1.OpenDirect
-	24,  // 27: parley.wire.v1.ClientFrame.invite:type_name -> parley.wire.v1.Invite
-	24,  // 28: parley.wire.v1.ClientFrame.uninvite:type_name -> parley.wire.v1.Invite
-	25,  // 29: parley.wire.v1.ClientFrame.admin_broadcast:type_name -> parley.wire.v1.AdminBroadcast
-	26,  // 30: parley.wire.v1.ClientFrame.configure:type_name -> parley.wire.v1.Configure
-	28,  // 31: parley.wire.v1.ClientFrame.resume:type_name -> parley.wire.v1.Resume
-	30,  // 32: parley.wire.v1.ServerFrame.welcome:type_name -> parley.wire.v1.Welcome
-	32,  // 33: parley.wire.v1.ServerFrame.auth_success:type_name -> parley.wire.v1.AuthSuccess
-	34,  // 34: parley.wire.v1.ServerFrame.auth_failed:type_name -> parley.wire.v1.AuthFailed
-	35,  // 35: parley.wire.v1.ServerFrame.pong:type_name -> parley.wire.v1.Pong
-	36,  // 36: parley.wire.v1.ServerFrame.room_created:type_name -> parley.wire.v1.RoomCreated
-	37,  // 37: parley.wire.v1.ServerFrame.room_joined:type_name -> parley.wire.v1.RoomJoined
-	38,  // 38: parley.wire.v1.ServerFrame.room_left:type_name -> parley.wire.v1.RoomLeft
-	39,  // 39: parley.wire.v1.ServerFrame.ack:type_name -> parley.wire.v1.Ack
-	40,  // 40: parley.wire.v1.ServerFrame.chat_message:type_name -> parley.wire.v1.Message
-	40,  // 41: parley.wire.v1.ServerFrame.room_message:type_name -> parley.wire.v1.Message
-	41,  // 42: parley.wire.v1.ServerFrame.signal:type_name -> parley.wire.v1.Signal
-	42,  // 43: parley.wire.v1.ServerFrame.chat:type_name -> parley.wire.v1.Chat
-	43,  // 44: parley.wire.v1.ServerFrame.message_history:type_name -> parley.wire.v1.MessageHistory
-	44,  // 45: parley.wire.v1.ServerFrame.rooms_list:type_name -> parley.wire.v1.RoomsList
-	46,  // 46: parley.wire.v1.ServerFrame.room_info:type_name -> parley.wire.v1.RoomInfo
-	47,  // 47: parley.wire.v1.ServerFrame.room_members:type_name -> parley.wire.v1.RoomMembers
-	49,  // 48: parley.wire.v1.ServerFrame.online_users:type_name -> parley.wire.v1.OnlineUsers
-	51,  // 49: parley.wire.v1.ServerFrame.status_set:type_name -> parley.wire.v1.StatusSet
-	52,  // 50: parley.wire.v1.ServerFrame.presence:type_name -> parley.wire.v1.Presence
-	53,  // 51: parley.wire.v1.ServerFrame.message_edited:type_name -> parley.wire.v1.MessageEdited
-	54,  // 52: parley.wire.v1.ServerFrame.message_deleted:type_name -> parley.wire.v1.MessageDeleted
-	55,  // 53: parley.wire.v1.ServerFrame.room_updated:type_name -> parley.wire.v1.RoomUpdated
-	56,  // 54: parley.wire.v1.ServerFrame.room_deleted:type_name -> parley.wire.v1.RoomDeleted
-	57,  // 55: parley.wire.v1.ServerFrame.direct_opened:type_name -> parley.wire.v1.DirectOpened
-	58,  // 56: parley.wire.v1.ServerFrame.admin_message:type_name -> parley.wire.v1.AdminMessage
-	59,  // 57: parley.wire.v1.ServerFrame.configured:type_name -> parley.wire.v1.Configured
-	60,  // 58: parley.wire.v1.ServerFrame.resumed:type_name -> parley.wire.v1.Resumed
-	62,  // 59: parley.wire.v1.ServerFrame.user_joined:type_name -> parley.wire.v1.RosterChange
-	62,  // 60: parley.wire.v1.ServerFrame.user_left:type_name -> parley.wire.v1.RosterChange
-	63,  // 61: parley.wire.v1.ServerFrame.room_stats:type_name -> parley.wire.v1.RoomStats
-	64,  // 62: parley.wire.v1.ServerFrame.message_batch:type_name -> parley.wire.v1.MessageBatch
-	65,  // 63: parley.wire.v1.ServerFrame.compressed:type_name -> parley.wire.v1.Compressed
-	66,  // 64: parley.wire.v1.ServerFrame.kicked:type_name -> parley.wire.v1.Kicked
-	67,  // 65: parley.wire.v1.ServerFrame.going_away:type_name -> parley.wire.v1.GoingAway
-	68,  // 66: parley.wire.v1.ServerFrame.error:type_name -> parley.wire.v1.Error
-	71,  // 67: parley.wire.v1.Moderate.until:type_name -> google.protobuf.Timestamp
-	27,  // 68: parley.wire.v1.Configure.batch:type_name -> parley.wire.v1.Batch
-	69,  // 69: parley.wire.v1.Resume.rooms:type_name -> parley.wire.v1.Resume.RoomsEntry
-	71,  // 70: parley.wire.v1.Welcome.timestamp:type_name -> google.protobuf.Timestamp
-	31,  // 71: parley.wire.v1.Welcome.limits:type_name -> parley.wire.v1.Limits
-	33,  // 72: parley.wire.v1.AuthSuccess.user:type_name -> parley.wire.v1.Account
-	71,  // 73: parley.wire.v1.AuthSuccess.expires_at:type_name -> google.protobuf.Timestamp
-	71,  // 74: parley.wire.v1.Pong.timestamp:type_name -> google.protobuf.Timestamp
-	71,  // 75: parley.wire.v1.Ack.timestamp:type_name -> google.protobuf.Timestamp
-	2,   // 76: parley.wire.v1.Message.user:type_name -> parley.wire.v1.User
-	71,  // 77: parley.wire.v1.Message.timestamp:type_name -> google.protobuf.Timestamp
-	2,   // 78: parley.wire.v1.Signal.user:type_name -> parley.wire.v1.User
-	71,  // 79: parley.wire.v1.Chat.timestamp:type_name -> google.protobuf.Timestamp
-	1,   // 80: parley.wire.v1.MessageHistory.messages:type_name -> parley.wire.v1.ServerFrame
-	45,  // 81: parley.wire.v1.RoomsList.rooms:type_name -> parley.wire.v1.RoomSummary
-	71,  // 82: parley.wire.v1.RoomInfo.created_at:type_name -> google.protobuf.Timestamp
-	2,   // 83: parley.wire.v1.RoomInfo.owner:type_name -> parley.wire.v1.User
-	48,  // 84: parley.wire.v1.RoomMembers.members:type_name -> parley.wire.v1.Member
-	50,  // 85: parley.wire.v1.OnlineUsers.users:type_name -> parley.wire.v1.OnlineUser
-	71,  // 86: parley.wire.v1.OnlineUser.authenticated_at:type_name -> google.protobuf.Timestamp
-	2,   // 87: parley.wire.v1.Presence.user:type_name -> parley.wire.v1.User
-	2,   // 88: parley.wire.v1.MessageEdited.user:type_name -> parley.wire.v1.User
-	71,  // 89: parley.wire.v1.MessageEdited.timestamp:type_name -> google.protobuf.Timestamp
-	2,   // 90: parley.wire.v1.MessageDeleted.user:type_name -> parley.wire.v1.User
-	71,  // 91: parley.wire.v1.MessageDeleted.timestamp:type_name -> google.protobuf.Timestamp
-	2,   // 92: parley.wire.v1.AdminMessage.from:type_name -> parley.wire.v1.User
-	71,  // 93: parley.wire.v1.AdminMessage.timestamp:type_name -> google.protobuf.Timestamp
-	27,  // 94: parley.wire.v1.Configured.batch:type_name -> parley.wire.v1.Batch
-	33,  // 95: parley.wire.v1.Resumed.user:type_name -> parley.wire.v1.Account
-	70,  // 96: parley.wire.v1.Resumed.rooms:type_name -> parley.wire.v1.Resumed.RoomsEntry
-	2,   // 97: parley.wire.v1.RosterChange.user:type_name -> parley.wire.v1.User
-	71,  // 98: parley.wire.v1.RosterChange.timestamp:type_name -> google.protobuf.Timestamp
-	1,   // 99: parley.wire.v1.MessageBatch.messages:type_name -> parley.wire.v1.ServerFrame
-	71,  // 100: parley.wire.v1.MessageBatch.timestamp:type_name -> google.protobuf.Timestamp
-	29,  // 101: parley.wire.v1.Resume.RoomsEntry.value:type_name -> parley.wire.v1.Position
-	61,  // 102: parley.wire.v1.Resumed.RoomsEntry.value:type_name -> parley.wire.v1.ResumedRoom
-	103, // [103:103] is the sub-list for method output_type
-	103, // [103:103] is the sub-list for method input_type
-	103, // [103:103] is the sub-list for extension type_name
-	103, // [103:103] is the sub-list for extension extendee
-	0,   // [0:103] is the sub-list for field type_name
+	7,   // 3: parley.wire.v1.ClientFrame.join_room:type_name -> parley.wire.v1.JoinRoom
+	8,   // 4: parley.wire.v1.ClientFrame.leave_room:type_name -> parley.wire.v1.LeaveRoom
+	9,   // 5: parley.wire.v1.ClientFrame.chat_message:type_name -> parley.wire.v1.SendMessage
+	9,   // 6: parley.wire.v1.ClientFrame.room_message:type_name -> parley.wire.v1.SendMessage
+	10,  // 7: parley.wire.v1.ClientFrame.signal:type_name -> parley.wire.v1.SendSignal
+	11,  // 8: parley.wire.v1.ClientFrame.chat:type_name -> parley.wire.v1.SendChat
+	12,  // 9: parley.wire.v1.ClientFrame.get_history:type_name -> parley.wire.v1.GetHistory
+	13,  // 10: parley.wire.v1.ClientFrame.get_rooms:type_name -> parley.wire.v1.GetRooms
+	14,  // 11: parley.wire.v1.ClientFrame.get_room_info:type_name -> parley.wire.v1.GetRoomInfo
+	15,  // 12: parley.wire.v1.ClientFrame.get_room_members:type_name -> parley.wire.v1.GetRoomMembers
+	17,  // 13: parley.wire.v1.ClientFrame.get_online_users:type_name -> parley.wire.v1.GetOnlineUsers
+	18,  // 14: parley.wire.v1.ClientFrame.set_status:type_name -> parley.wire.v1.SetStatus
+	19,  // 15: parley.wire.v1.ClientFrame.edit_message:type_name -> parley.wire.v1.EditMessage
+	20,  // 16: parley.wire.v1.ClientFrame.delete_message:type_name -> parley.wire.v1.DeleteMessage
+	21,  // 17: parley.wire.v1.ClientFrame.mark_read:type_name -> parley.wire.v1.MarkRead
+	22,  // 18: parley.wire.v1.ClientFrame.kick:type_name -> parley.wire.v1.Moderate
+	22,  // 19: parley.wire.v1.ClientFrame.ban:type_name -> parley.wire.v1.Moderate
+	22,  // 20: parley.wire.v1.ClientFrame.unban:type_name -> parley.wire.v1.Moderate
+	22,  // 21: parley.wire.v1.ClientFrame.mute:type_name -> parley.wire.v1.Moderate
+	22,  // 22: parley.wire.v1.ClientFrame.unmute:type_name -> parley.wire.v1.Moderate
+	22,  // 23: parley.wire.v1.ClientFrame.set_role:type_name -> parley.wire.v1.Moderate
+	23,  // 24: parley.wire.v1.ClientFrame.update_room:type_name -> parley.wire.v1.UpdateRoom
+	24,  // 25: parley.wire.v1.ClientFrame.delete_room:type_name -> parley.wire.v1.DeleteRoom
+	25,  // 26: parley.wire.v1.ClientFrame.open_direct:type_name -> parley.wire.v1.OpenDirect
+	26,  // 27: parley.wire.v1.ClientFrame.invite:type_name -> parley.wire.v1.Invite
+	26,  // 28: parley.wire.v1.ClientFrame.uninvite:type_name -> parley.wire.v1.Invite
+	27,  // 29: parley.wire.v1.ClientFrame.admin_broadcast:type_name -> parley.wire.v1.AdminBroadcast
+	28,  // 30: parley.wire.v1.ClientFrame.configure:type_name -> parley.wire.v1.Configure
+	30,  // 31: parley.wire.v1.ClientFrame.resume:type_name -> parley.wire.v1.Resume
+	16,  // 32: parley.wire.v1.ClientFrame.get_room_sanctions:type_name -> parley.wire.v1.GetRoomSanctions
+	32,  // 33: parley.wire.v1.ServerFrame.welcome:type_name -> parley.wire.v1.Welcome
+	34,  // 34: parley.wire.v1.ServerFrame.auth_success:type_name -> parley.wire.v1.AuthSuccess
+	36,  // 35: parley.wire.v1.ServerFrame.auth_failed:type_name -> parley.wire.v1.AuthFailed
+	37,  // 36: parley.wire.v1.ServerFrame.pong:type_name -> parley.wire.v1.Pong
+	38,  // 37: parley.wire.v1.ServerFrame.room_created:type_name -> parley.wire.v1.RoomCreated
+	39,  // 38: parley.wire.v1.ServerFrame.room_joined:type_name -> parley.wire.v1.RoomJoined
+	40,  // 39: parley.wire.v1.ServerFrame.room_left:type_name -> parley.wire.v1.RoomLeft
+	41,  // 40: parley.wire.v1.ServerFrame.ack:type_name -> parley.wire.v1.Ack
+	42,  // 41: parley.wire.v1.ServerFrame.chat_message:type_name -> parley.wire.v1.Message
+	42,  // 42: parley.wire.v1.ServerFrame.room_message:type_name -> parley.wire.v1.Message
+	43,  // 43: parley.wire.v1.ServerFrame.signal:type_name -> parley.wire.v1.Signal
+	44,  // 44: parley.wire.v1.ServerFrame.chat:type_name -> parley.wire.v1.Chat
+	45,  // 45: parley.wire.v1.ServerFrame.message_history:type_name -> parley.wire.v1.MessageHistory
+	46,  // 46: parley.wire.v1.ServerFrame.rooms_list:type_name -> parley.wire.v1.RoomsList
+	48,  // 47: parley.wire.v1.ServerFrame.room_info:type_name -> parley.wire.v1.RoomInfo
+	49,  // 48: parley.wire.v1.ServerFrame.room_members:type_name -> parley.wire.v1.RoomMembers
+	51,  // 49: parley.wire.v1.ServerFrame.online_users:type_name -> parley.wire.v1.OnlineUsers
+	53,  // 50: parley.wire.v1.ServerFrame.status_set:type_name -> parley.wire.v1.StatusSet
+	54,  // 51: parley.wire.v1.ServerFrame.presence:type_name -> parley.wire.v1.Presence
+	55,  // 52: parley.wire.v1.ServerFrame.message_edited:type_name -> parley.wire.v1.MessageEdited
+	56,  // 53: parley.wire.v1.ServerFrame.message_deleted:type_name -> parley.wire.v1.MessageDeleted
+	57,  // 54: parley.wire.v1.ServerFrame.room_updated:type_name -> parley.wire.v1.RoomUpdated
+	61,  // 55: parley.wire.v1.ServerFrame.room_deleted:type_name -> parley.wire.v1.RoomDeleted
+	62,  // 56: parley.wire.v1.ServerFrame.direct_opened:type_name -> parley.wire.v1.DirectOpened
+	63,  // 57: parley.wire.v1.ServerFrame.admin_message:type_name -> parley.wire.v1.AdminMessage
+	64,  // 58: parley.wire.v1.ServerFrame.configured:type_name -> parley.wire.v1.Configured
+	65,  // 59: parley.wire.v1.ServerFrame.resumed:type_name -> parley.wire.v1.Resumed
+	67,  // 60: parley.wire.v1.ServerFrame.user_joined:type_name -> parley.wire.v1.RosterChange
+	67,  // 61: parley.wire.v1.ServerFrame.user_left:type_name -> parley.wire.v1.RosterChange
+	68,  // 62: parley.wire.v1.ServerFrame.room_stats:type_name -> parley.wire.v1.RoomStats
+	69,  // 63: parley.wire.v1.ServerFrame.message_batch:type_name -> parley.wire.v1.MessageBatch
+	70,  // 64: parley.wire.v1.ServerFrame.compressed:type_name -> parley.wire.v1.Compressed
+	71,  // 65: parley.wire.v1.ServerFrame.kicked:type_name -> parley.wire.v1.Kicked
+	72,  // 66: parley.wire.v1.ServerFrame.going_away:type_name -> parley.wire.v1.GoingAway
+	73,  // 67: parley.wire.v1.ServerFrame.error:type_name -> parley.wire.v1.Error
+	58,  // 68: parley.wire.v1.ServerFrame.room_sanctions:type_name -> parley.wire.v1.RoomSanctions
+	6,   // 69: parley.wire.v1.CreateRoom.policy:type_name -> parley.wire.v1.RoomPolicy
+	76,  // 70: parley.wire.v1.Moderate.until:type_name -> google.protobuf.Timestamp
+	6,   // 71: parley.wire.v1.UpdateRoom.policy:type_name -> parley.wire.v1.RoomPolicy
+	29,  // 72: parley.wire.v1.Configure.batch:type_name -> parley.wire.v1.Batch
+	74,  // 73: parley.wire.v1.Resume.rooms:type_name -> parley.wire.v1.Resume.RoomsEntry
+	76,  // 74: parley.wire.v1.Welcome.timestamp:type_name -> google.protobuf.Timestamp
+	33,  // 75: parley.wire.v1.Welcome.limits:type_name -> parley.wire.v1.Limits
+	35,  // 76: parley.wire.v1.AuthSuccess.user:type_name -> parley.wire.v1.Account
+	76,  // 77: parley.wire.v1.AuthSuccess.expires_at:type_name -> google.protobuf.Timestamp
+	76,  // 78: parley.wire.v1.Pong.timestamp:type_name -> google.protobuf.Timestamp
+	76,  // 79: parley.wire.v1.Ack.timestamp:type_name -> google.protobuf.Timestamp
+	2,   // 80: parley.wire.v1.Message.user:type_name -> parley.wire.v1.User
+	76,  // 81: parley.wire.v1.Message.timestamp:type_name -> google.protobuf.Timestamp
+	2,   // 82: parley.wire.v1.Signal.user:type_name -> parley.wire.v1.User
+	76,  // 83: parley.wire.v1.Chat.timestamp:type_name -> google.protobuf.Timestamp
+	1,   // 84: parley.wire.v1.MessageHistory.messages:type_name -> parley.wire.v1.ServerFrame
+	47,  // 85: parley.wire.v1.RoomsList.rooms:type_name -> parley.wire.v1.RoomSummary
+	76,  // 86: parley.wire.v1.RoomInfo.created_at:type_name -> google.protobuf.Timestamp
+	2,   // 87: parley.wire.v1.RoomInfo.owner:type_name -> parley.wire.v1.User
+	6,   // 88: parley.wire.v1.RoomInfo.policy:type_name -> parley.wire.v1.RoomPolicy
+	50,  // 89: parley.wire.v1.RoomMembers.members:type_name -> parley.wire.v1.Member
+	52,  // 90: parley.wire.v1.OnlineUsers.users:type_name -> parley.wire.v1.OnlineUser
+	76,  // 91: parley.wire.v1.OnlineUser.authenticated_at:type_name -> google.protobuf.Timestamp
+	2,   // 92: parley.wire.v1.Presence.user:type_name -> parley.wire.v1.User
+	2,   // 93: parley.wire.v1.MessageEdited.user:type_name -> parley.wire.v1.User
+	76,  // 94: parley.wire.v1.MessageEdited.timestamp:type_name -> google.protobuf.Timestamp
+	2,   // 95: parley.wire.v1.MessageDeleted.user:type_name -> parley.wire.v1.User
+	76,  // 96: parley.wire.v1.MessageDeleted.timestamp:type_name -> google.protobuf.Timestamp
+	6,   // 97: parley.wire.v1.RoomUpdated.policy:type_name -> parley.wire.v1.RoomPolicy
+	59,  // 98: parley.wire.v1.RoomSanctions.users:type_name -> parley.wire.v1.SanctionedUser
+	60,  // 99: parley.wire.v1.SanctionedUser.ban:type_name -> parley.wire.v1.Sanction
+	60,  // 100: parley.wire.v1.SanctionedUser.mute:type_name -> parley.wire.v1.Sanction
+	76,  // 101: parley.wire.v1.Sanction.until:type_name -> google.protobuf.Timestamp
+	2,   // 102: parley.wire.v1.AdminMessage.from:type_name -> parley.wire.v1.User
+	76,  // 103: parley.wire.v1.AdminMessage.timestamp:type_name -> google.protobuf.Timestamp
+	29,  // 104: parley.wire.v1.Configured.batch:type_name -> parley.wire.v1.Batch
+	35,  // 105: parley.wire.v1.Resumed.user:type_name -> parley.wire.v1.Account
+	75,  // 106: parley.wire.v1.Resumed.rooms:type_name -> parley.wire.v1.Resumed.RoomsEntry
+	2,   // 107: parley.wire.v1.RosterChange.user:type_name -> parley.wire.v1.User
+	76,  // 108: parley.wire.v1.RosterChange.timestamp:type_name -> google.protobuf.Timestamp
+	1,   // 109: parley.wire.v1.MessageBatch.messages:type_name -> parley.wire.v1.ServerFrame
+	76,  // 110: parley.wire.v1.MessageBatch.timestamp:type_name -> google.protobuf.Timestamp
+	31,  // 111: parley.wire.v1.Resume.RoomsEntry.value:type_name -> parley.wire.v1.Position
+	66,  // 112: parley.wire.v1.Resumed.RoomsEntry.value:type_name -> parley.wire.v1.ResumedRoom
+	113, // [113:113] is the sub-list for method output_type
+	113, // [113:113] is the sub-list for method input_type
+	113, // [113:113] is the sub-list for extension type_name
+	113, // [113:113] is the sub-list for extension extendee
+	0,   // [0:113] is the sub-list for field type_name
 }
 
 func init() { file_wire_v1_frames_proto_init() }
@@ -6188,6 +6788,7 @@ func file_wire_v1_frames_proto_init() {
 		(*ClientFrame_AdminBroadcast)(nil),
 		(*ClientFrame_Configure)(nil),
 		(*ClientFrame_Resume)(nil),
+		(*ClientFrame_GetRoomSanctions)(nil),
 	}
 	file_wire_v1_frames_proto_msgTypes[1].OneofWrappers = []any{
 		(*ServerFrame_Welcome)(nil),
@@ -6225,44 +6826,49 @@ func file_wire_v1_frames_proto_init() {
 		(*ServerFrame_Kicked)(nil),
 		(*ServerFrame_GoingAway)(nil),
 		(*ServerFrame_Error)(nil),
+		(*ServerFrame_RoomSanctions)(nil),
 	}
 	file_wire_v1_frames_proto_msgTypes[5].OneofWrappers = []any{}
 	file_wire_v1_frames_proto_msgTypes[6].OneofWrappers = []any{}
-	file_wire_v1_frames_proto_msgTypes[8].OneofWrappers = []any{}
+	file_wire_v1_frames_proto_msgTypes[7].OneofWrappers = []any{}
 	file_wire_v1_frames_proto_msgTypes[9].OneofWrappers = []any{}
-	file_wire_v1_frames_proto_msgTypes[11].OneofWrappers = []any{}
+	file_wire_v1_frames_proto_msgTypes[10].OneofWrappers = []any{}
 	file_wire_v1_frames_proto_msgTypes[12].OneofWrappers = []any{}
-	file_wire_v1_frames_proto_msgTypes[14].OneofWrappers = []any{}
+	file_wire_v1_frames_proto_msgTypes[13].OneofWrappers = []any{}
 	file_wire_v1_frames_proto_msgTypes[15].OneofWrappers = []any{}
 	file_wire_v1_frames_proto_msgTypes[16].OneofWrappers = []any{}
 	file_wire_v1_frames_proto_msgTypes[17].OneofWrappers = []any{}
-	file_wire_v1_frames_proto_msgTypes[20].OneofWrappers = []any{}
-	file_wire_v1_frames_proto_msgTypes[21].OneofWrappers = []any{}
-	file_wire_v1_frames_proto_msgTypes[26].OneofWrappers = []any{}
-	file_wire_v1_frames_proto_msgTypes[29].OneofWrappers = []any{}
-	file_wire_v1_frames_proto_msgTypes[32].OneofWrappers = []any{}
-	file_wire_v1_frames_proto_msgTypes[37].OneofWrappers = []any{}
+	file_wire_v1_frames_proto_msgTypes[18].OneofWrappers = []any{}
+	file_wire_v1_frames_proto_msgTypes[19].OneofWrappers = []any{}
+	file_wire_v1_frames_proto_msgTypes[22].OneofWrappers = []any{}
+	file_wire_v1_frames_proto_msgTypes[23].OneofWrappers = []any{}
+	file_wire_v1_frames_proto_msgTypes[28].OneofWrappers = []any{}
+	file_wire_v1_frames_proto_msgTypes[31].OneofWrappers = []any{}
+	file_wire_v1_frames_proto_msgTypes[34].OneofWrappers = []any{}
 	file_wire_v1_frames_proto_msgTypes[39].OneofWrappers = []any{}
-	file_wire_v1_frames_proto_msgTypes[40].OneofWrappers = []any{}
 	file_wire_v1_frames_proto_msgTypes[41].OneofWrappers = []any{}
 	file_wire_v1_frames_proto_msgTypes[42].OneofWrappers = []any{}
-	file_wire_v1_frames_proto_msgTypes[46].OneofWrappers = []any{}
-	file_wire_v1_frames_proto_msgTypes[51].OneofWrappers = []any{}
-	file_wire_v1_frames_proto_msgTypes[52].OneofWrappers = []any{}
+	file_wire_v1_frames_proto_msgTypes[43].OneofWrappers = []any{}
+	file_wire_v1_frames_proto_msgTypes[44].OneofWrappers = []any{}
+	file_wire_v1_frames_proto_msgTypes[48].OneofWrappers = []any{}
 	file_wire_v1_frames_proto_msgTypes[53].OneofWrappers = []any{}
 	file_wire_v1_frames_proto_msgTypes[54].OneofWrappers = []any{}
 	file_wire_v1_frames_proto_msgTypes[55].OneofWrappers = []any{}
+	file_wire_v1_frames_proto_msgTypes[56].OneofWrappers = []any{}
+	file_wire_v1_frames_proto_msgTypes[57].OneofWrappers = []any{}
 	file_wire_v1_frames_proto_msgTypes[59].OneofWrappers = []any{}
-	file_wire_v1_frames_proto_msgTypes[61].OneofWrappers = []any{}
+	file_wire_v1_frames_proto_msgTypes[60].OneofWrappers = []any{}
+	file_wire_v1_frames_proto_msgTypes[64].OneofWrappers = []any{}
 	file_wire_v1_frames_proto_msgTypes[66].OneofWrappers = []any{}
-	file_wire_v1_frames_proto_msgTypes[68].OneofWrappers = []any{}
+	file_wire_v1_frames_proto_msgTypes[71].OneofWrappers = []any{}
+	file_wire_v1_frames_proto_msgTypes[73].OneofWrappers = []any{}
 	type x struct{}
 	out := protoimpl.TypeBuilder{
 		File: protoimpl.DescBuilder{
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_wire_v1_frames_proto_rawDesc), len(file_wire_v1_frames_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   71,
+			NumMessages:   76,
 			NumExtensions: 0,
 			NumServices:   0,
 		},

@@ -162,9 +162,9 @@ var readMethods = []string{
 	authv1.Auth_Verify_FullMethodName, authv1.Auth_GetUser_FullMethodName, authv1.Auth_Touch_FullMethodName,
 	registryv1.Registry_GetRoom_FullMethodName, registryv1.Registry_ListRooms_FullMethodName,
 	registryv1.Registry_Admit_FullMethodName, registryv1.Registry_ListMembers_FullMethodName,
-	registryv1.Registry_GetMembers_FullMethodName,
+	registryv1.Registry_GetMembers_FullMethodName, registryv1.Registry_ListSanctions_FullMethodName,
 	registryv1.Registry_MarkRead_FullMethodName, registryv1.Registry_GetReadMark_FullMethodName,
-	historyv1.History_ListMessages_FullMethodName, historyv1.History_Erase_FullMethodName,
+	historyv1.History_ListMessages_FullMethodName, historyv1.History_Erase_FullMethodName, historyv1.History_Trim_FullMethodName,
 	presencev1.Presence_ListOnline_FullMethodName, presencev1.Presence_CountRooms_FullMethodName,
 	presencev1.Presence_ListRoomMembers_FullMethodName,
 }
@@ -203,6 +203,11 @@ type eraser struct{ client historyv1.HistoryClient }
 
 func (e eraser) Erase(ctx context.Context, room string) error {
 	_, err := e.client.Erase(ctx, &historyv1.EraseRequest{RoomId: room})
+	return err
+}
+
+func (e eraser) Trim(ctx context.Context, room string, keep uint32) error {
+	_, err := e.client.Trim(ctx, &historyv1.TrimRequest{RoomId: room, Keep: keep})
 	return err
 }
 

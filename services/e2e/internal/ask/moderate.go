@@ -41,3 +41,8 @@ func Uninvite(room, user string) *wirev1.ClientFrame {
 func Unban(m *wirev1.Moderate) *wirev1.ClientFrame {
 	return &wirev1.ClientFrame{Request: &wirev1.ClientFrame_Unban{Unban: m}}
 }
+
+// GetRoomSanctions makes a request get-room-sanctions.
+func GetRoomSanctions(r *wirev1.GetRoomSanctions) *wirev1.ClientFrame {
+	return &wirev1.ClientFrame{Request: &wirev1.ClientFrame_GetRoomSanctions{GetRoomSanctions: r}}
+}

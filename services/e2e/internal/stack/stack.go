@@ -306,6 +306,11 @@ func (e eraser) Erase(ctx context.Context, room string) error {
 	return err
 }
 
+func (e eraser) Trim(ctx context.Context, room string, keep uint32) error {
+	_, err := e.client.Trim(ctx, &historyv1.TrimRequest{RoomId: room, Keep: keep})
+	return err
+}
+
 type counts struct{ client presencev1.PresenceClient }
 
 func (c counts) WatchRooms(ctx context.Context, changed func(registry.RoomCount)) error {

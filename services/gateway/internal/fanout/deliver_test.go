@@ -20,6 +20,7 @@ func (nobody) Missed(string)                        {}
 func (nobody) SessionID() string                    { return "s" }
 func (nobody) InAny([]string) bool                  { return false }
 func (nobody) UserID() string                       { return "u" }
+func (nobody) Roles() []string                      { return nil }
 
 // crowd is a loaded room of n members, without a feed.
 func crowd(tb testing.TB, n int) *room {

@@ -80,6 +80,9 @@ func liveFrames(room string, event *busv1.LiveEvent) []addressed {
 			told:   e.Status.Told,
 		}}
 	case *busv1.LiveEvent_Changed:
+		if e.Changed.Room == nil {
+			return nil
+		}
 		return []addressed{{frames: []*Outgoing{NewOutgoing(&wirev1.ServerFrame{
 			Event: &wirev1.ServerFrame_RoomUpdated{RoomUpdated: e.Changed.Room},
 		})}}}

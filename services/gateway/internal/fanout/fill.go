@@ -11,13 +11,15 @@ import (
 // subscription was made before, so nothing is stored unseen in between.
 func (r *room) load() {
 	r.reading = true
+	log := r.kept()
 	r.hub.read(r, func(ctx context.Context) (func(), error) {
 		asked := time.Now()
+		r.hub.trim(ctx, log)
 		tail, err := r.hub.source.Tail(ctx, r.id)
 		if err != nil {
 			return nil, err
 		}
-		page, first, whole, err := r.hub.readWhole(ctx, r.id, 0, time.Time{}, func(least uint64) (bus.Page, error) {
+		page, first, whole, err := r.hub.readWhole(ctx, log, 0, time.Time{}, func(least uint64) (bus.Page, error) {
 			if tail == 0 {
 				return bus.Page{}, nil
 			}
@@ -32,7 +34,7 @@ func (r *room) load() {
 				r.told = page.Entries[n-1].Seq
 				r.last = max(tail, r.told)
 			}
-			r.recent.reset(from(page, first), r.last, whole, r.hub.limits.keep())
+			r.recent.reset(from(page, first), r.last, whole, r.keeps())
 			r.worker.memory.used(r)
 			r.loaded = true
 			r.proceed()
@@ -57,14 +59,14 @@ func (r *room) catchUp(seq uint64) {
 func (r *room) read(reach uint64) {
 	r.reading = true
 	r.reach = max(r.reach, reach)
-	last, reach, current := r.last, r.reach, r.current
+	log, last, reach, current := r.kept(), r.last, r.reach, r.current
 	r.hub.read(r, func(ctx context.Context) (func(), error) {
-		page, first, whole, err := r.hub.readWhole(ctx, r.id, last, current, func(least uint64) (bus.Page, error) {
+		page, first, whole, err := r.hub.readWhole(ctx, log, last, current, func(least uint64) (bus.Page, error) {
 			return r.hub.source.ReadAfter(ctx, r.id, last, bus.MaxPage, max(reach, least))
 		})
 		gap := false
 		if err == nil && !whole {
-			gap, err = r.hub.missed(ctx, r.id, last, reach, current)
+			gap, err = r.hub.missed(ctx, log, last, reach, current)
 		}
 		if err != nil {
 			return nil, err
@@ -86,7 +88,7 @@ func (r *room) read(reach uint64) {
 				}
 			}
 			if !whole && first > last {
-				r.recent.reset(from(page, first), max(r.last, reach), false, r.hub.limits.keep())
+				r.recent.reset(from(page, first), max(r.last, reach), false, r.keeps())
 			}
 			r.worker.memory.used(r)
 			if page.More || r.reach > reach { // the latter was dropped meanwhile

@@ -12,12 +12,12 @@ import (
 // for its retention or its age; what was erased by somebody is no loss. The
 // leader has the say, and where it cannot rule a loss out there is one: the
 // same rule makes a resume from that place recovered:false.
-func (h *Hub) missed(ctx context.Context, room string, after, reach uint64, current time.Time) (bool, error) {
+func (h *Hub) missed(ctx context.Context, log kept, after, reach uint64, current time.Time) (bool, error) {
 	limits, err := h.limits.fresh(ctx)
 	if err != nil {
 		return false, err
 	}
-	first, err := h.source.First(ctx, room)
+	first, err := h.source.First(ctx, log.room)
 	switch {
 	case err != nil:
 		return false, err
@@ -28,7 +28,7 @@ func (h *Hub) missed(ctx context.Context, room string, after, reach uint64, curr
 	}
 	// A page that is not the last does not tell how many there are, and the
 	// front moves, too, when somebody erases the oldest.
-	_, whole, err := h.readFrom(ctx, room, after, reach, current)
+	_, whole, err := h.readFrom(ctx, log, after, reach, current)
 	return !whole, err
 }
 

@@ -14,7 +14,9 @@ import (
 
 	"github.com/parley-im/parley/pkg/bus"
 	"github.com/parley-im/parley/pkg/errs"
+	"github.com/parley-im/parley/pkg/rights"
 	busv1 "github.com/parley-im/parley/proto/bus/v1"
+	registryv1 "github.com/parley-im/parley/proto/registry/v1"
 	wirev1 "github.com/parley-im/parley/proto/wire/v1"
 	"github.com/parley-im/parley/services/gateway/internal/conn"
 )
@@ -62,6 +64,9 @@ type Options struct {
 	// CompareEvery is how often all rooms are compared with the log, for what
 	// was lost without a trace; default 10 s.
 	CompareEvery time.Duration
+	// Trim takes all but the newest entries of a room's log away, for rooms that
+	// keep less than the deployment does; nil leaves the logs as they are.
+	Trim func(ctx context.Context, room string, keep uint32) error
 }
 
 func (o *Options) complete() {
@@ -89,7 +94,8 @@ type Hub struct {
 	feed    feed
 	workers []*worker // each touched by its own goroutine alone
 
-	limits limits
+	limits  limits
+	trimLog func(ctx context.Context, room string, keep uint32) error
 
 	compareEvery time.Duration
 	reconnected  chan struct{}
@@ -123,6 +129,7 @@ func newHub(o Options, source Source, open func(workers int, handle func(int, []
 	o.complete()
 	h := &Hub{
 		log:          o.Logger,
+		trimLog:      o.Trim,
 		source:       source,
 		reads:        make(chan struct{}, maxReads),
 		workers:      make([]*worker, o.Workers),
@@ -180,14 +187,17 @@ func (h *Hub) handle(worker int, batch []bus.Delivery) {
 	}
 }
 
-// room gives a room, and opens it when this gateway has nobody in it yet. Only
-// its worker calls this.
-func (h *Hub) room(id string) (*room, error) {
+// room gives a room, and opens it when this gateway has nobody in it yet, with
+// a record of it or nil. Only its worker calls this.
+func (h *Hub) room(id string, record *registryv1.Room) (*room, error) {
 	w := h.workers[h.feed.Worker(id)]
 	if r := w.rooms[id]; r != nil {
 		return r, nil
 	}
-	r := &room{hub: h, worker: w, id: id}
+	r := &room{hub: h, worker: w, id: id, rules: rights.RulesOf(&registryv1.Room{Id: id})}
+	if record != nil {
+		r.rules, r.revision = rights.RulesOf(record), record.Revision
+	}
 	var err error
 	// Subscribe first, read second: what is stored in between comes live.
 	if r.sub, err = h.feed.Subscribe(id); err != nil {
@@ -207,7 +217,7 @@ func (h *Hub) forget(r *room) {
 // Pin opens a room that stays open though nobody is in it.
 func (h *Hub) Pin(ctx context.Context, id string) error {
 	return h.feed.Do(ctx, id, func() {
-		if r, err := h.room(id); err == nil {
+		if r, err := h.room(id, nil); err == nil {
 			r.pinned = true
 		} else {
 			h.log.Error("opening a room", "room", id, "error", err)
@@ -222,7 +232,7 @@ func (h *Hub) Join(ctx context.Context, request Request) (Place, error) {
 	j := &join{Request: request, done: make(chan joinResult, 1)}
 	j.lost = request.ClientEpoch != nil && *request.ClientEpoch != request.Epoch
 	err := h.feed.Do(ctx, request.Room, func() {
-		r, err := h.room(request.Room)
+		r, err := h.room(request.Room, request.Record)
 		if err != nil {
 			j.finish(Place{}, err)
 			return
@@ -261,7 +271,11 @@ func (h *Hub) Publish(room, id string, entry *busv1.LogEntry, done func(f *conn.
 			done(nil, ack, err)
 			return
 		}
-		done(&h.workers[worker].flusher, ack, err)
+		w := h.workers[worker]
+		if r := w.rooms[room]; r != nil && err == nil && !ack.Duplicate {
+			r.published()
+		}
+		done(&w.flusher, ack, err)
 	})
 }
 

@@ -7,6 +7,7 @@ import (
 
 	"github.com/parley-im/parley/pkg/bus"
 	"github.com/parley-im/parley/pkg/errs"
+	registryv1 "github.com/parley-im/parley/proto/registry/v1"
 )
 
 // Request asks for a place in a room.
@@ -33,6 +34,10 @@ type Request struct {
 	MemberCount int64
 	// MutedUntil is until when the user may not write, milliseconds since 1970.
 	MutedUntil int64
+	// Record is the room's, nil where it is not known.
+	Record *registryv1.Room
+	// Role is the user's own in the room; unspecified for none.
+	Role registryv1.Role
 	// ReadSeq is how far the user has read, nil where nobody knows.
 	ReadSeq *uint64
 }
@@ -114,7 +119,7 @@ func (r *room) enter(j *join) {
 		// The room was deleted and made anew, and the word of it was lost. Its
 		// members are told now, and what is known of its log is void.
 		r.end()
-		next, err := r.hub.room(r.id)
+		next, err := r.hub.room(r.id, j.Record)
 		if err != nil {
 			j.finish(Place{}, err)
 			return
@@ -127,7 +132,10 @@ func (r *room) enter(j *join) {
 		r.joining = make(map[*join]struct{}, 1)
 	}
 	r.joining[j] = struct{}{}
-	r.join(j)
+	r.obey(j.Record) // may refuse this one, where what it was admitted by is older
+	if _, there := r.joining[j]; there {
+		r.join(j)
+	}
 }
 
 // join settles what a new member is told of the past and takes it in, in one
@@ -136,6 +144,9 @@ func (r *room) join(j *join) {
 	if !r.loaded {
 		r.waiting = append(r.waiting, j)
 		return
+	}
+	if keep := r.rules.Retention; keep > 0 {
+		j.History = min(j.History, int(keep))
 	}
 	r.recent.expire(time.Now(), r.hub.limits.maxAge())
 	r.worker.memory.used(r)
@@ -191,6 +202,10 @@ func (r *room) joinAhead(j *join) {
 
 // admit answers a join and makes its session a member, in one step.
 func (r *room) admit(j *join, h history) {
+	if !r.letsIn(j) {
+		r.refuse(j, errs.New(errs.Forbidden, "the room %q does not let you in", r.id))
+		return
+	}
 	r.settled(j)
 	if !j.claim() {
 		r.closeIfEmpty()
@@ -211,6 +226,8 @@ func (r *room) admit(j *join, h history) {
 	r.flush() // it was not a member when those came
 	m := &Membership{room: r.id, member: j.Member, index: len(r.members)}
 	m.muted.Store(j.MutedUntil)
+	m.role.Store(int32(j.Role))
+	r.allow(m)
 	r.members = append(r.members, m)
 	j.done <- joinResult{place: Place{Membership: m, Seq: r.last, Recovered: h.recovered, Oldest: h.oldest}}
 }

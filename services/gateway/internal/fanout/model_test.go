@@ -63,6 +63,7 @@ func (v *visit) PutOut(_ string, word *Burst, _ *conn.Flusher) {
 
 func (v *visit) SessionID() string { return "s" }
 func (v *visit) UserID() string    { return "u" }
+func (v *visit) Roles() []string   { return nil }
 
 func (v *visit) InAny([]string) bool { return false }
 

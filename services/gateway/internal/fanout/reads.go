@@ -183,8 +183,9 @@ func (l *limits) maxAge() time.Duration {
 //
 // current is since when the log is known to have had nothing more after that
 // seq, where somebody knows.
-func (h *Hub) readWhole(ctx context.Context, room string, after uint64, current time.Time, read func(reach uint64) (bus.Page, error)) (page bus.Page, first uint64, whole bool, err error) {
+func (h *Hub) readWhole(ctx context.Context, log kept, after uint64, current time.Time, read func(reach uint64) (bus.Page, error)) (page bus.Page, first uint64, whole bool, err error) {
 	limits, err := h.limits.fresh(ctx)
+	limits = log.limit(limits)
 	if err == nil {
 		page, err = read(0)
 	}
@@ -192,16 +193,16 @@ func (h *Hub) readWhole(ctx context.Context, room string, after uint64, current 
 		// The front is far away from anything that was read.
 		return page, 0, !page.More, err
 	}
-	before, err := h.source.First(ctx, room)
+	before, err := h.source.First(ctx, log.room)
 	var tail uint64
 	if err == nil {
-		tail, err = h.source.Tail(ctx, room)
+		tail, err = h.source.Tail(ctx, log.room)
 	}
 	if err == nil {
 		page, err = read(tail)
 	}
 	if err == nil {
-		first, err = h.source.First(ctx, room)
+		first, err = h.source.First(ctx, log.room)
 	}
 	if err != nil {
 		return page, 0, false, err

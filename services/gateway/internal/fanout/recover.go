@@ -19,9 +19,10 @@ const (
 
 // recover reads the log for a joiner whose place lies before what is in memory.
 func (r *room) recover(j *join) {
-	after, last := *j.After, r.last
+	log, after, last := r.kept(), *j.After, r.last
 	r.hub.readJoin(r, j, func(ctx context.Context) (func(), error) {
-		page, whole, err := r.hub.readFrom(ctx, r.id, after, last, time.Time{})
+		r.hub.trim(ctx, log)
+		page, whole, err := r.hub.readFrom(ctx, log, after, last, time.Time{})
 		if err != nil {
 			return nil, err
 		}
@@ -38,12 +39,12 @@ func (r *room) recover(j *join) {
 
 // readFrom reads what a log has after a seq. whole says that it is all that
 // ever followed and was not deleted.
-func (h *Hub) readFrom(ctx context.Context, room string, after, reach uint64, current time.Time) (all bus.Page, whole bool, err error) {
-	all, _, whole, err = h.readWhole(ctx, room, after, current, func(least uint64) (bus.Page, error) {
+func (h *Hub) readFrom(ctx context.Context, log kept, after, reach uint64, current time.Time) (all bus.Page, whole bool, err error) {
+	all, _, whole, err = h.readWhole(ctx, log, after, current, func(least uint64) (bus.Page, error) {
 		var all bus.Page
 		pos, bytes := after, 0
 		for all.More = true; all.More; {
-			page, err := h.source.ReadAfter(ctx, room, pos, bus.MaxPage, max(reach, least))
+			page, err := h.source.ReadAfter(ctx, log.room, pos, bus.MaxPage, max(reach, least))
 			if err != nil {
 				return all, err
 			}
@@ -75,8 +76,9 @@ func reached(entries []bus.Stored, reach uint64) uint64 {
 // readNewest reads the log for a joiner that wants more of the newest messages
 // than memory has, or whose place cannot be continued.
 func (r *room) readNewest(j *join) {
-	last := r.last
+	log, last := r.kept(), r.last
 	r.hub.readJoin(r, j, func(ctx context.Context) (func(), error) {
+		r.hub.trim(ctx, log)
 		var h history
 		if j.History > 0 {
 			var err error

@@ -6,6 +6,7 @@ import (
 
 	"github.com/parley-im/parley/pkg/errs"
 	busv1 "github.com/parley-im/parley/proto/bus/v1"
+	registryv1 "github.com/parley-im/parley/proto/registry/v1"
 	wirev1 "github.com/parley-im/parley/proto/wire/v1"
 )
 
@@ -38,16 +39,33 @@ func (h *Hub) Tell(ctx context.Context, room string, event *busv1.LiveEvent) err
 	})
 }
 
+// Appoint has a room of this gateway take in which role a user has. Errors: as
+// of Tell.
+func (h *Hub) Appoint(ctx context.Context, room, user string, role registryv1.Role) error {
+	return h.Tell(ctx, room, &busv1.LiveEvent{Event: &busv1.LiveEvent_Role{Role: &busv1.UserRole{UserId: user, Role: role}}})
+}
+
+// Reconsider has a room work out anew what a member may do, whose account has
+// other roles by now.
+func (h *Hub) Reconsider(m *Membership) {
+	_ = h.feed.Do(h.ctx, m.room, func() { // fails only when the hub ends
+		if r := h.workers[h.feed.Worker(m.room)].rooms[m.room]; r != nil && m.index >= 0 {
+			r.allow(m)
+			r.putOutStrangers()
+		}
+	})
+}
+
 // rights takes in what changes somebody's rights; false for any other event.
 func (r *room) rights(event *busv1.LiveEvent) bool {
 	switch e := event.Event.(type) {
 	case *busv1.LiveEvent_Out:
 		if r.isNow(e.Out.Epoch) {
-			r.putOut(e.Out.Reason, errs.Code(e.Out.Code), func(user string) bool { return user == e.Out.UserId })
+			r.putOutUsers(e.Out.Reason, errs.Code(e.Out.Code), func(user string) bool { return user == e.Out.UserId })
 		}
 	case *busv1.LiveEvent_MembersOnly:
 		if only := e.MembersOnly; r.isNow(only.Epoch) {
-			r.putOut("the room is private now", errs.NotFound, func(user string) bool {
+			r.putOutUsers("the room is private now", errs.NotFound, func(user string) bool {
 				if user < only.From || only.To != "" && user >= only.To {
 					return false
 				}
@@ -59,6 +77,10 @@ func (r *room) rights(event *busv1.LiveEvent) bool {
 		if r.isNow(e.Muted.Epoch) {
 			r.mute(e.Muted.UserId, e.Muted.UntilMs)
 		}
+	case *busv1.LiveEvent_Role:
+		if r.isNow(e.Role.Epoch) {
+			r.appoint(e.Role.UserId, e.Role.Role)
+		}
 	default:
 		return false
 	}
@@ -69,22 +91,29 @@ func (r *room) rights(event *busv1.LiveEvent) bool {
 // present one; a late word of an earlier life is not.
 func (r *room) isNow(epoch string) bool { return epoch == "" || r.epoch == "" || epoch == r.epoch }
 
-// putOut takes some users out of the room. Their joins under way are answered
-// with a code, or go on where there is none.
-func (r *room) putOut(reason string, code errs.Code, which func(user string) bool) {
+// putOutUsers is putOut by user.
+func (r *room) putOutUsers(reason string, code errs.Code, which func(user string) bool) {
+	r.putOut(reason, code,
+		func(m *Membership) bool { return which(m.member.UserID()) },
+		func(j *join) bool { return which(j.Member.UserID()) })
+}
+
+// putOut takes some members out of the room. Joins under way are answered with
+// a code, or go on where there is none.
+func (r *room) putOut(reason string, code errs.Code, which func(*Membership) bool, joins func(*join) bool) {
 	r.flush()
 	word := NewOutgoing(&wirev1.ServerFrame{
 		Event: &wirev1.ServerFrame_Kicked{Kicked: &wirev1.Kicked{RoomId: r.id, Reason: optional(reason)}},
 	})
 	for i := len(r.members) - 1; i >= 0; i-- {
-		if m := r.members[i]; which(m.member.UserID()) {
+		if m := r.members[i]; which(m) {
 			r.remove(m)
 			m.muted.Store(outOfRoom)
 			m.member.PutOut(r.id, r.worker.only(word), &r.worker.flusher)
 		}
 	}
 	for j := range r.joining {
-		if code != "" && which(j.Member.UserID()) {
+		if code != "" && joins(j) {
 			r.settled(j)
 			r.waiting = slices.DeleteFunc(r.waiting, func(w *join) bool { return w == j })
 			j.finish(Place{}, errs.New(code, "you were put out of the room %q", r.id))

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/parley-im/parley/pkg/bus"
+	"github.com/parley-im/parley/pkg/rights"
 	busv1 "github.com/parley-im/parley/proto/bus/v1"
 	"github.com/parley-im/parley/services/gateway/internal/conn"
 )
@@ -27,6 +28,8 @@ type Member interface {
 	Missed(room string)
 	SessionID() string
 	UserID() string
+	// Roles are those of the account.
+	Roles() []string
 	// InAny says whether the member is in one of these rooms.
 	InAny(rooms []string) bool
 }
@@ -39,6 +42,11 @@ type Membership struct {
 	// muted is until when the member may not write, milliseconds since 1970;
 	// or outOfRoom.
 	muted atomic.Int64
+	// grant is what the member may do (policy.go); nil where nothing is
+	// restricted.
+	grant atomic.Pointer[grant]
+	role  atomic.Int32  // a registryv1.Role
+	keep  atomic.Uint32 // entries that the log keeps; 0 for what the deployment does
 }
 
 // Room is the room's id.
@@ -53,6 +61,16 @@ type room struct {
 	// epoch is the life of the room that its members are in; "" where no
 	// joiner told.
 	epoch string
+
+	// rules are those of the record that was told last, which has this
+	// revision; 0 where none was.
+	rules    rights.Rules
+	revision uint64
+	paces    map[string]*pace // by user, where there is a rate; nil while none is needed
+	// untrimmed is how many entries this gateway has stored since it last had
+	// the log trimmed; trimming: that is going on.
+	untrimmed uint32
+	trimming  bool
 
 	// pinned rooms stay when nobody is in them.
 	pinned  bool
@@ -143,7 +161,7 @@ func (r *room) deliver(s bus.Stored, prev uint64) {
 	// A predecessor that no member was shown would look like a hole to them.
 	prev = min(prev, r.told)
 	r.told = s.Seq
-	r.recent.add(s, r.hub.limits.keep())
+	r.recent.add(s, r.keeps())
 	r.worker.memory.used(r)
 	if len(r.members) == 0 {
 		return
@@ -164,6 +182,9 @@ func (r *room) live(event *busv1.LiveEvent) {
 		return
 	}
 	r.flush()
+	if changed := event.GetChanged(); changed != nil {
+		defer r.obey(changed.Record) // who is put out is told of the change, too
+	}
 	for _, a := range liveFrames(r.id, event) {
 		burst := Burst{Frames: a.frames}
 		for _, m := range r.members {

@@ -2,6 +2,7 @@ package session
 
 import (
 	"context"
+	"slices"
 	"time"
 
 	"google.golang.org/protobuf/types/known/timestamppb"
@@ -83,6 +84,10 @@ func (s *Session) adopt(ctx context.Context, identity *Identity, session string,
 		return false, errs.New(errs.Unauthenticated, "the connection has ended")
 	}
 	first = s.identity == nil
+	var roles []string
+	if !first {
+		roles = s.identity.Roles
+	}
 	s.identity = identity
 	if first {
 		s.session = session
@@ -107,6 +112,9 @@ func (s *Session) adopt(ctx context.Context, identity *Identity, session string,
 		return first, err
 	}
 	if !first {
+		if !slices.Equal(roles, identity.Roles) {
+			s.reconsider()
+		}
 		return false, nil
 	}
 	s.mu.Lock()
@@ -126,6 +134,17 @@ func (s *Session) adopt(ctx context.Context, identity *Identity, session string,
 		}
 	}
 	return true, nil
+}
+
+// reconsider has the rooms look at what the session may there: its account's
+// roles are others with the newer token.
+func (s *Session) reconsider() {
+	s.mu.Lock()
+	rooms := slices.Clone(s.rooms)
+	s.mu.Unlock()
+	for _, place := range rooms {
+		s.hub.opts.Rooms.Reconsider(place)
+	}
 }
 
 // enter notes a room that the session is in.

@@ -5,6 +5,7 @@ import (
 
 	"github.com/parley-im/parley/pkg/errs"
 	"github.com/parley-im/parley/pkg/ids"
+	"github.com/parley-im/parley/pkg/rights"
 	registryv1 "github.com/parley-im/parley/proto/registry/v1"
 	wirev1 "github.com/parley-im/parley/proto/wire/v1"
 )
@@ -30,13 +31,27 @@ var updateRoomCommand = &command{
 		if err := checkLine("topic", u.GetTopic(), maxTopic); err != nil {
 			return err
 		}
+		if err := checkAttributes(u.Attributes); err != nil {
+			return err
+		}
+		if u.Revision != nil && *u.Revision < 1 {
+			return errs.Invalid("revision", "is less than 1")
+		}
+		if _, err := rights.Asked(u.Policy); err != nil {
+			return err
+		}
 		_, err := visibility(u.Visibility)
 		return err
 	},
 	run: func(ctx context.Context, s *Session, f *wirev1.ClientFrame) error {
 		u := f.GetUpdateRoom()
+		policy, err := rights.Asked(u.Policy)
+		if err != nil {
+			return err
+		}
 		request := &registryv1.UpdateRoomRequest{
-			RoomId: u.RoomId, Name: u.Name, Topic: u.Topic, Persistent: u.Persistent, Actor: s.who().actor(),
+			RoomId: u.RoomId, Name: u.Name, Topic: u.Topic, Persistent: u.Persistent,
+			Attributes: u.Attributes, Policy: policy, Revision: uint64(u.GetRevision()), Actor: s.who().actor(),
 		}
 		if u.Visibility != nil {
 			v, err := visibility(u.Visibility)

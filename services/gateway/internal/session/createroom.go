@@ -1,10 +1,12 @@
 package session
 
 import (
+	"bytes"
 	"context"
 
 	"github.com/parley-im/parley/pkg/errs"
 	"github.com/parley-im/parley/pkg/ids"
+	"github.com/parley-im/parley/pkg/rights"
 	registryv1 "github.com/parley-im/parley/proto/registry/v1"
 	wirev1 "github.com/parley-im/parley/proto/wire/v1"
 )
@@ -24,6 +26,15 @@ var createRoomCommand = &command{
 				return err
 			}
 		}
+		if err := checkLine("topic", c.GetTopic(), maxTopic); err != nil {
+			return err
+		}
+		if err := checkAttributes(c.Attributes); err != nil {
+			return err
+		}
+		if _, err := rights.Asked(c.Policy); err != nil {
+			return err
+		}
 		_, err := visibility(c.Visibility)
 		return err
 	},
@@ -33,8 +44,13 @@ var createRoomCommand = &command{
 		if err != nil {
 			return err
 		}
+		policy, err := rights.Asked(c.Policy)
+		if err != nil {
+			return err
+		}
 		_, err = s.hub.opts.Registry.CreateRoom(ctx, &registryv1.CreateRoomRequest{
-			RoomId: c.RoomId, Name: c.GetName(), Visibility: v, Persistent: c.GetPersistent(), Actor: s.who().actor(),
+			RoomId: c.RoomId, Name: c.GetName(), Topic: c.GetTopic(), Visibility: v, Persistent: c.GetPersistent(),
+			Attributes: c.Attributes, Policy: policy, Actor: s.who().actor(),
 		})
 		exists := errs.CodeOf(err) == errs.AlreadyExists
 		if err != nil && !exists {
@@ -45,6 +61,15 @@ var createRoomCommand = &command{
 		}}})
 		return nil
 	},
+}
+
+// checkAttributes looks at what an application keeps with a room. The registry
+// bounds what that comes to.
+func checkAttributes(value []byte) error {
+	if value != nil && !bytes.HasPrefix(bytes.TrimLeft(value, " \t\r\n"), []byte("{")) {
+		return errs.Invalid("attributes", "are not a JSON object")
+	}
+	return nil
 }
 
 func visibility(word *string) (registryv1.Visibility, error) {

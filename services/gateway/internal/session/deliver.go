@@ -104,6 +104,16 @@ func (s *Session) UserID() string {
 	return s.identity.User.Id
 }
 
+// Roles implements fanout.Member.
+func (s *Session) Roles() []string {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.identity == nil {
+		return nil
+	}
+	return s.identity.Roles
+}
+
 // InAny implements fanout.Member.
 func (s *Session) InAny(rooms []string) bool {
 	s.mu.Lock()

@@ -5,6 +5,7 @@ import (
 
 	"github.com/parley-im/parley/pkg/errs"
 	"github.com/parley-im/parley/pkg/ids"
+	"github.com/parley-im/parley/pkg/rights"
 	historyv1 "github.com/parley-im/parley/proto/history/v1"
 	registryv1 "github.com/parley-im/parley/proto/registry/v1"
 	wirev1 "github.com/parley-im/parley/proto/wire/v1"
@@ -25,7 +26,7 @@ var editMessageCommand = &command{
 	},
 	run: func(ctx context.Context, s *Session, f *wirev1.ClientFrame) error {
 		e := f.GetEditMessage()
-		if _, err := s.mayWrite(e.RoomId); err != nil {
+		if _, err := s.may(rights.Post, e.RoomId); err != nil {
 			return err
 		}
 		request := &historyv1.EditMessageRequest{

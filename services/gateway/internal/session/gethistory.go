@@ -41,12 +41,24 @@ var getHistoryCommand = &command{
 		if err != nil {
 			return err
 		}
-		if s.room(g.RoomId) == nil {
-			// A public room is open to everybody, a private one to those who
-			// belong to it; for others it does not exist.
-			if _, err := s.hub.opts.Registry.GetRoom(ctx, &registryv1.GetRoomRequest{RoomId: g.RoomId, Actor: s.who().actor()}); err != nil {
+		keep := uint32(0)
+		if place := s.room(g.RoomId); place != nil {
+			keep = place.Keep()
+		} else {
+			// A public room is open to everybody unless its policy says
+			// otherwise, a private one to those who belong to it; for others it
+			// does not exist.
+			record, err := s.hub.opts.Registry.GetRoom(ctx, &registryv1.GetRoomRequest{RoomId: g.RoomId, Actor: s.who().actor(), Read: true})
+			if err != nil {
 				return err
 			}
+			keep = record.GetPolicy().GetRetention()
+		}
+		if keep > 0 { // fewer than the deployment: what is beyond goes now
+			if _, err := s.hub.opts.History.Trim(ctx, &historyv1.TrimRequest{RoomId: g.RoomId, Keep: keep}); err != nil {
+				return err
+			}
+			limit = min(limit, int(keep)) // a replica of the log may lag
 		}
 		request := &historyv1.ListMessagesRequest{RoomId: g.RoomId, Limit: int32(limit)}
 		answer := &wirev1.MessageHistory{RoomId: g.RoomId}

@@ -91,7 +91,9 @@ type Hub struct {
 	complain rate.Sometimes // about what is out of reach
 
 	joinCounts *coalesce.Asker[string, int64] // how many are in a room, for who joins it
-	lobbyMutes *coalesce.Asker[string, int64] // until when a user is muted in the lobby
+
+	lobbyStandings *coalesce.Asker[string, lobbyStanding] // of users in the lobby
+	lobbyRevision  uint64                                 // of the lobby's record; only who asks lobbyStandings has it
 
 	mu      sync.Mutex
 	closing bool                // no session is started any more
@@ -107,7 +109,7 @@ func NewHub(o Options) *Hub {
 		codes:   make(map[conn.Code]int64), errs: make(map[errs.Code]int64),
 	}
 	h.joinCounts = coalesce.New(coalesce.Options[string, int64]{Ask: h.countJoined})
-	h.lobbyMutes = coalesce.New(coalesce.Options[string, int64]{Ask: h.askLobbyMutes})
+	h.lobbyStandings = coalesce.New(coalesce.Options[string, lobbyStanding]{Ask: h.askLobbyStandings})
 	h.deadlines.now, h.deadlines.ended = h.now, (*Session).overdue
 	if o.RateLimit > 0 {
 		h.every = interval(o.RateLimit)

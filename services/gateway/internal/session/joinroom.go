@@ -4,7 +4,9 @@ import (
 	"context"
 	"slices"
 
+	"github.com/parley-im/parley/pkg/errs"
 	"github.com/parley-im/parley/pkg/ids"
+	"github.com/parley-im/parley/pkg/rights"
 	presencev1 "github.com/parley-im/parley/proto/presence/v1"
 	registryv1 "github.com/parley-im/parley/proto/registry/v1"
 	wirev1 "github.com/parley-im/parley/proto/wire/v1"
@@ -61,12 +63,24 @@ func (s *Session) join(ctx context.Context, request fanout.Request) error {
 	}
 	request.Epoch, request.ReadSeq = admitted.Room.Epoch, admitted.ReadSeq
 	request.MutedUntil = mutedUntil(admitted.Mute)
+	request.Record, request.Role = admitted.Room, admitted.Own
+	limit := s.limitOf(admitted)
+	if again == nil && limit > 0 {
+		if err := s.hasRoomFor(ctx, room, limit); err != nil {
+			return err
+		}
+	}
 	if again != nil {
 		s.hub.opts.Rooms.Leave(ctx, again)
 	} else if room != ids.Lobby {
 		s.hub.opts.Announcer.Joined(s.SessionID(), room)
 	}
 	request.MemberCount = s.hub.countRoom(ctx, room)
+	if again == nil && limit > 0 && request.MemberCount > limit {
+		// Somebody has come in the same moment.
+		s.forget(room)
+		return full(room)
+	}
 	place, err := s.hub.opts.Rooms.Join(ctx, request)
 	if err != nil {
 		s.forget(room)
@@ -75,6 +89,32 @@ func (s *Session) join(ctx context.Context, request fanout.Request) error {
 	s.enter(ctx, place.Membership)
 	return nil
 }
+
+// limitOf is how many users may be in a room at once, as far as this session is
+// concerned; 0 for any number.
+func (s *Session) limitOf(admitted *registryv1.AdmitResponse) int64 {
+	if rights.Of(admitted.Own, s.Roles()).Moderates() {
+		return 0
+	}
+	return int64(admitted.Room.GetPolicy().GetMaxMembers())
+}
+
+// hasRoomFor says whether one user more may be in a room; who is there with
+// another device is none. Without presence nobody knows.
+func (s *Session) hasRoomFor(ctx context.Context, room string, limit int64) error {
+	answer, err := s.hub.opts.Presence.CountRooms(ctx, &presencev1.CountRoomsRequest{
+		RoomIds: []string{room}, Seen: s.hub.seen(), WithoutUserId: s.UserID(),
+	})
+	switch {
+	case err != nil:
+		return err
+	case answer.Counts[room] >= limit:
+		return full(room)
+	}
+	return nil
+}
+
+func full(room string) error { return errs.New(errs.Forbidden, "the room %q is full", room) }
 
 // forget takes a room off the session's list, and tells presence.
 func (s *Session) forget(room string) {

@@ -64,7 +64,7 @@ var getRoomMembersCommand = &command{
 // roomUsers pages through the users in a room that the asker may know of.
 func (s *Session) roomUsers(ctx context.Context, room string, limit int, cursor string) ([]*presencev1.OnlineUser, string, error) {
 	if s.room(room) == nil {
-		if _, err := s.hub.opts.Registry.GetRoom(ctx, &registryv1.GetRoomRequest{RoomId: room, Actor: s.who().actor()}); err != nil {
+		if _, err := s.hub.opts.Registry.GetRoom(ctx, &registryv1.GetRoomRequest{RoomId: room, Actor: s.who().actor(), Read: true}); err != nil {
 			return nil, "", err
 		}
 	}

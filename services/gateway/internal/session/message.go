@@ -10,6 +10,7 @@ import (
 	"github.com/parley-im/parley/pkg/bus"
 	"github.com/parley-im/parley/pkg/errs"
 	"github.com/parley-im/parley/pkg/ids"
+	"github.com/parley-im/parley/pkg/rights"
 	busv1 "github.com/parley-im/parley/proto/bus/v1"
 	wirev1 "github.com/parley-im/parley/proto/wire/v1"
 	"github.com/parley-im/parley/services/gateway/internal/conn"
@@ -61,7 +62,7 @@ var chatCommand = &command{
 // it; members get it from there. It waits while the session has too many on
 // their way, which makes the client wait too.
 func (s *Session) publish(id *string, room string, entry *busv1.LogEntry) error {
-	if _, err := s.mayWrite(room); err != nil {
+	if _, err := s.may(rights.Post, room); err != nil {
 		return err
 	}
 	user := s.who().User

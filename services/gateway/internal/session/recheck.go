@@ -16,6 +16,7 @@ import (
 type present struct {
 	admin bool
 	muted int64 // until when, as is known here
+	role  registryv1.Role
 }
 
 // Recheck asks the registry anew what all who are here may do in their rooms,
@@ -39,6 +40,10 @@ func (h *Hub) recheckRoom(ctx context.Context, room string, users roomUsers) err
 		return nil // whoever makes it anew finds that its members are of an earlier life
 	}
 	if err != nil {
+		return err
+	}
+	changed := &busv1.LiveEvent{Event: &busv1.LiveEvent_Changed{Changed: &busv1.RoomChanged{Revision: record.Revision, Record: record}}}
+	if err := h.opts.Rooms.Tell(ctx, room, changed); err != nil {
 		return err
 	}
 	for some := range slices.Chunk(slices.Collect(maps.Keys(users)), maxPage) {
@@ -65,7 +70,7 @@ func (h *Hub) present() map[string]roomUsers {
 				rooms[place.Room()] = users
 			}
 			p := users[who.User.Id]
-			users[who.User.Id] = present{p.admin || who.HasRole(RoleAdmin), max(p.muted, place.MutedUntil())}
+			users[who.User.Id] = present{p.admin || who.HasRole(RoleAdmin), max(p.muted, place.MutedUntil()), place.Role()}
 		}
 	}
 	return rooms
@@ -93,6 +98,11 @@ func (h *Hub) recheck(ctx context.Context, record *registryv1.Room, users roomUs
 			out.Reason, out.Code = ban.Reason, string(errs.Banned)
 		case private && m.GetRole() == registryv1.Role_ROLE_UNSPECIFIED:
 			out.Code = string(errs.NotFound)
+		}
+		if role := m.GetRole(); role != users[user].role {
+			if err := h.opts.Rooms.Appoint(ctx, record.Id, user, role); err != nil {
+				return err
+			}
 		}
 		event := &busv1.LiveEvent{Event: &busv1.LiveEvent_Out{Out: out}}
 		if out.Code == "" {

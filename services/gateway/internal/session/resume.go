@@ -88,7 +88,7 @@ func (s *Session) resume(ctx context.Context, id *string, r *Resumption, positio
 
 	// Membership and bans are checked anew.
 	rooms := make(map[string]*wirev1.ResumedRoom, len(positions))
-	mutes := make(map[string]int64)
+	admissions := make(map[string]*registryv1.AdmitResponse, len(positions))
 	var admitted []string
 	for room := range positions {
 		answer, err := s.hub.opts.Registry.Admit(ctx, &registryv1.AdmitRequest{RoomId: room, Actor: r.Identity.actor()})
@@ -98,9 +98,7 @@ func (s *Session) resume(ctx context.Context, id *string, r *Resumption, positio
 			continue
 		}
 		rooms[room] = &wirev1.ResumedRoom{Epoch: answer.Room.Epoch}
-		if answer.Mute != nil {
-			mutes[room] = mutedUntil(answer.Mute)
-		}
+		admissions[room] = answer
 		if room != ids.Lobby {
 			admitted = append(admitted, room)
 		}
@@ -111,6 +109,7 @@ func (s *Session) resume(ctx context.Context, id *string, r *Resumption, positio
 	}
 	s.log.Info("resumed", "user", r.Identity.User.Id, "session", r.Session, "remote", s.conn.RemoteAddr(), "agent", s.conn.UserAgent(), "rooms", len(admitted))
 
+	s.refuseFull(ctx, admissions, rooms)
 	s.gate.shut()
 	defer s.gate.open(func(out *fanout.Outgoing) { s.pass(out, nil) })
 	for room, answer := range rooms {
@@ -122,7 +121,7 @@ func (s *Session) resume(ctx context.Context, id *string, r *Resumption, positio
 			code := string(errs.Unavailable)
 			answer.Error = &code
 		default:
-			s.resumeRoom(ctx, room, positions[room], mutes[room], answer)
+			s.resumeRoom(ctx, room, positions[room], admissions[room], answer)
 		}
 	}
 	if counts, err := s.hub.opts.Presence.CountRooms(ctx, &presencev1.CountRoomsRequest{RoomIds: admitted, Seen: s.hub.seen()}); err == nil {
@@ -136,15 +135,36 @@ func (s *Session) resume(ctx context.Context, id *string, r *Resumption, positio
 	return nil
 }
 
+// refuseFull keeps the session out of rooms that have filled up while it was
+// away. Within its lease it has been one of their users all the time.
+func (s *Session) refuseFull(ctx context.Context, admissions map[string]*registryv1.AdmitResponse, answers map[string]*wirev1.ResumedRoom) {
+	for room, admitted := range admissions {
+		limit := s.limitOf(admitted)
+		if limit == 0 {
+			continue
+		}
+		counts, err := s.hub.countRooms(ctx, []string{room})
+		code := string(errs.CodeOf(err))
+		if err == nil && counts[room] > limit {
+			code = string(errs.Forbidden)
+		}
+		if code != "" {
+			s.forget(room)
+			answers[room] = &wirev1.ResumedRoom{Error: &code}
+		}
+	}
+}
+
 // resumeRoom brings the session back into one room.
-func (s *Session) resumeRoom(ctx context.Context, room string, position *wirev1.Position, muted int64, answer *wirev1.ResumedRoom) {
+func (s *Session) resumeRoom(ctx context.Context, room string, position *wirev1.Position, admitted *registryv1.AdmitResponse, answer *wirev1.ResumedRoom) {
 	if lobby := s.room(room); lobby != nil {
 		s.hub.opts.Rooms.Leave(ctx, lobby)
 	}
 	after := uint64(position.GetSeq())
 	place, err := s.hub.opts.Rooms.Join(ctx, fanout.Request{
 		Room: room, Member: s, NoReply: true,
-		Epoch: answer.Epoch, ClientEpoch: position.Epoch, After: &after, History: defaultMessages, MutedUntil: muted,
+		Epoch: answer.Epoch, ClientEpoch: position.Epoch, After: &after, History: defaultMessages,
+		MutedUntil: mutedUntil(admitted.Mute), Record: admitted.Room, Role: admitted.Own,
 	})
 	if err != nil {
 		s.forget(room)

@@ -7,6 +7,7 @@ import (
 
 	"github.com/parley-im/parley/pkg/errs"
 	"github.com/parley-im/parley/pkg/ids"
+	"github.com/parley-im/parley/pkg/rights"
 	presencev1 "github.com/parley-im/parley/proto/presence/v1"
 	registryv1 "github.com/parley-im/parley/proto/registry/v1"
 	wirev1 "github.com/parley-im/parley/proto/wire/v1"
@@ -19,12 +20,19 @@ var getRoomsCommand = &command{
 		if err := checkCursor(g.Cursor); err != nil {
 			return err
 		}
-		if g.GetPrefix() != "" {
-			if err := ids.CheckRoom("prefix", g.GetPrefix()); err != nil {
-				return err
-			}
+		by, err := sortOf(g.Sort)
+		switch {
+		case err != nil:
+			return err
+		case by == registryv1.Sort_SORT_NAME:
+			err = checkLine("prefix", g.GetPrefix(), maxRoomName)
+		case g.GetPrefix() != "":
+			err = ids.CheckRoom("prefix", g.GetPrefix())
 		}
-		_, err := checkLimit("limit", g.Limit, 1, defaultList)
+		if err != nil {
+			return err
+		}
+		_, err = checkLimit("limit", g.Limit, 1, defaultList)
 		return err
 	},
 	run: func(ctx context.Context, s *Session, f *wirev1.ClientFrame) error {
@@ -33,18 +41,18 @@ var getRoomsCommand = &command{
 		if err != nil {
 			return err
 		}
+		by, err := sortOf(g.Sort)
+		if err != nil {
+			return err
+		}
 		page, err := s.hub.opts.Registry.ListRooms(ctx, &registryv1.ListRoomsRequest{
-			Limit: int32(limit), Cursor: g.GetCursor(), Prefix: g.GetPrefix(), Actor: s.who().actor(),
+			Limit: int32(limit), Cursor: g.GetCursor(), Prefix: g.GetPrefix(), Sort: by, Actor: s.who().actor(),
 		})
 		if err != nil {
 			return err
 		}
 		answer := &wirev1.RoomsList{NextCursor: page.NextCursor}
-		names := make([]string, len(page.Rooms))
-		for i, r := range page.Rooms {
-			names[i] = r.Id
-		}
-		counts, err := s.hub.countRooms(ctx, names)
+		counts, err := s.hub.countsOf(ctx, page)
 		if err != nil {
 			return err
 		}
@@ -54,6 +62,35 @@ var getRoomsCommand = &command{
 		s.reply(f.Id, &wirev1.ServerFrame{Event: &wirev1.ServerFrame_RoomsList{RoomsList: answer}})
 		return nil
 	},
+}
+
+// countsOf tells how many users are in the rooms of a page: what it was sorted
+// by, or else what presence says.
+func (h *Hub) countsOf(ctx context.Context, page *registryv1.ListRoomsResponse) (map[string]int64, error) {
+	if len(page.MemberCounts) == len(page.Rooms) {
+		counts := make(map[string]int64, len(page.Rooms))
+		for i, r := range page.Rooms {
+			counts[r.Id] = page.MemberCounts[i]
+		}
+		return counts, nil
+	}
+	names := make([]string, len(page.Rooms))
+	for i, r := range page.Rooms {
+		names[i] = r.Id
+	}
+	return h.countRooms(ctx, names)
+}
+
+func sortOf(word *string) (registryv1.Sort, error) {
+	switch {
+	case word == nil, *word == "id":
+		return registryv1.Sort_SORT_ID, nil
+	case *word == "name":
+		return registryv1.Sort_SORT_NAME, nil
+	case *word == "members":
+		return registryv1.Sort_SORT_MEMBERS, nil
+	}
+	return 0, errs.Invalid("sort", `is not "id", "name" or "members"`)
 }
 
 // countRooms tells how many users are in each of some rooms.
@@ -95,6 +132,9 @@ var getRoomInfoCommand = &command{
 			answer.Epoch = &room.Epoch
 			answer.CreatedAt = room.CreatedAt
 			answer.Owner = room.Owner
+			answer.Attributes = room.Attributes
+			answer.Policy = rights.Told(room)
+			answer.Revision = proto.Int64(int64(room.Revision))
 		}
 		s.reply(f.Id, &wirev1.ServerFrame{Event: &wirev1.ServerFrame_RoomInfo{RoomInfo: answer}})
 		return nil

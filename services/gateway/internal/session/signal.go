@@ -5,6 +5,7 @@ import (
 
 	"github.com/parley-im/parley/pkg/errs"
 	"github.com/parley-im/parley/pkg/ids"
+	"github.com/parley-im/parley/pkg/rights"
 	busv1 "github.com/parley-im/parley/proto/bus/v1"
 	wirev1 "github.com/parley-im/parley/proto/wire/v1"
 )
@@ -28,7 +29,7 @@ var signalCommand = &command{
 	},
 	run: func(_ context.Context, s *Session, f *wirev1.ClientFrame) error {
 		signal := f.GetSignal()
-		if _, err := s.mayWrite(signal.RoomId); err != nil {
+		if _, err := s.may(rights.Signal, signal.RoomId); err != nil {
 			return err
 		}
 		err := s.hub.opts.Bus.PublishLive(signal.RoomId, &busv1.LiveEvent{Event: &busv1.LiveEvent_Signal{Signal: &busv1.LiveSignal{
