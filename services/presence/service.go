@@ -103,7 +103,7 @@ func (s *Service) Run(ctx context.Context) error {
 	s.bus.OnReconnect(func() { wake(s.reconnected) })
 	s.listen()
 
-	tick := time.NewTicker(s.tickEvery())
+	tick := time.NewTimer(0)
 	defer tick.Stop()
 	beat := time.NewTicker(s.opts.BeatEvery)
 	defer beat.Stop()
@@ -115,8 +115,10 @@ func (s *Service) Run(ctx context.Context) error {
 			return nil
 		case <-s.reconnected:
 			s.listen()
+			tick.Reset(0)
 		case <-tick.C:
 			s.tick()
+			tick.Reset(s.tickEvery())
 		case <-beat.C:
 			s.announce()
 		case <-roster.C:
@@ -128,9 +130,15 @@ func (s *Service) Run(ctx context.Context) error {
 }
 
 // tickEvery is how often the clock is looked at: often enough that no deadline
-// is missed by more than a tenth.
+// is missed by more than a tenth. StartWait is one only until the picture is
+// complete; it may be short, and to look at the clock costs a wake-up.
 func (s *Service) tickEvery() time.Duration {
-	shortest := min(s.opts.GatewayTimeout, s.opts.Lease, s.opts.StartWait, s.opts.HoleWait, s.opts.ReplicaTimeout)
+	shortest := min(s.opts.GatewayTimeout, s.opts.Lease, s.opts.HoleWait, s.opts.ReplicaTimeout)
+	s.mu.Lock()
+	if !s.complete {
+		shortest = min(shortest, s.opts.StartWait)
+	}
+	s.mu.Unlock()
 	return min(max(shortest/10, time.Millisecond), 100*time.Millisecond)
 }
 
