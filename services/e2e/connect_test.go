@@ -35,6 +35,7 @@ func TestConnecting(t *testing.T) {
 		{"renewal", testRenewal},
 		{"expiry", testExpiry},
 		{"in time", testAuthTimeout},
+		{"token expiring", testTokenExpiring},
 		{"limit", testConnectionLimit},
 		{"heartbeat", testHeartbeat},
 		{"pings", testPings},

@@ -74,7 +74,7 @@ func New(o Options) (*Gateway, error) {
 		Bus: o.Bus, Registry: o.Registry, History: o.History, Presence: o.Presence,
 		Authenticate: g.tokens.authenticate, Revoked: g.tokens.revoked,
 		SignResume: g.tokens.signResume, ReadResume: g.tokens.readResume,
-		Lobby: !o.NoLobby, AuthTimeout: o.AuthTimeout, CommandTimeout: o.CommandTimeout,
+		Lobby: !o.NoLobby, AuthTimeout: o.AuthTimeout, TokenWarning: o.TokenWarning, CommandTimeout: o.CommandTimeout,
 		MaxInFlight: o.MaxInFlight, RateLimit: o.RateLimit, RateBurst: o.RateBurst,
 		MaxMessage: o.MaxMessage, MaxContent: int(o.MaxContent), MaxData: int(o.MaxData), MaxHistoryBytes: o.HistoryBytes,
 		Lease: o.Lease, Heartbeat: o.Heartbeat,

@@ -72,6 +72,10 @@ type Options struct {
 	// AuthTimeout is how long a connection may stay without signing in;
 	// default 10 s.
 	AuthTimeout time.Duration
+	// TokenWarning is how long before its token ends a client is told, for
+	// tokens that live at least ten times as long, and a tenth of their life for
+	// others; 0 is never.
+	TokenWarning time.Duration
 	// CommandTimeout bounds a request that has to ask a service; default 5 s.
 	CommandTimeout time.Duration
 	// Lease is how long a session that lost its connection stays present;
@@ -105,7 +109,7 @@ type Options struct {
 
 // Defaults are the options that a program shows as defaults.
 func Defaults() Options {
-	o := Options{RateLimit: 50, RateBurst: 100}
+	o := Options{RateLimit: 50, RateBurst: 100, TokenWarning: time.Minute}
 	o.defaults()
 	return o
 }

@@ -666,6 +666,7 @@ type ServerFrame struct {
 	//	*ServerFrame_GoingAway
 	//	*ServerFrame_Error
 	//	*ServerFrame_RoomSanctions
+	//	*ServerFrame_TokenExpiring
 	Event         isServerFrame_Event `protobuf_oneof:"event"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -1039,6 +1040,15 @@ func (x *ServerFrame) GetRoomSanctions() *RoomSanctions {
 	return nil
 }
 
+func (x *ServerFrame) GetTokenExpiring() *TokenExpiring {
+	if x != nil {
+		if x, ok := x.Event.(*ServerFrame_TokenExpiring); ok {
+			return x.TokenExpiring
+		}
+	}
+	return nil
+}
+
 type isServerFrame_Event interface {
 	isServerFrame_Event()
 }
@@ -1187,6 +1197,10 @@ type ServerFrame_RoomSanctions struct {
 	RoomSanctions *RoomSanctions `protobuf:"bytes,37,opt,name=room_sanctions,json=roomSanctions,proto3,oneof"`
 }
 
+type ServerFrame_TokenExpiring struct {
+	TokenExpiring *TokenExpiring `protobuf:"bytes,40,opt,name=token_expiring,json=tokenExpiring,proto3,oneof"`
+}
+
 func (*ServerFrame_Welcome) isServerFrame_Event() {}
 
 func (*ServerFrame_AuthSuccess) isServerFrame_Event() {}
@@ -1258,6 +1272,8 @@ func (*ServerFrame_GoingAway) isServerFrame_Event() {}
 func (*ServerFrame_Error) isServerFrame_Event() {}
 
 func (*ServerFrame_RoomSanctions) isServerFrame_Event() {}
+
+func (*ServerFrame_TokenExpiring) isServerFrame_Event() {}
 
 // User names a person or program in what others get to see.
 type User struct {
@@ -5885,6 +5901,52 @@ func (x *GoingAway) GetReconnectInMs() int64 {
 	return 0
 }
 
+// TokenExpiring comes some time before the connection's token ends: without a
+// newer one, brought by auth, the connection then ends with 4203.
+type TokenExpiring struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	ExpiresAt     *timestamppb.Timestamp `protobuf:"bytes,1,opt,name=expires_at,json=expiresAt,proto3" json:"expires_at,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *TokenExpiring) Reset() {
+	*x = TokenExpiring{}
+	mi := &file_wire_v1_frames_proto_msgTypes[73]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *TokenExpiring) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*TokenExpiring) ProtoMessage() {}
+
+func (x *TokenExpiring) ProtoReflect() protoreflect.Message {
+	mi := &file_wire_v1_frames_proto_msgTypes[73]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use TokenExpiring.ProtoReflect.Descriptor instead.
+func (*TokenExpiring) Descriptor() ([]byte, []int) {
+	return file_wire_v1_frames_proto_rawDescGZIP(), []int{73}
+}
+
+func (x *TokenExpiring) GetExpiresAt() *timestamppb.Timestamp {
+	if x != nil {
+		return x.ExpiresAt
+	}
+	return nil
+}
+
 type Error struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// One of the codes of PROTOCOL.md, 6.
@@ -5901,7 +5963,7 @@ type Error struct {
 
 func (x *Error) Reset() {
 	*x = Error{}
-	mi := &file_wire_v1_frames_proto_msgTypes[73]
+	mi := &file_wire_v1_frames_proto_msgTypes[74]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5913,7 +5975,7 @@ func (x *Error) String() string {
 func (*Error) ProtoMessage() {}
 
 func (x *Error) ProtoReflect() protoreflect.Message {
-	mi := &file_wire_v1_frames_proto_msgTypes[73]
+	mi := &file_wire_v1_frames_proto_msgTypes[74]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5926,7 +5988,7 @@ func (x *Error) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Error.ProtoReflect.Descriptor instead.
 func (*Error) Descriptor() ([]byte, []int) {
-	return file_wire_v1_frames_proto_rawDescGZIP(), []int{73}
+	return file_wire_v1_frames_proto_rawDescGZIP(), []int{74}
 }
 
 func (x *Error) GetCode() string {
@@ -6006,7 +6068,7 @@ const file_wire_v1_frames_proto_rawDesc = "" +
 	"\x06resume\x18! \x01(\v2\x16.parley.wire.v1.ResumeH\x00R\x06resume\x12P\n" +
 	"\x12get_room_sanctions\x18\" \x01(\v2 .parley.wire.v1.GetRoomSanctionsH\x00R\x10getRoomSanctionsB\t\n" +
 	"\arequestB\x05\n" +
-	"\x03_id\"\xbf\x11\n" +
+	"\x03_id\"\x87\x12\n" +
 	"\vServerFrame\x12\x13\n" +
 	"\x02id\x18\x01 \x01(\tH\x01R\x02id\x88\x01\x01\x123\n" +
 	"\awelcome\x18\x02 \x01(\v2\x17.parley.wire.v1.WelcomeH\x00R\awelcome\x12@\n" +
@@ -6056,7 +6118,8 @@ const file_wire_v1_frames_proto_rawDesc = "" +
 	"\n" +
 	"going_away\x18# \x01(\v2\x19.parley.wire.v1.GoingAwayH\x00R\tgoingAway\x12-\n" +
 	"\x05error\x18$ \x01(\v2\x15.parley.wire.v1.ErrorH\x00R\x05error\x12F\n" +
-	"\x0eroom_sanctions\x18% \x01(\v2\x1d.parley.wire.v1.RoomSanctionsH\x00R\rroomSanctionsB\a\n" +
+	"\x0eroom_sanctions\x18% \x01(\v2\x1d.parley.wire.v1.RoomSanctionsH\x00R\rroomSanctions\x12F\n" +
+	"\x0etoken_expiring\x18( \x01(\v2\x1d.parley.wire.v1.TokenExpiringH\x00R\rtokenExpiringB\a\n" +
 	"\x05eventB\x05\n" +
 	"\x03_id\"2\n" +
 	"\x04User\x12\x0e\n" +
@@ -6527,7 +6590,10 @@ const file_wire_v1_frames_proto_rawDesc = "" +
 	"\x06reason\x18\x02 \x01(\tH\x00R\x06reason\x88\x01\x01B\t\n" +
 	"\a_reason\"3\n" +
 	"\tGoingAway\x12&\n" +
-	"\x0freconnect_in_ms\x18\x01 \x01(\x03R\rreconnectInMs\"\x98\x01\n" +
+	"\x0freconnect_in_ms\x18\x01 \x01(\x03R\rreconnectInMs\"J\n" +
+	"\rTokenExpiring\x129\n" +
+	"\n" +
+	"expires_at\x18\x01 \x01(\v2\x1a.google.protobuf.TimestampR\texpiresAt\"\x98\x01\n" +
 	"\x05Error\x12\x12\n" +
 	"\x04code\x18\x01 \x01(\tR\x04code\x12\x18\n" +
 	"\amessage\x18\x02 \x01(\tR\amessage\x12)\n" +
@@ -6548,7 +6614,7 @@ func file_wire_v1_frames_proto_rawDescGZIP() []byte {
 	return file_wire_v1_frames_proto_rawDescData
 }
 
-var file_wire_v1_frames_proto_msgTypes = make([]protoimpl.MessageInfo, 76)
+var file_wire_v1_frames_proto_msgTypes = make([]protoimpl.MessageInfo, 77)
 var file_wire_v1_frames_proto_goTypes = []any{
 	(*ClientFrame)(nil),           // 0: parley.wire.v1.ClientFrame
 	(*ServerFrame)(nil),           // 1: parley.wire.v1.ServerFrame
@@ -6623,10 +6689,11 @@ var file_wire_v1_frames_proto_goTypes = []any{
 	(*Compressed)(nil),            // 70: parley.wire.v1.Compressed
 	(*Kicked)(nil),                // 71: parley.wire.v1.Kicked
 	(*GoingAway)(nil),             // 72: parley.wire.v1.GoingAway
-	(*Error)(nil),                 // 73: parley.wire.v1.Error
-	nil,                           // 74: parley.wire.v1.Resume.RoomsEntry
-	nil,                           // 75: parley.wire.v1.Resumed.RoomsEntry
-	(*timestamppb.Timestamp)(nil), // 76: google.protobuf.Timestamp
+	(*TokenExpiring)(nil),         // 73: parley.wire.v1.TokenExpiring
+	(*Error)(nil),                 // 74: parley.wire.v1.Error
+	nil,                           // 75: parley.wire.v1.Resume.RoomsEntry
+	nil,                           // 76: parley.wire.v1.Resumed.RoomsEntry
+	(*timestamppb.Timestamp)(nil), // 77: google.protobuf.Timestamp
 }
 var file_wire_v1_frames_proto_depIdxs = []int32{
 	3,   // 0: parley.wire.v1.ClientFrame.auth:type_name -> parley.wire.v1.Auth
@@ -6696,57 +6763,59 @@ var file_wire_v1_frames_proto_depIdxs = []int32{
 	70,  // 64: parley.wire.v1.ServerFrame.compressed:type_name -> parley.wire.v1.Compressed
 	71,  // 65: parley.wire.v1.ServerFrame.kicked:type_name -> parley.wire.v1.Kicked
 	72,  // 66: parley.wire.v1.ServerFrame.going_away:type_name -> parley.wire.v1.GoingAway
-	73,  // 67: parley.wire.v1.ServerFrame.error:type_name -> parley.wire.v1.Error
+	74,  // 67: parley.wire.v1.ServerFrame.error:type_name -> parley.wire.v1.Error
 	58,  // 68: parley.wire.v1.ServerFrame.room_sanctions:type_name -> parley.wire.v1.RoomSanctions
-	6,   // 69: parley.wire.v1.CreateRoom.policy:type_name -> parley.wire.v1.RoomPolicy
-	76,  // 70: parley.wire.v1.Moderate.until:type_name -> google.protobuf.Timestamp
-	6,   // 71: parley.wire.v1.UpdateRoom.policy:type_name -> parley.wire.v1.RoomPolicy
-	29,  // 72: parley.wire.v1.Configure.batch:type_name -> parley.wire.v1.Batch
-	74,  // 73: parley.wire.v1.Resume.rooms:type_name -> parley.wire.v1.Resume.RoomsEntry
-	76,  // 74: parley.wire.v1.Welcome.timestamp:type_name -> google.protobuf.Timestamp
-	33,  // 75: parley.wire.v1.Welcome.limits:type_name -> parley.wire.v1.Limits
-	35,  // 76: parley.wire.v1.AuthSuccess.user:type_name -> parley.wire.v1.Account
-	76,  // 77: parley.wire.v1.AuthSuccess.expires_at:type_name -> google.protobuf.Timestamp
-	76,  // 78: parley.wire.v1.Pong.timestamp:type_name -> google.protobuf.Timestamp
-	76,  // 79: parley.wire.v1.Ack.timestamp:type_name -> google.protobuf.Timestamp
-	2,   // 80: parley.wire.v1.Message.user:type_name -> parley.wire.v1.User
-	76,  // 81: parley.wire.v1.Message.timestamp:type_name -> google.protobuf.Timestamp
-	2,   // 82: parley.wire.v1.Signal.user:type_name -> parley.wire.v1.User
-	76,  // 83: parley.wire.v1.Chat.timestamp:type_name -> google.protobuf.Timestamp
-	1,   // 84: parley.wire.v1.MessageHistory.messages:type_name -> parley.wire.v1.ServerFrame
-	47,  // 85: parley.wire.v1.RoomsList.rooms:type_name -> parley.wire.v1.RoomSummary
-	76,  // 86: parley.wire.v1.RoomInfo.created_at:type_name -> google.protobuf.Timestamp
-	2,   // 87: parley.wire.v1.RoomInfo.owner:type_name -> parley.wire.v1.User
-	6,   // 88: parley.wire.v1.RoomInfo.policy:type_name -> parley.wire.v1.RoomPolicy
-	50,  // 89: parley.wire.v1.RoomMembers.members:type_name -> parley.wire.v1.Member
-	52,  // 90: parley.wire.v1.OnlineUsers.users:type_name -> parley.wire.v1.OnlineUser
-	76,  // 91: parley.wire.v1.OnlineUser.authenticated_at:type_name -> google.protobuf.Timestamp
-	2,   // 92: parley.wire.v1.Presence.user:type_name -> parley.wire.v1.User
-	2,   // 93: parley.wire.v1.MessageEdited.user:type_name -> parley.wire.v1.User
-	76,  // 94: parley.wire.v1.MessageEdited.timestamp:type_name -> google.protobuf.Timestamp
-	2,   // 95: parley.wire.v1.MessageDeleted.user:type_name -> parley.wire.v1.User
-	76,  // 96: parley.wire.v1.MessageDeleted.timestamp:type_name -> google.protobuf.Timestamp
-	6,   // 97: parley.wire.v1.RoomUpdated.policy:type_name -> parley.wire.v1.RoomPolicy
-	59,  // 98: parley.wire.v1.RoomSanctions.users:type_name -> parley.wire.v1.SanctionedUser
-	60,  // 99: parley.wire.v1.SanctionedUser.ban:type_name -> parley.wire.v1.Sanction
-	60,  // 100: parley.wire.v1.SanctionedUser.mute:type_name -> parley.wire.v1.Sanction
-	76,  // 101: parley.wire.v1.Sanction.until:type_name -> google.protobuf.Timestamp
-	2,   // 102: parley.wire.v1.AdminMessage.from:type_name -> parley.wire.v1.User
-	76,  // 103: parley.wire.v1.AdminMessage.timestamp:type_name -> google.protobuf.Timestamp
-	29,  // 104: parley.wire.v1.Configured.batch:type_name -> parley.wire.v1.Batch
-	35,  // 105: parley.wire.v1.Resumed.user:type_name -> parley.wire.v1.Account
-	75,  // 106: parley.wire.v1.Resumed.rooms:type_name -> parley.wire.v1.Resumed.RoomsEntry
-	2,   // 107: parley.wire.v1.RosterChange.user:type_name -> parley.wire.v1.User
-	76,  // 108: parley.wire.v1.RosterChange.timestamp:type_name -> google.protobuf.Timestamp
-	1,   // 109: parley.wire.v1.MessageBatch.messages:type_name -> parley.wire.v1.ServerFrame
-	76,  // 110: parley.wire.v1.MessageBatch.timestamp:type_name -> google.protobuf.Timestamp
-	31,  // 111: parley.wire.v1.Resume.RoomsEntry.value:type_name -> parley.wire.v1.Position
-	66,  // 112: parley.wire.v1.Resumed.RoomsEntry.value:type_name -> parley.wire.v1.ResumedRoom
-	113, // [113:113] is the sub-list for method output_type
-	113, // [113:113] is the sub-list for method input_type
-	113, // [113:113] is the sub-list for extension type_name
-	113, // [113:113] is the sub-list for extension extendee
-	0,   // [0:113] is the sub-list for field type_name
+	73,  // 69: parley.wire.v1.ServerFrame.token_expiring:type_name -> parley.wire.v1.TokenExpiring
+	6,   // 70: parley.wire.v1.CreateRoom.policy:type_name -> parley.wire.v1.RoomPolicy
+	77,  // 71: parley.wire.v1.Moderate.until:type_name -> google.protobuf.Timestamp
+	6,   // 72: parley.wire.v1.UpdateRoom.policy:type_name -> parley.wire.v1.RoomPolicy
+	29,  // 73: parley.wire.v1.Configure.batch:type_name -> parley.wire.v1.Batch
+	75,  // 74: parley.wire.v1.Resume.rooms:type_name -> parley.wire.v1.Resume.RoomsEntry
+	77,  // 75: parley.wire.v1.Welcome.timestamp:type_name -> google.protobuf.Timestamp
+	33,  // 76: parley.wire.v1.Welcome.limits:type_name -> parley.wire.v1.Limits
+	35,  // 77: parley.wire.v1.AuthSuccess.user:type_name -> parley.wire.v1.Account
+	77,  // 78: parley.wire.v1.AuthSuccess.expires_at:type_name -> google.protobuf.Timestamp
+	77,  // 79: parley.wire.v1.Pong.timestamp:type_name -> google.protobuf.Timestamp
+	77,  // 80: parley.wire.v1.Ack.timestamp:type_name -> google.protobuf.Timestamp
+	2,   // 81: parley.wire.v1.Message.user:type_name -> parley.wire.v1.User
+	77,  // 82: parley.wire.v1.Message.timestamp:type_name -> google.protobuf.Timestamp
+	2,   // 83: parley.wire.v1.Signal.user:type_name -> parley.wire.v1.User
+	77,  // 84: parley.wire.v1.Chat.timestamp:type_name -> google.protobuf.Timestamp
+	1,   // 85: parley.wire.v1.MessageHistory.messages:type_name -> parley.wire.v1.ServerFrame
+	47,  // 86: parley.wire.v1.RoomsList.rooms:type_name -> parley.wire.v1.RoomSummary
+	77,  // 87: parley.wire.v1.RoomInfo.created_at:type_name -> google.protobuf.Timestamp
+	2,   // 88: parley.wire.v1.RoomInfo.owner:type_name -> parley.wire.v1.User
+	6,   // 89: parley.wire.v1.RoomInfo.policy:type_name -> parley.wire.v1.RoomPolicy
+	50,  // 90: parley.wire.v1.RoomMembers.members:type_name -> parley.wire.v1.Member
+	52,  // 91: parley.wire.v1.OnlineUsers.users:type_name -> parley.wire.v1.OnlineUser
+	77,  // 92: parley.wire.v1.OnlineUser.authenticated_at:type_name -> google.protobuf.Timestamp
+	2,   // 93: parley.wire.v1.Presence.user:type_name -> parley.wire.v1.User
+	2,   // 94: parley.wire.v1.MessageEdited.user:type_name -> parley.wire.v1.User
+	77,  // 95: parley.wire.v1.MessageEdited.timestamp:type_name -> google.protobuf.Timestamp
+	2,   // 96: parley.wire.v1.MessageDeleted.user:type_name -> parley.wire.v1.User
+	77,  // 97: parley.wire.v1.MessageDeleted.timestamp:type_name -> google.protobuf.Timestamp
+	6,   // 98: parley.wire.v1.RoomUpdated.policy:type_name -> parley.wire.v1.RoomPolicy
+	59,  // 99: parley.wire.v1.RoomSanctions.users:type_name -> parley.wire.v1.SanctionedUser
+	60,  // 100: parley.wire.v1.SanctionedUser.ban:type_name -> parley.wire.v1.Sanction
+	60,  // 101: parley.wire.v1.SanctionedUser.mute:type_name -> parley.wire.v1.Sanction
+	77,  // 102: parley.wire.v1.Sanction.until:type_name -> google.protobuf.Timestamp
+	2,   // 103: parley.wire.v1.AdminMessage.from:type_name -> parley.wire.v1.User
+	77,  // 104: parley.wire.v1.AdminMessage.timestamp:type_name -> google.protobuf.Timestamp
+	29,  // 105: parley.wire.v1.Configured.batch:type_name -> parley.wire.v1.Batch
+	35,  // 106: parley.wire.v1.Resumed.user:type_name -> parley.wire.v1.Account
+	76,  // 107: parley.wire.v1.Resumed.rooms:type_name -> parley.wire.v1.Resumed.RoomsEntry
+	2,   // 108: parley.wire.v1.RosterChange.user:type_name -> parley.wire.v1.User
+	77,  // 109: parley.wire.v1.RosterChange.timestamp:type_name -> google.protobuf.Timestamp
+	1,   // 110: parley.wire.v1.MessageBatch.messages:type_name -> parley.wire.v1.ServerFrame
+	77,  // 111: parley.wire.v1.MessageBatch.timestamp:type_name -> google.protobuf.Timestamp
+	77,  // 112: parley.wire.v1.TokenExpiring.expires_at:type_name -> google.protobuf.Timestamp
+	31,  // 113: parley.wire.v1.Resume.RoomsEntry.value:type_name -> parley.wire.v1.Position
+	66,  // 114: parley.wire.v1.Resumed.RoomsEntry.value:type_name -> parley.wire.v1.ResumedRoom
+	115, // [115:115] is the sub-list for method output_type
+	115, // [115:115] is the sub-list for method input_type
+	115, // [115:115] is the sub-list for extension type_name
+	115, // [115:115] is the sub-list for extension extendee
+	0,   // [0:115] is the sub-list for field type_name
 }
 
 func init() { file_wire_v1_frames_proto_init() }
@@ -6827,6 +6896,7 @@ func file_wire_v1_frames_proto_init() {
 		(*ServerFrame_GoingAway)(nil),
 		(*ServerFrame_Error)(nil),
 		(*ServerFrame_RoomSanctions)(nil),
+		(*ServerFrame_TokenExpiring)(nil),
 	}
 	file_wire_v1_frames_proto_msgTypes[5].OneofWrappers = []any{}
 	file_wire_v1_frames_proto_msgTypes[6].OneofWrappers = []any{}
@@ -6861,14 +6931,14 @@ func file_wire_v1_frames_proto_init() {
 	file_wire_v1_frames_proto_msgTypes[64].OneofWrappers = []any{}
 	file_wire_v1_frames_proto_msgTypes[66].OneofWrappers = []any{}
 	file_wire_v1_frames_proto_msgTypes[71].OneofWrappers = []any{}
-	file_wire_v1_frames_proto_msgTypes[73].OneofWrappers = []any{}
+	file_wire_v1_frames_proto_msgTypes[74].OneofWrappers = []any{}
 	type x struct{}
 	out := protoimpl.TypeBuilder{
 		File: protoimpl.DescBuilder{
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_wire_v1_frames_proto_rawDesc), len(file_wire_v1_frames_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   76,
+			NumMessages:   77,
 			NumExtensions: 0,
 			NumServices:   0,
 		},

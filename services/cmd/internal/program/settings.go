@@ -170,6 +170,7 @@ func (g *GatewaySettings) register(s *config.Set) {
 	s.Section("Connections")
 	s.Duration(&g.Heartbeat, "heartbeat", "how often clients are pinged; who misses two is dropped")
 	s.Duration(&g.AuthTimeout, "auth-timeout", "how long a connection may stay without signing in")
+	s.Duration(&g.TokenWarning, "token-warning", "how long before its token ends a client is told, at most a tenth of the token's life; 0 for never")
 	s.Duration(&g.CommandTimeout, "command-timeout", "how long a request may wait for a service")
 	s.Duration(&g.Lease, "lease", "how long who lost the connection stays present")
 	s.Bool(&g.NoLobby, "no-lobby", "there is no built-in room")

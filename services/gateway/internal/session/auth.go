@@ -95,11 +95,7 @@ func (s *Session) adopt(ctx context.Context, identity *Identity, session string,
 			s.signedAt = time.Now()
 		}
 	}
-	if end := identity.end(time.Now()); end.IsZero() {
-		s.hub.deadlines.clear(s)
-	} else {
-		s.hub.deadlines.set(s, s.hub.now()+time.Until(end))
-	}
+	s.expires(identity, time.Now())
 	signedAt := s.signedAt
 	s.mu.Unlock()
 	if first {

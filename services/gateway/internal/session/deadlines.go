@@ -44,6 +44,13 @@ func (d *deadlines) clear(s *Session) {
 	}
 }
 
+// has says whether a session has a deadline that is still to come.
+func (d *deadlines) has(s *Session) bool {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return s.queued > 0
+}
+
 // arm sets the timer to the earliest deadline; d.mu is held.
 func (d *deadlines) arm() {
 	switch {

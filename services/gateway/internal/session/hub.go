@@ -55,6 +55,9 @@ type Options struct {
 	Lobby bool
 	// AuthTimeout is how long a connection may stay without signing in.
 	AuthTimeout time.Duration
+	// TokenWarning is how long before its token ends a client is told; see
+	// (*Identity).warning.
+	TokenWarning time.Duration
 	// CommandTimeout bounds a request that has to ask a service.
 	CommandTimeout time.Duration
 	// MaxInFlight is how many publishes of one session may wait for the log.

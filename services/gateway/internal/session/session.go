@@ -9,7 +9,6 @@ import (
 	"github.com/parley-im/parley/pkg/errs"
 	"github.com/parley-im/parley/pkg/frame"
 	"github.com/parley-im/parley/pkg/ids"
-	"github.com/parley-im/parley/pkg/token"
 	wirev1 "github.com/parley-im/parley/proto/wire/v1"
 	"github.com/parley-im/parley/services/gateway/internal/conn"
 	"github.com/parley-im/parley/services/gateway/internal/fanout"
@@ -25,16 +24,6 @@ type Identity struct {
 	IssuedAt time.Time
 	// ExpiresAt is when the token ends; zero for never.
 	ExpiresAt time.Time
-}
-
-// end is when a connection ends that uses the token from now on; zero for never.
-// One that has expired and is accepted all the same, for clocks differ, lets its
-// client stay for as long as it is.
-func (i *Identity) end(now time.Time) time.Time {
-	if i.ExpiresAt.IsZero() || i.ExpiresAt.After(now) {
-		return i.ExpiresAt
-	}
-	return i.ExpiresAt.Add(token.Leeway)
 }
 
 // HasRole says whether the account has a role.
@@ -80,6 +69,8 @@ type Session struct {
 	identity *Identity // nil until signed in
 	session  string    // id of the session, which a resume keeps
 	signedAt time.Time
+	// warned: the client knows that its token is about to end.
+	warned bool
 	// announced: presence was told of the session, and is to be told of its end.
 	announced bool
 	rooms     places
@@ -106,29 +97,6 @@ func start(h *Hub, c *conn.Conn) *Session {
 	s.reply(nil, s.hub.welcome(s))
 	h.deadlines.set(s, s.opened+h.opts.AuthTimeout)
 	return s
-}
-
-// overdue is called when the session's deadline has come.
-func (s *Session) overdue() {
-	s.mu.Lock()
-	who := s.identity
-	if who != nil && !s.ended {
-		// It may have signed in, or brought a newer token, at the last moment.
-		left := time.Until(who.ExpiresAt)
-		if who.ExpiresAt.IsZero() || left > 0 {
-			if !who.ExpiresAt.IsZero() {
-				s.hub.deadlines.set(s, s.hub.now()+left)
-			}
-			s.mu.Unlock()
-			return
-		}
-	}
-	s.mu.Unlock()
-	if who == nil {
-		s.close(conn.Policy, "not authenticated in time")
-	} else {
-		s.close(conn.TokenExpired, "the token has expired")
-	}
 }
 
 // earlyMessages is how many messages a client sends before it is taken for one
