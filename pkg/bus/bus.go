@@ -14,6 +14,7 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 	"go.opentelemetry.io/otel/metric"
 	"go.opentelemetry.io/otel/metric/noop"
+	"golang.org/x/time/rate"
 )
 
 // Options says how to reach NATS and what the deployment is to be like.
@@ -26,7 +27,8 @@ type Options struct {
 	// Name is what NATS's own monitoring calls this connection.
 	Name string
 
-	// User and Password, or CredentialsFile, or NKeyFile sign in to NATS.
+	// User and Password, or CredentialsFile, or NKeyFile sign in to NATS. A
+	// connection within the process needs none.
 	User, Password            string
 	CredentialsFile, NKeyFile string
 	// TLSCAFile, TLSCertFile and TLSKeyFile secure the connection; a tls://
@@ -74,6 +76,11 @@ func (o *Options) complete() error {
 	if o.Replicas < 0 || o.Replicas > 5 {
 		return fmt.Errorf("replicas: %d is not between 1 and 5", o.Replicas)
 	}
+	if o.InProcess == nil {
+		if err := o.Validate(); err != nil {
+			return err
+		}
+	}
 	if o.NewShards == 0 {
 		o.NewShards = 1
 	}
@@ -104,6 +111,7 @@ type Bus struct {
 	js         jetstream.JetStream
 	deployment Deployment
 	publisher  *publisher
+	complain   rate.Sometimes             // about what NATS says against us
 	durability atomic.Pointer[Durability] // nil until the log's streams were seen
 
 	feeds   atomic.Int64  // made so far
@@ -123,10 +131,11 @@ func Connect(ctx context.Context, opts Options) (*Bus, error) {
 		return nil, err
 	}
 	b := &Bus{
-		opts:    opts,
-		log:     opts.Logger,
-		hearing: make(map[*Feed]struct{}),
-		closed:  make(chan struct{}),
+		opts:     opts,
+		log:      opts.Logger,
+		hearing:  make(map[*Feed]struct{}),
+		closed:   make(chan struct{}),
+		complain: rate.Sometimes{Interval: time.Second},
 	}
 	if err := b.dial(ctx); err != nil {
 		return nil, err
@@ -162,16 +171,16 @@ func (b *Bus) dial(ctx context.Context) error {
 		if err == nil {
 			break
 		}
-		if errors.Is(err, nats.ErrAuthorization) {
-			return fmt.Errorf("connecting to NATS at %s: %w", url, err)
+		if final := b.opts.unmendable(err); final != nil {
+			return fmt.Errorf("connecting to NATS at %s: %w", url, final)
 		}
 		if !told {
-			b.log.Warn("waiting for NATS", "url", redactURL(url), "error", err)
+			b.log.Warn("waiting for NATS", "url", url, "error", err)
 			told = true
 		}
 		select {
 		case <-ctx.Done():
-			return fmt.Errorf("connecting to NATS at %s: %w (last: %w)", redactURL(url), ctx.Err(), err)
+			return fmt.Errorf("connecting to NATS at %s: %w (last: %w)", url, ctx.Err(), err)
 		case <-time.After(pause):
 		}
 	}
@@ -224,32 +233,18 @@ func (b *Bus) natsOptions() ([]nats.Option, error) {
 				b.lost(sub.Subject)
 				return
 			}
-			b.log.Warn("NATS", "error", err)
+			b.complain.Do(func() { b.log.Warn("NATS", "error", err) })
 		}),
+		// A password that NATS has learned before us, or a certificate that comes
+		// late, ends no process: credentials are read anew for each attempt.
+		nats.IgnoreAuthErrorAbort(),
 		nats.ClosedHandler(func(*nats.Conn) { close(b.closed) }),
 	}
-	switch {
-	case o.CredentialsFile != "":
-		options = append(options, nats.UserCredentials(o.CredentialsFile))
-	case o.NKeyFile != "":
-		nkey, err := nats.NkeyOptionFromSeed(o.NKeyFile)
-		if err != nil {
-			return nil, fmt.Errorf("nats-nkey-file: reading the seed: %w", err)
-		}
-		options = append(options, nkey)
-	case o.User != "":
-		options = append(options, nats.UserInfo(o.User, o.Password))
-	}
-	if o.TLSCAFile != "" {
-		options = append(options, nats.RootCAs(o.TLSCAFile))
-	}
-	if o.TLSCertFile != "" {
-		options = append(options, nats.ClientCert(o.TLSCertFile, o.TLSKeyFile))
-	}
 	if o.InProcess != nil {
-		options = append(options, nats.InProcessServer(o.InProcess))
+		return append(options, nats.InProcessServer(o.InProcess)), nil
 	}
-	return options, nil
+	signIn, err := o.signIn()
+	return append(options, signIn...), err
 }
 
 // Close ends the connection. What was published and not acknowledged fails

@@ -152,10 +152,10 @@ func (r reading) apply() error {
 	return nil
 }
 
-// fault says that a value is not accepted. A secret's value is left out.
+// fault says that a value is not accepted. A secret's value, and a masked one, is left out.
 func (t *Setting) fault(text string, from source, err error) error {
 	shown := fmt.Sprintf("%q", shorten(text))
-	if t.secret {
+	if t.secret || t.masked != nil && t.masked(text) {
 		shown = "the value"
 	}
 	return fmt.Errorf("%s: %s from %v: %w", t.name, shown, from, err)

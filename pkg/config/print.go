@@ -37,6 +37,8 @@ func (t *Setting) line() (string, error) {
 		return fmt.Sprintf("# %s: %q # from %s", t.name, t.value.text(), t.fileFrom.name), nil
 	case t.secret && t.value.text() != "":
 		return fmt.Sprintf("# %s: %q # %v", t.name, t.value.text(), t.source), nil
+	case t.masked != nil && t.masked(t.value.text()):
+		return fmt.Sprintf("# %s: %q # %v", t.name, mask, t.source), nil
 	case t.fileFor != nil && t.value.text() == "":
 		return "# " + t.name + ":", nil
 	}

@@ -167,3 +167,22 @@ func TestPrintConfigOfAnIncompleteConfiguration(t *testing.T) {
 		t.Error(action, err, out.String())
 	}
 }
+
+func TestMasked(t *testing.T) {
+	for url, shown := range map[string]bool{"nats://host": true, "nats://user:" + revealing + "@host": false} {
+		var out bytes.Buffer
+		var p string
+		s := New("test", "")
+		s.String(&p, "url", "").Masked(func(text string) bool { return strings.Contains(text, "@") }).
+			Check(func() error {
+				if shown {
+					return nil
+				}
+				return fmt.Errorf("is wrong")
+			})
+		_, err := s.Load([]string{"--print-config", "--url", url}, nil, &out)
+		if said := out.String() + fmt.Sprint(err); strings.Contains(said, url) != shown || strings.Contains(said, revealing) || p != url {
+			t.Errorf("%s: %s", url, said)
+		}
+	}
+}

@@ -38,6 +38,7 @@ type Setting struct {
 	section string
 	value   value
 	secret  bool
+	masked  func(text string) bool // nil for never
 	// fileFor is the secret that this setting names a file for; fileFrom is the way back.
 	fileFor  *Setting
 	fileFrom *Setting
@@ -74,6 +75,13 @@ func (t *Setting) OneOf(values ...string) *Setting {
 // at least 1"); the name of the setting, the value and where it came from are added to it.
 func (t *Setting) Check(f func() error) *Setting {
 	t.checks = append(t.checks, f)
+	return t
+}
+
+// Masked has the value hidden, wherever it would be written, while f says that there is a secret in it which belongs
+// elsewhere.
+func (t *Setting) Masked(f func(text string) bool) *Setting {
+	t.masked = f
 	return t
 }
 

@@ -2,15 +2,7 @@ package rpc_test
 
 import (
 	"context"
-	"crypto/ecdsa"
-	"crypto/elliptic"
-	"crypto/rand"
-	"crypto/x509"
-	"crypto/x509/pkix"
-	"encoding/pem"
 	"log/slog"
-	"math/big"
-	"net"
 	"os"
 	"path/filepath"
 	"strings"
@@ -21,6 +13,7 @@ import (
 	reflectionv1 "google.golang.org/grpc/reflection/grpc_reflection_v1"
 
 	"github.com/parley-im/parley/pkg/access"
+	"github.com/parley-im/parley/pkg/certtest"
 	"github.com/parley-im/parley/pkg/errs"
 	"github.com/parley-im/parley/pkg/rpc"
 	historyv1 "github.com/parley-im/parley/proto/history/v1"
@@ -163,61 +156,6 @@ func TestDevelopment(t *testing.T) {
 	}
 }
 
-// authority signs certificates.
-type authority struct {
-	certificate *x509.Certificate
-	key         *ecdsa.PrivateKey
-}
-
-func newAuthority(t *testing.T) *authority {
-	t.Helper()
-	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
-	if err != nil {
-		t.Fatal(err)
-	}
-	template := &x509.Certificate{
-		SerialNumber: big.NewInt(time.Now().UnixNano()), Subject: pkix.Name{CommonName: rand.Text()},
-		NotAfter: time.Now().Add(time.Hour), IsCA: true, BasicConstraintsValid: true, KeyUsage: x509.KeyUsageCertSign,
-	}
-	der, err := x509.CreateCertificate(rand.Reader, template, template, &key.PublicKey, key)
-	if err != nil {
-		t.Fatal(err)
-	}
-	parsed, err := x509.ParseCertificate(der)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return &authority{parsed, key}
-}
-
-func (a *authority) pem() []byte {
-	return pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: a.certificate.Raw})
-}
-
-// sign makes a certificate for 127.0.0.1 and some names, that is good for a
-// time, and its key.
-func (a *authority) sign(t *testing.T, good time.Duration, names ...string) (cert, key []byte) {
-	t.Helper()
-	private, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
-	if err != nil {
-		t.Fatal(err)
-	}
-	template := &x509.Certificate{
-		SerialNumber: big.NewInt(time.Now().UnixNano()), NotBefore: time.Now().Add(-2 * time.Hour), NotAfter: time.Now().Add(good),
-		IPAddresses: []net.IP{net.IPv4(127, 0, 0, 1)}, DNSNames: names,
-		ExtKeyUsage: []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth, x509.ExtKeyUsageClientAuth},
-	}
-	der, err := x509.CreateCertificate(rand.Reader, template, a.certificate, &private.PublicKey, a.key)
-	if err != nil {
-		t.Fatal(err)
-	}
-	pkcs8, err := x509.MarshalPKCS8PrivateKey(private)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: der}), pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: pkcs8})
-}
-
 // secretDir is a directory as Kubernetes mounts a secret: the files are links
 // into a link to a directory, and a change swaps that one link.
 type secretDir struct {
@@ -263,14 +201,14 @@ func loadTLS(t *testing.T, f rpc.TLSFiles) *rpc.TLS {
 }
 
 // issue makes the files of one holder of a certificate.
-func (a *authority) issue(t *testing.T, good time.Duration, names ...string) rpc.TLSFiles {
+func issue(t *testing.T, a *certtest.Authority, good time.Duration, names ...string) rpc.TLSFiles {
 	t.Helper()
-	cert, key := a.sign(t, good, names...)
-	return (&secretDir{path: t.TempDir()}).put(t, map[string][]byte{"tls.crt": cert, "tls.key": key, "ca.crt": a.pem()})
+	cert, key := a.Sign(t, good, names...)
+	return (&secretDir{path: t.TempDir()}).put(t, map[string][]byte{"tls.crt": cert, "tls.key": key, "ca.crt": a.PEM()})
 }
 
 func TestMutualTLS(t *testing.T) {
-	ours, theirs := newAuthority(t), newAuthority(t)
+	ours, theirs := certtest.New(t), certtest.New(t)
 	credentials := known(t, access.Options{
 		BackEndToken: "a back end's one token",
 		File:         callersFile(t, "callers: [{name: billing, certificate: billing.internal, scopes: [read]}]"),
@@ -278,9 +216,9 @@ func TestMutualTLS(t *testing.T) {
 	})
 	var who string
 	address, _ := serve(t, whoCalls(&who), rpc.ServerOptions{
-		Credentials: credentials, TLS: loadTLS(t, ours.issue(t, time.Hour, "services.parley")),
+		Credentials: credentials, TLS: loadTLS(t, issue(t, ours, time.Hour, "services.parley")),
 	})
-	caOnly := rpc.TLSFiles{CA: ours.issue(t, time.Hour).CA}
+	caOnly := rpc.TLSFiles{CA: issue(t, ours, time.Hour).CA}
 	with := func(f rpc.TLSFiles, change func(*rpc.TLSFiles)) rpc.TLSFiles {
 		change(&f)
 		return f
@@ -291,21 +229,21 @@ func TestMutualTLS(t *testing.T) {
 		want  errs.Code
 		who   string
 	}{
-		"a service": {files: ref(ours.issue(t, time.Hour, "services.parley")), who: "service"},
+		"a service": {files: ref(issue(t, ours, time.Hour, "services.parley")), who: "service"},
 		"a back end with a certificate": {
-			files: ref(ours.issue(t, time.Hour, "billing.internal")), want: errs.Forbidden, who: ""},
-		"a certificate of ours for somebody else": {files: ref(ours.issue(t, time.Hour, "printer.internal")), want: errs.Unauthenticated},
+			files: ref(issue(t, ours, time.Hour, "billing.internal")), want: errs.Forbidden, who: ""},
+		"a certificate of ours for somebody else": {files: ref(issue(t, ours, time.Hour, "printer.internal")), want: errs.Unauthenticated},
 		"no certificate":                {files: &caOnly, want: errs.Unauthenticated},
 		"a token without a certificate": {files: &caOnly, token: "a back end's one token", want: errs.Forbidden},
 		"another authority's": {
-			files: ref(with(theirs.issue(t, time.Hour, "services.parley"), func(f *rpc.TLSFiles) { f.CA = caOnly.CA })), want: errs.Unauthenticated},
-		"expired": {files: ref(ours.issue(t, -time.Hour, "services.parley")), want: errs.Unavailable},
+			files: ref(with(issue(t, theirs, time.Hour, "services.parley"), func(f *rpc.TLSFiles) { f.CA = caOnly.CA })), want: errs.Unauthenticated},
+		"expired": {files: ref(issue(t, ours, -time.Hour, "services.parley")), want: errs.Unavailable},
 		"the server's authority is unknown": {
-			files: ref(with(ours.issue(t, time.Hour, "services.parley"), func(f *rpc.TLSFiles) { f.CA = theirs.issue(t, time.Hour).CA })), want: errs.Unavailable},
+			files: ref(with(issue(t, ours, time.Hour, "services.parley"), func(f *rpc.TLSFiles) { f.CA = issue(t, theirs, time.Hour).CA })), want: errs.Unavailable},
 		"the server's name is another": {
-			files: ref(with(ours.issue(t, time.Hour, "services.parley"), func(f *rpc.TLSFiles) { f.ServerName = "other.parley" })), want: errs.Unavailable},
+			files: ref(with(issue(t, ours, time.Hour, "services.parley"), func(f *rpc.TLSFiles) { f.ServerName = "other.parley" })), want: errs.Unavailable},
 		"the server's name is set": {
-			files: ref(with(ours.issue(t, time.Hour, "services.parley"), func(f *rpc.TLSFiles) { f.ServerName = "services.parley" })), who: "service"},
+			files: ref(with(issue(t, ours, time.Hour, "services.parley"), func(f *rpc.TLSFiles) { f.ServerName = "services.parley" })), who: "service"},
 		"in the clear": {want: errs.Unavailable},
 	} {
 		opts := rpc.ClientOptions{}
@@ -321,7 +259,7 @@ func TestMutualTLS(t *testing.T) {
 			t.Errorf("%s: as %q, got %v, want %q", name, who, err, c.want)
 		}
 	}
-	billing := historyv1.NewHistoryClient(dial(t, address, rpc.ClientOptions{TLS: loadTLS(t, ours.issue(t, time.Hour, "billing.internal"))}))
+	billing := historyv1.NewHistoryClient(dial(t, address, rpc.ClientOptions{TLS: loadTLS(t, issue(t, ours, time.Hour, "billing.internal"))}))
 	if _, err := billing.ListMessages(t.Context(), &historyv1.ListMessagesRequest{}); err != nil || who != "billing" {
 		t.Errorf("as %q: %v", who, err)
 	}
@@ -332,11 +270,11 @@ func ref[T any](v T) *T { return &v }
 // The files are replaced, authority and all, under a running server and a
 // running client: who connects from then on needs what is new.
 func TestCertificatesAreReplaced(t *testing.T) {
-	old, new := newAuthority(t), newAuthority(t)
+	old, new := certtest.New(t), certtest.New(t)
 	serverDir, clientDir := &secretDir{path: t.TempDir()}, &secretDir{path: t.TempDir()}
-	files := func(a *authority) map[string][]byte {
-		cert, key := a.sign(t, time.Hour)
-		return map[string][]byte{"tls.crt": cert, "tls.key": key, "ca.crt": a.pem()}
+	files := func(a *certtest.Authority) map[string][]byte {
+		cert, key := a.Sign(t, time.Hour)
+		return map[string][]byte{"tls.crt": cert, "tls.key": key, "ca.crt": a.PEM()}
 	}
 	server, client := loadTLS(t, serverDir.put(t, files(old))), loadTLS(t, clientDir.put(t, files(old)))
 	var who string
@@ -354,7 +292,7 @@ func TestCertificatesAreReplaced(t *testing.T) {
 	if _, err := stays.Erase(t.Context(), &historyv1.EraseRequest{}); err != nil {
 		t.Fatal(err)
 	}
-	before := loadTLS(t, old.issue(t, time.Hour))
+	before := loadTLS(t, issue(t, old, time.Hour))
 
 	serverDir.put(t, files(new))
 	eventually(t, "the old authority is not trusted", func() bool { return errs.CodeOf(call(before)) == errs.Unavailable })
@@ -380,13 +318,13 @@ func TestCertificatesAreReplaced(t *testing.T) {
 }
 
 func TestTLSFilesRefused(t *testing.T) {
-	a := newAuthority(t)
-	good := a.issue(t, time.Hour)
+	a := certtest.New(t)
+	good := issue(t, a, time.Hour)
 	empty := callersFile(t, "")
 	for name, f := range map[string]rpc.TLSFiles{
 		"no authority":    {Cert: good.Cert, Key: good.Key},
 		"no key":          {Cert: good.Cert, CA: good.CA},
-		"another's key":   {Cert: good.Cert, Key: a.issue(t, time.Hour).Key, CA: good.CA},
+		"another's key":   {Cert: good.Cert, Key: issue(t, a, time.Hour).Key, CA: good.CA},
 		"no file":         {Cert: good.Cert, Key: good.Key, CA: good.CA + ".old"},
 		"empty authority": {Cert: good.Cert, Key: good.Key, CA: empty},
 	} {

@@ -8,6 +8,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/parley-im/parley/pkg/certtest"
 	"github.com/parley-im/parley/services/e2e/internal/process"
 )
 
@@ -60,7 +61,7 @@ func TestProcessCommandLine(t *testing.T) {
 		{process.Parley, args("sevre"), nil, 1, "", `"sevre" is not a command`},
 		{process.Parley, args("serve", "--check-config"), nil, 0, "configuration ok", ""},
 		{process.Parley, args("serve", "--print-config"), args("PARLEY_JWT_SECRET=" + hidden), 0, "jwt-secret", ""},
-		{process.Gateway, args("--print-config"), append(args("PARLEY_JWT_SECRET="+hidden, "PARLEY_NATS_PASSWORD="+hidden, "PARLEY_SERVICE_TOKEN="+hidden), needs[:len(needs)-1]...), 0, "nats-password", ""},
+		{process.Gateway, args("--print-config"), append(args("PARLEY_JWT_SECRET="+hidden, "PARLEY_NATS_USER=parley", "PARLEY_NATS_PASSWORD="+hidden, "PARLEY_SERVICE_TOKEN="+hidden), needs[:len(needs)-1]...), 0, "nats-password", ""},
 		{process.Parley, args("serve", "--http-adr", ":1"), nil, 1, "", "did you mean --http-addr?"},
 		{process.Parley, args("serve"), args("PARLEY_HTTP_ADR=:1"), 1, "", "did you mean PARLEY_HTTP_ADDR?"},
 		{process.Parley, args("serve", "--config", yaml), nil, 1, "", "did you mean http-addr?"},
@@ -93,6 +94,15 @@ func TestProcessCommandLine(t *testing.T) {
 		{process.Auth, args("--check-config", "--service-ca", yaml), needs, 1, "", "service-ca, service-cert, service-key: "},
 		{process.Auth, args("--check-config", "--service-cert", yaml), needs, 1, "", "service-cert and service-key belong together"},
 		{process.Auth, args("--check-config", "--callers-file", yaml), needs, 1, "", "callers-file: " + yaml},
+		{process.Auth, args("--check-config", "--service-ca", certtest.New(t).Issue(t).CA), needs, 1, "", "service-cert and service-key are missing beside service-ca"},
+		{process.Gateway, args("--check-config", "--service-ca", certtest.New(t).Issue(t).CA), needs, 0, "configuration ok", ""},
+		{process.Gateway, args("--check-config", "--nats-url", "nats://parley:"+hidden+"@127.0.0.1:4222"), needs[1:], 1, "", "nats-url: has a user"},
+		{process.Gateway, args("--print-config", "--nats-url", "nats://"+hidden+"@127.0.0.1:4222"), needs[1:], 1, "", "nats-url: has a user"},
+		{process.Gateway, args("--check-config", "--nats-user", "parley", "--nats-nkey", yaml), needs, 1, "", "exclude each other"},
+		{process.Gateway, args("--check-config", "--nats-credentials", yaml), needs, 1, "", "nats-credentials: " + yaml},
+		{process.Gateway, args("--check-config", "--nats-nkey", yaml), needs, 1, "", "nats-nkey: " + yaml},
+		{process.Gateway, args("--check-config", "--nats-ca", yaml), needs, 1, "", "nats-ca: " + yaml},
+		{process.Gateway, args("--check-config", "--nats-cert", yaml), needs, 1, "", "nats-cert and nats-key belong together"},
 		{process.Gateway, args("--check-config", "--issuers-file", yaml), needs, 1, "", "issuers-file " + yaml},
 		{process.Auth, args("--check-config", "--issuers-file", clear), needs, 1, "", `issuer 1 ("corp"): jwks: is not https`},
 		{process.Parley, args("serve", "--check-config", "--issuers-file", clear), nil, 1, "", `issuer 1 ("corp"): jwks: is not https`},

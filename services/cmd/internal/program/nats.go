@@ -2,6 +2,7 @@ package program
 
 import (
 	"errors"
+	"strings"
 	"time"
 
 	"github.com/parley-im/parley/pkg/bus"
@@ -21,7 +22,8 @@ func (n *natsSettings) register(s *config.Set) { n.settings(s) }
 // NATS server of its own requires.
 func (n *natsSettings) settings(s *config.Set) (url *config.Setting) {
 	s.Section("NATS")
-	url = s.String(&n.URL, "nats-url", "addresses of the NATS cluster, separated by commas, like nats://127.0.0.1:4222")
+	url = s.String(&n.URL, "nats-url", "addresses of the NATS cluster, separated by commas, like nats://127.0.0.1:4222").
+		Masked(func(text string) bool { return strings.Contains(text, "@") })
 	s.String(&n.User, "nats-user", "user to sign in to NATS with")
 	s.Secret(&n.password, "nats-password", "its password")
 	s.String(&n.CredentialsFile, "nats-credentials", "file with a JWT and an nkey, in place of user and password")
@@ -45,7 +47,9 @@ func (n *natsSettings) settings(s *config.Set) (url *config.Setting) {
 		if n.Shards < 0 || n.Shards > 1024 {
 			return errors.New("shards: not between 0 and 1024")
 		}
-		return nil
+		o := n.Options
+		o.Password = n.password.Reveal()
+		return o.Validate()
 	})
 	return url
 }

@@ -52,6 +52,12 @@ func (t *trustSettings) serving(s *config.Set) {
 	s.Secret(&t.adminToken, "admin-token", "an operator's token: may do all but what services ask of each other")
 	s.Secret(&t.backEndToken, "backend-token", "a back end's token: may publish, read, make rooms and users")
 	s.String(&t.callersFile, "callers-file", "YAML file of further callers with names, tokens and scopes; read anew when it changes")
+	s.Validate(func() error {
+		if t.files.CA != "" && t.files.Cert == "" {
+			return errors.New("service-cert and service-key are missing beside service-ca: nobody could connect here")
+		}
+		return nil
+	})
 	s.Strings(&t.peers, "service-peers", "names of which a client certificate must have one to be a service's; without, each that service-ca has signed is")
 }
 
