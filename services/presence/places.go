@@ -64,3 +64,16 @@ func (p *picture) room(id string) *room {
 	r, _ := p.rooms.Get(&p.probeRoom)
 	return r
 }
+
+// roomsOf gives the rooms that a user is in, each once. For readers.
+func (p *picture) roomsOf(u *user) []*room {
+	var rooms []*room
+	for s := u.first; s != nil; s = s.next {
+		for _, r := range s.rooms {
+			if !slices.Contains(rooms, r) {
+				rooms = append(rooms, r)
+			}
+		}
+	}
+	return rooms
+}

@@ -103,7 +103,7 @@ func (s *Service) Run(ctx context.Context) error {
 	s.bus.OnReconnect(func() { wake(s.reconnected) })
 	s.listen()
 
-	tick := time.NewTimer(0)
+	tick := time.NewTicker(s.tickEvery())
 	defer tick.Stop()
 	beat := time.NewTicker(s.opts.BeatEvery)
 	defer beat.Stop()
@@ -115,10 +115,8 @@ func (s *Service) Run(ctx context.Context) error {
 			return nil
 		case <-s.reconnected:
 			s.listen()
-			tick.Reset(0)
 		case <-tick.C:
 			s.tick()
-			tick.Reset(s.tickEvery())
 		case <-beat.C:
 			s.announce()
 		case <-roster.C:
@@ -130,15 +128,9 @@ func (s *Service) Run(ctx context.Context) error {
 }
 
 // tickEvery is how often the clock is looked at: often enough that no deadline
-// is missed by more than a tenth. StartWait is one only until the picture is
-// complete; it may be short, and to look at the clock costs a wake-up.
+// is missed by more than a tenth.
 func (s *Service) tickEvery() time.Duration {
-	shortest := min(s.opts.GatewayTimeout, s.opts.Lease, s.opts.HoleWait, s.opts.ReplicaTimeout)
-	s.mu.Lock()
-	if !s.complete {
-		shortest = min(shortest, s.opts.StartWait)
-	}
-	s.mu.Unlock()
+	shortest := min(s.opts.GatewayTimeout, s.opts.Lease, s.opts.StartWait, s.opts.HoleWait, s.opts.ReplicaTimeout)
 	return min(max(shortest/10, time.Millisecond), 100*time.Millisecond)
 }
 

@@ -29,25 +29,26 @@ const (
 // to hold what happens during one page, however large the picture is.
 // Service.mu guards it.
 type watcher struct {
-	rooms, users bool
-	stage        stage
-	at           string // the last id that the walk gave, in its stage
-	queue        []*presencev1.WatchResponse
-	limit        int
-	lost         bool // the queue overflowed
-	woken        chan struct{}
+	rooms, users, members bool
+
+	stage stage
+	at    string // the last id that the walk gave, in its stage
+	queue []*presencev1.WatchResponse
+	limit int
+	lost  bool // the queue overflowed
+	woken chan struct{}
 }
 
 // Watch implements the Presence service.
 func (s *Service) Watch(req *presencev1.WatchRequest, stream grpc.ServerStreamingServer[presencev1.WatchResponse]) error {
-	if !req.Rooms && !req.Users {
-		return errs.Invalid("rooms", "or users must be wanted")
+	if !req.Rooms && !req.Users && !req.Members {
+		return errs.Invalid("rooms", "users or members must be wanted")
 	}
 	ctx := stream.Context()
 	if err := s.Ready(ctx); err != nil {
 		return err
 	}
-	w := &watcher{rooms: req.Rooms, users: req.Users, limit: s.opts.WatchQueue, woken: make(chan struct{}, 1)}
+	w := &watcher{rooms: req.Rooms, users: req.Users, members: req.Members, limit: s.opts.WatchQueue, woken: make(chan struct{}, 1)}
 	s.mu.Lock()
 	s.watchers[w] = struct{}{}
 	s.mu.Unlock()
@@ -85,15 +86,20 @@ func (s *Service) Watch(req *presencev1.WatchRequest, stream grpc.ServerStreamin
 
 // publishToWatchers queues a change for whoever wants it. s.mu is held.
 func (s *Service) publishToWatchers(c change) {
-	var response *presencev1.WatchResponse
+	var response, member *presencev1.WatchResponse
 	for w := range s.watchers {
-		if w.lost || !w.wants(c) {
-			continue
+		if !w.lost && w.wants(c) {
+			if response == nil {
+				response = watchResponse(s.intake.picture, c)
+			}
+			w.push(response)
 		}
-		if response == nil {
-			response = watchResponse(s.intake.picture, c)
+		if !w.lost && w.wantsMember(c) {
+			if member == nil {
+				member = memberResponse(c.user, c.room, c.kind == userJoined, c.version)
+			}
+			w.push(member)
 		}
-		w.push(response)
 	}
 }
 
@@ -105,6 +111,13 @@ func watchResponse(p *picture, c change) *presencev1.WatchResponse {
 		return userResponse(&presencev1.OnlineUser{User: wireUser(c.user)}, false, c.version)
 	}
 	return userResponse(p.onlineUser(c.user), true, c.version)
+}
+
+func memberResponse(u *user, r *room, present bool, version uint64) *presencev1.WatchResponse {
+	return &presencev1.WatchResponse{
+		Change:  &presencev1.WatchResponse_Member{Member: &presencev1.MemberChange{RoomId: r.id, User: wireUser(u), Present: present}},
+		Version: version,
+	}
 }
 
 func roomResponse(id string, count int, version uint64) *presencev1.WatchResponse {
@@ -126,7 +139,16 @@ func (w *watcher) wants(c change) bool {
 	if c.room != nil {
 		return w.rooms && (w.stage > walkingRooms || c.room.id <= w.at)
 	}
-	return w.users && (w.stage > walkingUsers || w.stage == walkingUsers && c.user.id <= w.at)
+	return w.users && w.passed(c.user)
+}
+
+// wantsMember says whether who is where is wanted, and the change is of that
+// and behind the walk.
+func (w *watcher) wantsMember(c change) bool { return w.members && c.room != nil && w.passed(c.user) }
+
+// passed says whether the walk has been at a user.
+func (w *watcher) passed(u *user) bool {
+	return w.stage > walkingUsers || w.stage == walkingUsers && u.id <= w.at
 }
 
 func (w *watcher) push(response *presencev1.WatchResponse) {
@@ -158,13 +180,25 @@ func (w *watcher) next(p *picture) []*presencev1.WatchResponse {
 			})
 		}
 	case walkingUsers:
-		if w.users {
-			page, rest := p.usersAfter("", w.at, left)
-			more = rest
-			for _, u := range page {
-				batch = append(batch, userResponse(u, true, p.version))
-				w.at = u.User.Id
-			}
+		if w.users || w.members {
+			usersAfter(p.users, w.at, func(u *user) bool {
+				if more = left <= 0; more {
+					return false
+				}
+				left--
+				if w.users {
+					batch = append(batch, userResponse(p.onlineUser(u), true, p.version))
+				}
+				if w.members {
+					rooms := p.roomsOf(u)
+					left -= len(rooms)
+					for _, r := range rooms {
+						batch = append(batch, memberResponse(u, r, true, p.version))
+					}
+				}
+				w.at = u.id
+				return true
+			})
 		}
 	case following:
 		return batch

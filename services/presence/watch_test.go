@@ -45,6 +45,7 @@ func (r *recorder) Send(m *presencev1.WatchResponse) error {
 
 // folded is what a reader makes of a Watch.
 type folded struct {
+	members  map[string]bool // "user@room"
 	rooms    map[string]int64
 	users    map[string]bool
 	complete bool
@@ -62,6 +63,15 @@ func (f *folded) take(t *testing.T, m *presencev1.WatchResponse) {
 		f.rooms[r.RoomId] = r.Count
 		if r.Count == 0 {
 			delete(f.rooms, r.RoomId)
+		}
+	}
+	if in := m.GetMember(); in != nil {
+		if f.members == nil {
+			f.members = make(map[string]bool)
+		}
+		f.members[in.User.Id+"@"+in.RoomId] = true
+		if !in.Present {
+			delete(f.members, in.User.Id+"@"+in.RoomId)
 		}
 	}
 	if u := m.GetUser(); u != nil {
@@ -128,7 +138,7 @@ func TestWalkMissesNoChange(t *testing.T) {
 	for seed := range uint64(20) {
 		r := rand.New(rand.NewPCG(seed, 7))
 		p := newPicture()
-		w := &watcher{rooms: true, users: true, limit: 1 << 20, woken: make(chan struct{}, 1)}
+		w := &watcher{rooms: true, users: true, members: true, limit: 1 << 20, woken: make(chan struct{}, 1)}
 		change := func() {
 			n := r.IntN(3 * watchPage)
 			id := fmt.Sprintf("%04d", n)
@@ -140,6 +150,9 @@ func TestWalkMissesNoChange(t *testing.T) {
 			for _, c := range p.take() {
 				if w.wants(c) {
 					w.push(watchResponse(p, c))
+				}
+				if w.wantsMember(c) {
+					w.push(memberResponse(c.user, c.room, c.kind == userJoined, c.version))
 				}
 			}
 		}
@@ -157,11 +170,20 @@ func TestWalkMissesNoChange(t *testing.T) {
 				}
 			}
 		}
-		rooms := map[string]int64{}
+		rooms, members := map[string]int64{}, map[string]bool{}
 		p.roomsAfter("", func(r *room) bool {
 			rooms[r.id] = int64(r.members.len())
 			return true
 		})
+		usersAfter(p.users, "", func(u *user) bool {
+			for _, r := range p.roomsOf(u) {
+				members[u.id+"@"+r.id] = true
+			}
+			return true
+		})
+		if !maps.Equal(f.members, members) {
+			t.Fatalf("seed %d: the reader has %d members, the picture %d", seed, len(f.members), len(members))
+		}
 		if !maps.Equal(f.rooms, rooms) || len(f.users) != p.users.Len() {
 			t.Fatalf("seed %d: the reader has %d rooms and %d users, the picture %d and %d",
 				seed, len(f.rooms), len(f.users), len(rooms), p.users.Len())

@@ -507,8 +507,10 @@ func (x *ListRoomMembersResponse) GetNextCursor() string {
 type WatchRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// Which changes are wanted; at least one.
-	Rooms         bool `protobuf:"varint,1,opt,name=rooms,proto3" json:"rooms,omitempty"`
-	Users         bool `protobuf:"varint,2,opt,name=users,proto3" json:"users,omitempty"`
+	Rooms bool `protobuf:"varint,1,opt,name=rooms,proto3" json:"rooms,omitempty"`
+	Users bool `protobuf:"varint,2,opt,name=users,proto3" json:"users,omitempty"`
+	// Who is in which room.
+	Members       bool `protobuf:"varint,3,opt,name=members,proto3" json:"members,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -557,6 +559,13 @@ func (x *WatchRequest) GetUsers() bool {
 	return false
 }
 
+func (x *WatchRequest) GetMembers() bool {
+	if x != nil {
+		return x.Members
+	}
+	return false
+}
+
 // WatchResponse is one step of a Watch. The first ones, until one with
 // complete set, are the picture at the beginning.
 type WatchResponse struct {
@@ -565,6 +574,7 @@ type WatchResponse struct {
 	//
 	//	*WatchResponse_Room
 	//	*WatchResponse_User
+	//	*WatchResponse_Member
 	Change isWatchResponse_Change `protobuf_oneof:"change"`
 	// The picture is whole with this one; it may carry no change.
 	Complete bool `protobuf:"varint,3,opt,name=complete,proto3" json:"complete,omitempty"`
@@ -630,6 +640,15 @@ func (x *WatchResponse) GetUser() *UserChange {
 	return nil
 }
 
+func (x *WatchResponse) GetMember() *MemberChange {
+	if x != nil {
+		if x, ok := x.Change.(*WatchResponse_Member); ok {
+			return x.Member
+		}
+	}
+	return nil
+}
+
 func (x *WatchResponse) GetComplete() bool {
 	if x != nil {
 		return x.Complete
@@ -656,9 +675,15 @@ type WatchResponse_User struct {
 	User *UserChange `protobuf:"bytes,2,opt,name=user,proto3,oneof"`
 }
 
+type WatchResponse_Member struct {
+	Member *MemberChange `protobuf:"bytes,5,opt,name=member,proto3,oneof"`
+}
+
 func (*WatchResponse_Room) isWatchResponse_Change() {}
 
 func (*WatchResponse_User) isWatchResponse_Change() {}
+
+func (*WatchResponse_Member) isWatchResponse_Change() {}
 
 type RoomCount struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
@@ -764,6 +789,68 @@ func (x *UserChange) GetOnline() bool {
 	return false
 }
 
+// MemberChange: a user is in a room, with whatever number of sessions, or not
+// any more.
+type MemberChange struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	RoomId        string                 `protobuf:"bytes,1,opt,name=room_id,json=roomId,proto3" json:"room_id,omitempty"`
+	User          *v1.User               `protobuf:"bytes,2,opt,name=user,proto3" json:"user,omitempty"`
+	Present       bool                   `protobuf:"varint,3,opt,name=present,proto3" json:"present,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *MemberChange) Reset() {
+	*x = MemberChange{}
+	mi := &file_presence_v1_presence_proto_msgTypes[12]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *MemberChange) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*MemberChange) ProtoMessage() {}
+
+func (x *MemberChange) ProtoReflect() protoreflect.Message {
+	mi := &file_presence_v1_presence_proto_msgTypes[12]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use MemberChange.ProtoReflect.Descriptor instead.
+func (*MemberChange) Descriptor() ([]byte, []int) {
+	return file_presence_v1_presence_proto_rawDescGZIP(), []int{12}
+}
+
+func (x *MemberChange) GetRoomId() string {
+	if x != nil {
+		return x.RoomId
+	}
+	return ""
+}
+
+func (x *MemberChange) GetUser() *v1.User {
+	if x != nil {
+		return x.User
+	}
+	return nil
+}
+
+func (x *MemberChange) GetPresent() bool {
+	if x != nil {
+		return x.Present
+	}
+	return false
+}
+
 var File_presence_v1_presence_proto protoreflect.FileDescriptor
 
 const file_presence_v1_presence_proto_rawDesc = "" +
@@ -804,13 +891,15 @@ const file_presence_v1_presence_proto_rawDesc = "" +
 	"\x17ListRoomMembersResponse\x128\n" +
 	"\amembers\x18\x01 \x03(\v2\x1e.parley.presence.v1.OnlineUserR\amembers\x12\x1f\n" +
 	"\vnext_cursor\x18\x02 \x01(\tR\n" +
-	"nextCursor\":\n" +
+	"nextCursor\"T\n" +
 	"\fWatchRequest\x12\x14\n" +
 	"\x05rooms\x18\x01 \x01(\bR\x05rooms\x12\x14\n" +
-	"\x05users\x18\x02 \x01(\bR\x05users\"\xba\x01\n" +
+	"\x05users\x18\x02 \x01(\bR\x05users\x12\x18\n" +
+	"\amembers\x18\x03 \x01(\bR\amembers\"\xf6\x01\n" +
 	"\rWatchResponse\x123\n" +
 	"\x04room\x18\x01 \x01(\v2\x1d.parley.presence.v1.RoomCountH\x00R\x04room\x124\n" +
-	"\x04user\x18\x02 \x01(\v2\x1e.parley.presence.v1.UserChangeH\x00R\x04user\x12\x1a\n" +
+	"\x04user\x18\x02 \x01(\v2\x1e.parley.presence.v1.UserChangeH\x00R\x04user\x12:\n" +
+	"\x06member\x18\x05 \x01(\v2 .parley.presence.v1.MemberChangeH\x00R\x06member\x12\x1a\n" +
 	"\bcomplete\x18\x03 \x01(\bR\bcomplete\x12\x18\n" +
 	"\aversion\x18\x04 \x01(\x04R\aversionB\b\n" +
 	"\x06change\":\n" +
@@ -820,7 +909,11 @@ const file_presence_v1_presence_proto_rawDesc = "" +
 	"\n" +
 	"UserChange\x122\n" +
 	"\x04user\x18\x01 \x01(\v2\x1e.parley.presence.v1.OnlineUserR\x04user\x12\x16\n" +
-	"\x06online\x18\x02 \x01(\bR\x06online2\x98\x03\n" +
+	"\x06online\x18\x02 \x01(\bR\x06online\"k\n" +
+	"\fMemberChange\x12\x17\n" +
+	"\aroom_id\x18\x01 \x01(\tR\x06roomId\x12(\n" +
+	"\x04user\x18\x02 \x01(\v2\x14.parley.wire.v1.UserR\x04user\x12\x18\n" +
+	"\apresent\x18\x03 \x01(\bR\apresent2\x98\x03\n" +
 	"\bPresence\x12a\n" +
 	"\n" +
 	"ListOnline\x12%.parley.presence.v1.ListOnlineRequest\x1a&.parley.presence.v1.ListOnlineResponse\"\x04\x88\xb5\x18\x04\x12a\n" +
@@ -841,7 +934,7 @@ func file_presence_v1_presence_proto_rawDescGZIP() []byte {
 	return file_presence_v1_presence_proto_rawDescData
 }
 
-var file_presence_v1_presence_proto_msgTypes = make([]protoimpl.MessageInfo, 13)
+var file_presence_v1_presence_proto_msgTypes = make([]protoimpl.MessageInfo, 14)
 var file_presence_v1_presence_proto_goTypes = []any{
 	(*Seen)(nil),                    // 0: parley.presence.v1.Seen
 	(*OnlineUser)(nil),              // 1: parley.presence.v1.OnlineUser
@@ -855,35 +948,38 @@ var file_presence_v1_presence_proto_goTypes = []any{
 	(*WatchResponse)(nil),           // 9: parley.presence.v1.WatchResponse
 	(*RoomCount)(nil),               // 10: parley.presence.v1.RoomCount
 	(*UserChange)(nil),              // 11: parley.presence.v1.UserChange
-	nil,                             // 12: parley.presence.v1.CountRoomsResponse.CountsEntry
-	(*v1.User)(nil),                 // 13: parley.wire.v1.User
-	(*timestamppb.Timestamp)(nil),   // 14: google.protobuf.Timestamp
+	(*MemberChange)(nil),            // 12: parley.presence.v1.MemberChange
+	nil,                             // 13: parley.presence.v1.CountRoomsResponse.CountsEntry
+	(*v1.User)(nil),                 // 14: parley.wire.v1.User
+	(*timestamppb.Timestamp)(nil),   // 15: google.protobuf.Timestamp
 }
 var file_presence_v1_presence_proto_depIdxs = []int32{
-	13, // 0: parley.presence.v1.OnlineUser.user:type_name -> parley.wire.v1.User
-	14, // 1: parley.presence.v1.OnlineUser.authenticated_at:type_name -> google.protobuf.Timestamp
+	14, // 0: parley.presence.v1.OnlineUser.user:type_name -> parley.wire.v1.User
+	15, // 1: parley.presence.v1.OnlineUser.authenticated_at:type_name -> google.protobuf.Timestamp
 	0,  // 2: parley.presence.v1.ListOnlineRequest.seen:type_name -> parley.presence.v1.Seen
 	1,  // 3: parley.presence.v1.ListOnlineResponse.users:type_name -> parley.presence.v1.OnlineUser
 	0,  // 4: parley.presence.v1.CountRoomsRequest.seen:type_name -> parley.presence.v1.Seen
-	12, // 5: parley.presence.v1.CountRoomsResponse.counts:type_name -> parley.presence.v1.CountRoomsResponse.CountsEntry
+	13, // 5: parley.presence.v1.CountRoomsResponse.counts:type_name -> parley.presence.v1.CountRoomsResponse.CountsEntry
 	0,  // 6: parley.presence.v1.ListRoomMembersRequest.seen:type_name -> parley.presence.v1.Seen
 	1,  // 7: parley.presence.v1.ListRoomMembersResponse.members:type_name -> parley.presence.v1.OnlineUser
 	10, // 8: parley.presence.v1.WatchResponse.room:type_name -> parley.presence.v1.RoomCount
 	11, // 9: parley.presence.v1.WatchResponse.user:type_name -> parley.presence.v1.UserChange
-	1,  // 10: parley.presence.v1.UserChange.user:type_name -> parley.presence.v1.OnlineUser
-	2,  // 11: parley.presence.v1.Presence.ListOnline:input_type -> parley.presence.v1.ListOnlineRequest
-	4,  // 12: parley.presence.v1.Presence.CountRooms:input_type -> parley.presence.v1.CountRoomsRequest
-	6,  // 13: parley.presence.v1.Presence.ListRoomMembers:input_type -> parley.presence.v1.ListRoomMembersRequest
-	8,  // 14: parley.presence.v1.Presence.Watch:input_type -> parley.presence.v1.WatchRequest
-	3,  // 15: parley.presence.v1.Presence.ListOnline:output_type -> parley.presence.v1.ListOnlineResponse
-	5,  // 16: parley.presence.v1.Presence.CountRooms:output_type -> parley.presence.v1.CountRoomsResponse
-	7,  // 17: parley.presence.v1.Presence.ListRoomMembers:output_type -> parley.presence.v1.ListRoomMembersResponse
-	9,  // 18: parley.presence.v1.Presence.Watch:output_type -> parley.presence.v1.WatchResponse
-	15, // [15:19] is the sub-list for method output_type
-	11, // [11:15] is the sub-list for method input_type
-	11, // [11:11] is the sub-list for extension type_name
-	11, // [11:11] is the sub-list for extension extendee
-	0,  // [0:11] is the sub-list for field type_name
+	12, // 10: parley.presence.v1.WatchResponse.member:type_name -> parley.presence.v1.MemberChange
+	1,  // 11: parley.presence.v1.UserChange.user:type_name -> parley.presence.v1.OnlineUser
+	14, // 12: parley.presence.v1.MemberChange.user:type_name -> parley.wire.v1.User
+	2,  // 13: parley.presence.v1.Presence.ListOnline:input_type -> parley.presence.v1.ListOnlineRequest
+	4,  // 14: parley.presence.v1.Presence.CountRooms:input_type -> parley.presence.v1.CountRoomsRequest
+	6,  // 15: parley.presence.v1.Presence.ListRoomMembers:input_type -> parley.presence.v1.ListRoomMembersRequest
+	8,  // 16: parley.presence.v1.Presence.Watch:input_type -> parley.presence.v1.WatchRequest
+	3,  // 17: parley.presence.v1.Presence.ListOnline:output_type -> parley.presence.v1.ListOnlineResponse
+	5,  // 18: parley.presence.v1.Presence.CountRooms:output_type -> parley.presence.v1.CountRoomsResponse
+	7,  // 19: parley.presence.v1.Presence.ListRoomMembers:output_type -> parley.presence.v1.ListRoomMembersResponse
+	9,  // 20: parley.presence.v1.Presence.Watch:output_type -> parley.presence.v1.WatchResponse
+	17, // [17:21] is the sub-list for method output_type
+	13, // [13:17] is the sub-list for method input_type
+	13, // [13:13] is the sub-list for extension type_name
+	13, // [13:13] is the sub-list for extension extendee
+	0,  // [0:13] is the sub-list for field type_name
 }
 
 func init() { file_presence_v1_presence_proto_init() }
@@ -894,6 +990,7 @@ func file_presence_v1_presence_proto_init() {
 	file_presence_v1_presence_proto_msgTypes[9].OneofWrappers = []any{
 		(*WatchResponse_Room)(nil),
 		(*WatchResponse_User)(nil),
+		(*WatchResponse_Member)(nil),
 	}
 	type x struct{}
 	out := protoimpl.TypeBuilder{
@@ -901,7 +998,7 @@ func file_presence_v1_presence_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_presence_v1_presence_proto_rawDesc), len(file_presence_v1_presence_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   13,
+			NumMessages:   14,
 			NumExtensions: 0,
 			NumServices:   1,
 		},
