@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"time"
 
+	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
 )
 
@@ -165,17 +166,50 @@ func (k *KV) Update(ctx context.Context, key string, value []byte, revision uint
 	return next, k.wrap("updating", key, err)
 }
 
+// CreateFor is Create for a key that goes by itself after a time, at least 1 s,
+// unless it is written again.
+func (k *KV) CreateFor(ctx context.Context, key string, value []byte, ttl time.Duration) (uint64, error) {
+	ctx, cancel := withTimeout(ctx)
+	defer cancel()
+	var revision uint64
+	err := behind(ctx, func() (err error) {
+		revision, err = k.kv.Create(ctx, key, value, jetstream.KeyTTL(ttl))
+		return err
+	})
+	return revision, k.wrap("creating", key, err)
+}
+
 // Delete takes a key's value away; a revision that is not 0 must still be the
 // key's. Deleting what is not there is no error. Errors: ErrConflict.
 func (k *KV) Delete(ctx context.Context, key string, revision uint64) error {
+	return k.Remove(ctx, key, revision, nil)
+}
+
+// Remove is Delete, and says why: note is in the revision that marks the
+// deletion. A Get and a Watch do not have it, ReadChanges has.
+func (k *KV) Remove(ctx context.Context, key string, revision uint64, note []byte) error {
 	ctx, cancel := withTimeout(ctx)
 	defer cancel()
-	// A purge is a deletion whose marker may expire.
-	options := []jetstream.KVDeleteOpt{jetstream.PurgeTTL(markerTTL)}
+	// jetstream.KeyValue.Purge also rolls the key up. That does nothing to a
+	// bucket that keeps one revision of each key, and would take the earlier
+	// ones out of a stream that copies this one.
+	msg := &nats.Msg{Subject: k.subject(key), Data: note, Header: nats.Header{"KV-Operation": []string{"PURGE"}}}
+	options := []jetstream.PublishOpt{jetstream.WithMsgTTL(markerTTL)}
 	if revision != 0 {
-		options = append(options, jetstream.LastRevision(revision))
+		options = append(options, jetstream.WithExpectLastSequencePerSubject(revision))
 	}
-	return k.wrap("deleting", key, behind(ctx, func() error { return k.kv.Purge(ctx, key, options...) }))
+	err := behind(ctx, func() error {
+		_, err := k.b.js.PublishMsg(ctx, msg, options...)
+		return err
+	})
+	var refused *jetstream.APIError
+	if errors.As(err, &refused) {
+		switch refused.ErrorCode {
+		case jetstream.JSErrCodeStreamWrongLastSequence, jetstream.JSErrCodeStreamWrongLastSequenceConstant:
+			return ErrConflict
+		}
+	}
+	return k.wrap("deleting", key, err)
 }
 
 // Keys lists the keys that match a pattern of NATS subjects ("s.*.*", "r.>")

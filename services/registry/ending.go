@@ -57,7 +57,11 @@ func (s *Service) end(ctx context.Context, room *registryv1.Room) (erased bool, 
 	if err != nil {
 		return false, err
 	}
-	err = s.delete(ctx, roomKey(room.Id), room.Revision)
+	last, err := encodeRoom(room)
+	if err != nil {
+		return false, errors.Join(err, s.delete(ctx, key, claim))
+	}
+	err = s.remove(ctx, roomKey(room.Id), room.Revision, last)
 	if errors.Is(err, bus.ErrConflict) {
 		return false, errors.Join(err, s.delete(ctx, key, claim))
 	}

@@ -31,7 +31,7 @@ func (s *Service) SetMember(ctx context.Context, req *registryv1.SetMemberReques
 	}
 	var given *registryv1.Member
 	before := none
-	room, err := s.changeStanding(ctx, a, req.RoomId, user.Id, func(room *registryv1.Room, m *registryv1.Member) error {
+	room, err := s.changeStanding(ctx, a, req.RoomId, user.Id, roleGiven, "", func(room *registryv1.Room, m *registryv1.Member) error {
 		if req.Revision != 0 && req.Revision != m.Revision {
 			return changedSince("the user's standing", m.Revision)
 		}
@@ -91,7 +91,7 @@ func (s *Service) RemoveMember(ctx context.Context, req *registryv1.RemoveMember
 		return nil, err
 	}
 	left := false
-	room, err := s.changeStanding(ctx, a, req.RoomId, req.UserId, func(room *registryv1.Room, m *registryv1.Member) error {
+	room, err := s.changeStanding(ctx, a, req.RoomId, req.UserId, roleGiven, "", func(room *registryv1.Room, m *registryv1.Member) error {
 		if err := s.mayGive(a, room, req.UserId, m.Role, none); err != nil {
 			return err
 		}

@@ -14,7 +14,7 @@ import (
 
 // Kick puts a user out of a room, who may come back.
 func (s *Service) Kick(ctx context.Context, req *registryv1.KickRequest) (*registryv1.KickResponse, error) {
-	room, err := s.judge(ctx, req, req.Reason, nil, nil)
+	room, err := s.judge(ctx, req, kicked, req.Reason, nil, nil)
 	if err != nil {
 		return nil, err
 	}
@@ -24,7 +24,7 @@ func (s *Service) Kick(ctx context.Context, req *registryv1.KickRequest) (*regis
 
 // Ban puts a user out of a room and keeps the user from coming back.
 func (s *Service) Ban(ctx context.Context, req *registryv1.BanRequest) (*registryv1.BanResponse, error) {
-	room, err := s.judge(ctx, req, req.Reason, req.Until, func(m *registryv1.Member) {
+	room, err := s.judge(ctx, req, banned, req.Reason, req.Until, func(m *registryv1.Member) {
 		m.Role = none
 		m.Ban = &registryv1.Sanction{Until: req.Until, Reason: req.Reason}
 	})
@@ -39,7 +39,7 @@ func (s *Service) Ban(ctx context.Context, req *registryv1.BanRequest) (*registr
 
 // Unban ends a ban.
 func (s *Service) Unban(ctx context.Context, req *registryv1.UnbanRequest) (*registryv1.UnbanResponse, error) {
-	if _, err := s.judge(ctx, req, "", nil, func(m *registryv1.Member) { m.Ban = nil }); err != nil {
+	if _, err := s.judge(ctx, req, unbanned, "", nil, func(m *registryv1.Member) { m.Ban = nil }); err != nil {
 		return nil, err
 	}
 	return &registryv1.UnbanResponse{}, nil
@@ -48,7 +48,7 @@ func (s *Service) Unban(ctx context.Context, req *registryv1.UnbanRequest) (*reg
 // Mute keeps a user from writing in a room.
 func (s *Service) Mute(ctx context.Context, req *registryv1.MuteRequest) (*registryv1.MuteResponse, error) {
 	mute := &registryv1.Sanction{Until: req.Until, Reason: req.Reason}
-	room, err := s.judge(ctx, req, req.Reason, req.Until, func(m *registryv1.Member) { m.Mute = mute })
+	room, err := s.judge(ctx, req, muted, req.Reason, req.Until, func(m *registryv1.Member) { m.Mute = mute })
 	if err != nil {
 		return nil, err
 	}
@@ -59,7 +59,7 @@ func (s *Service) Mute(ctx context.Context, req *registryv1.MuteRequest) (*regis
 
 // Unmute ends a muting.
 func (s *Service) Unmute(ctx context.Context, req *registryv1.UnmuteRequest) (*registryv1.UnmuteResponse, error) {
-	room, err := s.judge(ctx, req, "", nil, func(m *registryv1.Member) { m.Mute = nil })
+	room, err := s.judge(ctx, req, unmuted, "", nil, func(m *registryv1.Member) { m.Mute = nil })
 	if err != nil {
 		return nil, err
 	}
@@ -77,9 +77,21 @@ type moderating interface {
 
 const maxReason = 256 // characters
 
+// changeKind says what is done to a standing.
+type changeKind = registryv1.StandingChange_Kind
+
+const (
+	roleGiven = registryv1.StandingChange_KIND_ROLE
+	kicked    = registryv1.StandingChange_KIND_KICK
+	banned    = registryv1.StandingChange_KIND_BAN
+	unbanned  = registryv1.StandingChange_KIND_UNBAN
+	muted     = registryv1.StandingChange_KIND_MUTE
+	unmuted   = registryv1.StandingChange_KIND_UNMUTE
+)
+
 // judge checks that the actor may moderate the user, and has change do so with
 // the user's standing; nil changes nothing of it. It gives the room.
-func (s *Service) judge(ctx context.Context, req moderating, reason string, until *timestamppb.Timestamp, change func(*registryv1.Member)) (*registryv1.Room, error) {
+func (s *Service) judge(ctx context.Context, req moderating, kind changeKind, reason string, until *timestamppb.Timestamp, change func(*registryv1.Member)) (*registryv1.Room, error) {
 	id, user := req.GetRoomId(), req.GetUserId()
 	a, _, err := s.find(ctx, id, req.GetActor())
 	if err != nil {
@@ -91,7 +103,7 @@ func (s *Service) judge(ctx context.Context, req moderating, reason string, unti
 	if a.user.GetId() == user {
 		return nil, errs.Invalid("userId", "is your own")
 	}
-	return s.changeStanding(ctx, a, id, user, func(room *registryv1.Room, m *registryv1.Member) error {
+	return s.changeStanding(ctx, a, id, user, kind, reason, func(room *registryv1.Room, m *registryv1.Member) error {
 		least := moderator
 		if m.Role >= moderator {
 			least = owner

@@ -191,6 +191,7 @@ func (s *Service) endSanction(ctx context.Context, end sanctionEnd) error {
 	case room == nil || next.Epoch != room.Epoch: // it counts for nothing
 		err = s.delete(ctx, memberKey(end.room, end.user), old.revision)
 	default:
+		next.Change = nil // nobody does this
 		err = s.replaceStanding(ctx, room, next, old)
 	}
 	if errors.Is(err, bus.ErrConflict) || errors.Is(err, bus.ErrExists) {

@@ -182,8 +182,9 @@ func (s *Service) storeStanding(ctx context.Context, room string, member *regist
 // actor may know of, until nobody came in between, and gives the room. f gets a
 // standing also where none is stored; one that says nothing is not kept. That
 // there is nothing to change is believed, like a refusal, only after a look at
-// the leader's state.
-func (s *Service) changeStanding(ctx context.Context, a actor, id, user string, f func(*registryv1.Room, *registryv1.Member) error) (*registryv1.Room, error) {
+// the leader's state. The standing says what was done, as kind and reason; a
+// kick is stored for that alone.
+func (s *Service) changeStanding(ctx context.Context, a actor, id, user string, kind changeKind, reason string, f func(*registryv1.Room, *registryv1.Member) error) (*registryv1.Room, error) {
 	done, err := s.turns.take(ctx, id)
 	if err != nil {
 		return nil, storeError(err)
@@ -206,7 +207,8 @@ func (s *Service) changeStanding(ctx context.Context, a actor, id, user string, 
 			if err := f(room, next); err != nil {
 				return err
 			}
-			if !proto.Equal(before, next) {
+			if !proto.Equal(before, next) || kind == kicked {
+				next.Change = &registryv1.StandingChange{Kind: kind, By: a.user, Reason: reason}
 				return s.replaceStanding(ctx, room, next, old)
 			}
 			if looked {
@@ -228,16 +230,48 @@ func (s *Service) replaceStanding(ctx context.Context, room *registryv1.Room, ne
 	switch {
 	case next.Role != none, next.Ban != nil, next.Mute != nil, implied(room, user) != nil:
 		return s.storeStanding(ctx, room.Id, next, old)
+	case old == nil && next.Change.GetKind() == kicked:
+		return s.noteKick(ctx, room.Id, next)
 	case old == nil:
 		return nil
 	}
-	return s.delete(ctx, memberKey(room.Id, user), old.revision)
+	last, err := encodeMember(next)
+	if err != nil {
+		return err
+	}
+	return s.remove(ctx, memberKey(room.Id, user), old.revision, last)
+}
+
+// kickNoted is how long it stays in the bucket that who has no standing was
+// kicked.
+const kickNoted = time.Minute
+
+// noteKick stores a standing that says nothing, for a while. Errors:
+// bus.ErrExists.
+func (s *Service) noteKick(ctx context.Context, room string, member *registryv1.Member) error {
+	value, err := encodeMember(member)
+	if err != nil {
+		return err
+	}
+	key := memberKey(room, member.User.Id)
+	revision, err := s.kv.Load().CreateFor(ctx, key, value, kickNoted)
+	if err != nil {
+		return err
+	}
+	s.apply(bus.Entry{Key: key, Value: value, Revision: revision})
+	return nil
 }
 
 // delete takes a key away that must still have this revision. Errors:
 // bus.ErrConflict.
 func (s *Service) delete(ctx context.Context, key string, revision uint64) error {
-	if err := s.kv.Load().Delete(ctx, key, revision); err != nil {
+	return s.remove(ctx, key, revision, nil)
+}
+
+// remove is delete for what events tell of: last is the record as it was, or
+// would be.
+func (s *Service) remove(ctx context.Context, key string, revision uint64, last []byte) error {
+	if err := s.kv.Load().Remove(ctx, key, revision, last); err != nil {
 		return err
 	}
 	s.picture.forget(key, revision)

@@ -310,6 +310,69 @@ func (Sort) EnumDescriptor() ([]byte, []int) {
 	return file_registry_v1_registry_proto_rawDescGZIP(), []int{4}
 }
 
+type StandingChange_Kind int32
+
+const (
+	StandingChange_KIND_UNSPECIFIED StandingChange_Kind = 0
+	// The role was given or taken away.
+	StandingChange_KIND_ROLE StandingChange_Kind = 1
+	// Changes nothing.
+	StandingChange_KIND_KICK   StandingChange_Kind = 2
+	StandingChange_KIND_BAN    StandingChange_Kind = 3
+	StandingChange_KIND_UNBAN  StandingChange_Kind = 4
+	StandingChange_KIND_MUTE   StandingChange_Kind = 5
+	StandingChange_KIND_UNMUTE StandingChange_Kind = 6
+)
+
+// Enum value maps for StandingChange_Kind.
+var (
+	StandingChange_Kind_name = map[int32]string{
+		0: "KIND_UNSPECIFIED",
+		1: "KIND_ROLE",
+		2: "KIND_KICK",
+		3: "KIND_BAN",
+		4: "KIND_UNBAN",
+		5: "KIND_MUTE",
+		6: "KIND_UNMUTE",
+	}
+	StandingChange_Kind_value = map[string]int32{
+		"KIND_UNSPECIFIED": 0,
+		"KIND_ROLE":        1,
+		"KIND_KICK":        2,
+		"KIND_BAN":         3,
+		"KIND_UNBAN":       4,
+		"KIND_MUTE":        5,
+		"KIND_UNMUTE":      6,
+	}
+)
+
+func (x StandingChange_Kind) Enum() *StandingChange_Kind {
+	p := new(StandingChange_Kind)
+	*p = x
+	return p
+}
+
+func (x StandingChange_Kind) String() string {
+	return protoimpl.X.EnumStringOf(x.Descriptor(), protoreflect.EnumNumber(x))
+}
+
+func (StandingChange_Kind) Descriptor() protoreflect.EnumDescriptor {
+	return file_registry_v1_registry_proto_enumTypes[5].Descriptor()
+}
+
+func (StandingChange_Kind) Type() protoreflect.EnumType {
+	return &file_registry_v1_registry_proto_enumTypes[5]
+}
+
+func (x StandingChange_Kind) Number() protoreflect.EnumNumber {
+	return protoreflect.EnumNumber(x)
+}
+
+// Deprecated: Use StandingChange_Kind.Descriptor instead.
+func (StandingChange_Kind) EnumDescriptor() ([]byte, []int) {
+	return file_registry_v1_registry_proto_rawDescGZIP(), []int{4, 0}
+}
+
 // Room is a room's record, as it is stored and as it is told.
 type Room struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -669,7 +732,9 @@ type Member struct {
 	Mute *Sanction `protobuf:"bytes,5,opt,name=mute,proto3" json:"mute,omitempty"`
 	// Changes with every change of the standing; 0 where none is stored, as for
 	// the maker of a room. Filled in on reading.
-	Revision      uint64 `protobuf:"varint,6,opt,name=revision,proto3" json:"revision,omitempty"`
+	Revision uint64 `protobuf:"varint,6,opt,name=revision,proto3" json:"revision,omitempty"`
+	// What was done last.
+	Change        *StandingChange `protobuf:"bytes,7,opt,name=change,proto3" json:"change,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -746,6 +811,76 @@ func (x *Member) GetRevision() uint64 {
 	return 0
 }
 
+func (x *Member) GetChange() *StandingChange {
+	if x != nil {
+		return x.Change
+	}
+	return nil
+}
+
+// StandingChange is what was done to a user's standing; events are made of it.
+type StandingChange struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	Kind  StandingChange_Kind    `protobuf:"varint,1,opt,name=kind,proto3,enum=parley.registry.v1.StandingChange_Kind" json:"kind,omitempty"`
+	// On whose behalf; not there where a back end did it.
+	By *v1.User `protobuf:"bytes,2,opt,name=by,proto3" json:"by,omitempty"`
+	// What the user was told.
+	Reason        string `protobuf:"bytes,3,opt,name=reason,proto3" json:"reason,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *StandingChange) Reset() {
+	*x = StandingChange{}
+	mi := &file_registry_v1_registry_proto_msgTypes[4]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *StandingChange) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*StandingChange) ProtoMessage() {}
+
+func (x *StandingChange) ProtoReflect() protoreflect.Message {
+	mi := &file_registry_v1_registry_proto_msgTypes[4]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use StandingChange.ProtoReflect.Descriptor instead.
+func (*StandingChange) Descriptor() ([]byte, []int) {
+	return file_registry_v1_registry_proto_rawDescGZIP(), []int{4}
+}
+
+func (x *StandingChange) GetKind() StandingChange_Kind {
+	if x != nil {
+		return x.Kind
+	}
+	return StandingChange_KIND_UNSPECIFIED
+}
+
+func (x *StandingChange) GetBy() *v1.User {
+	if x != nil {
+		return x.By
+	}
+	return nil
+}
+
+func (x *StandingChange) GetReason() string {
+	if x != nil {
+		return x.Reason
+	}
+	return ""
+}
+
 // Actor is the user on whose behalf a call is made.
 type Actor struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -759,7 +894,7 @@ type Actor struct {
 
 func (x *Actor) Reset() {
 	*x = Actor{}
-	mi := &file_registry_v1_registry_proto_msgTypes[4]
+	mi := &file_registry_v1_registry_proto_msgTypes[5]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -771,7 +906,7 @@ func (x *Actor) String() string {
 func (*Actor) ProtoMessage() {}
 
 func (x *Actor) ProtoReflect() protoreflect.Message {
-	mi := &file_registry_v1_registry_proto_msgTypes[4]
+	mi := &file_registry_v1_registry_proto_msgTypes[5]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -784,7 +919,7 @@ func (x *Actor) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Actor.ProtoReflect.Descriptor instead.
 func (*Actor) Descriptor() ([]byte, []int) {
-	return file_registry_v1_registry_proto_rawDescGZIP(), []int{4}
+	return file_registry_v1_registry_proto_rawDescGZIP(), []int{5}
 }
 
 func (x *Actor) GetUser() *v1.User {
@@ -823,7 +958,7 @@ type CreateRoomRequest struct {
 
 func (x *CreateRoomRequest) Reset() {
 	*x = CreateRoomRequest{}
-	mi := &file_registry_v1_registry_proto_msgTypes[5]
+	mi := &file_registry_v1_registry_proto_msgTypes[6]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -835,7 +970,7 @@ func (x *CreateRoomRequest) String() string {
 func (*CreateRoomRequest) ProtoMessage() {}
 
 func (x *CreateRoomRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_registry_v1_registry_proto_msgTypes[5]
+	mi := &file_registry_v1_registry_proto_msgTypes[6]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -848,7 +983,7 @@ func (x *CreateRoomRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CreateRoomRequest.ProtoReflect.Descriptor instead.
 func (*CreateRoomRequest) Descriptor() ([]byte, []int) {
-	return file_registry_v1_registry_proto_rawDescGZIP(), []int{5}
+	return file_registry_v1_registry_proto_rawDescGZIP(), []int{6}
 }
 
 func (x *CreateRoomRequest) GetRoomId() string {
@@ -919,7 +1054,7 @@ type GetRoomRequest struct {
 
 func (x *GetRoomRequest) Reset() {
 	*x = GetRoomRequest{}
-	mi := &file_registry_v1_registry_proto_msgTypes[6]
+	mi := &file_registry_v1_registry_proto_msgTypes[7]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -931,7 +1066,7 @@ func (x *GetRoomRequest) String() string {
 func (*GetRoomRequest) ProtoMessage() {}
 
 func (x *GetRoomRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_registry_v1_registry_proto_msgTypes[6]
+	mi := &file_registry_v1_registry_proto_msgTypes[7]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -944,7 +1079,7 @@ func (x *GetRoomRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetRoomRequest.ProtoReflect.Descriptor instead.
 func (*GetRoomRequest) Descriptor() ([]byte, []int) {
-	return file_registry_v1_registry_proto_rawDescGZIP(), []int{6}
+	return file_registry_v1_registry_proto_rawDescGZIP(), []int{7}
 }
 
 func (x *GetRoomRequest) GetRoomId() string {
@@ -984,7 +1119,7 @@ type ListRoomsRequest struct {
 
 func (x *ListRoomsRequest) Reset() {
 	*x = ListRoomsRequest{}
-	mi := &file_registry_v1_registry_proto_msgTypes[7]
+	mi := &file_registry_v1_registry_proto_msgTypes[8]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -996,7 +1131,7 @@ func (x *ListRoomsRequest) String() string {
 func (*ListRoomsRequest) ProtoMessage() {}
 
 func (x *ListRoomsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_registry_v1_registry_proto_msgTypes[7]
+	mi := &file_registry_v1_registry_proto_msgTypes[8]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1009,7 +1144,7 @@ func (x *ListRoomsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListRoomsRequest.ProtoReflect.Descriptor instead.
 func (*ListRoomsRequest) Descriptor() ([]byte, []int) {
-	return file_registry_v1_registry_proto_rawDescGZIP(), []int{7}
+	return file_registry_v1_registry_proto_rawDescGZIP(), []int{8}
 }
 
 func (x *ListRoomsRequest) GetLimit() int32 {
@@ -1061,7 +1196,7 @@ type ListRoomsResponse struct {
 
 func (x *ListRoomsResponse) Reset() {
 	*x = ListRoomsResponse{}
-	mi := &file_registry_v1_registry_proto_msgTypes[8]
+	mi := &file_registry_v1_registry_proto_msgTypes[9]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1073,7 +1208,7 @@ func (x *ListRoomsResponse) String() string {
 func (*ListRoomsResponse) ProtoMessage() {}
 
 func (x *ListRoomsResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_registry_v1_registry_proto_msgTypes[8]
+	mi := &file_registry_v1_registry_proto_msgTypes[9]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1086,7 +1221,7 @@ func (x *ListRoomsResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListRoomsResponse.ProtoReflect.Descriptor instead.
 func (*ListRoomsResponse) Descriptor() ([]byte, []int) {
-	return file_registry_v1_registry_proto_rawDescGZIP(), []int{8}
+	return file_registry_v1_registry_proto_rawDescGZIP(), []int{9}
 }
 
 func (x *ListRoomsResponse) GetRooms() []*Room {
@@ -1131,7 +1266,7 @@ type UpdateRoomRequest struct {
 
 func (x *UpdateRoomRequest) Reset() {
 	*x = UpdateRoomRequest{}
-	mi := &file_registry_v1_registry_proto_msgTypes[9]
+	mi := &file_registry_v1_registry_proto_msgTypes[10]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1143,7 +1278,7 @@ func (x *UpdateRoomRequest) String() string {
 func (*UpdateRoomRequest) ProtoMessage() {}
 
 func (x *UpdateRoomRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_registry_v1_registry_proto_msgTypes[9]
+	mi := &file_registry_v1_registry_proto_msgTypes[10]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1156,7 +1291,7 @@ func (x *UpdateRoomRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use UpdateRoomRequest.ProtoReflect.Descriptor instead.
 func (*UpdateRoomRequest) Descriptor() ([]byte, []int) {
-	return file_registry_v1_registry_proto_rawDescGZIP(), []int{9}
+	return file_registry_v1_registry_proto_rawDescGZIP(), []int{10}
 }
 
 func (x *UpdateRoomRequest) GetRoomId() string {
@@ -1232,7 +1367,7 @@ type DeleteRoomRequest struct {
 
 func (x *DeleteRoomRequest) Reset() {
 	*x = DeleteRoomRequest{}
-	mi := &file_registry_v1_registry_proto_msgTypes[10]
+	mi := &file_registry_v1_registry_proto_msgTypes[11]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1244,7 +1379,7 @@ func (x *DeleteRoomRequest) String() string {
 func (*DeleteRoomRequest) ProtoMessage() {}
 
 func (x *DeleteRoomRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_registry_v1_registry_proto_msgTypes[10]
+	mi := &file_registry_v1_registry_proto_msgTypes[11]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1257,7 +1392,7 @@ func (x *DeleteRoomRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DeleteRoomRequest.ProtoReflect.Descriptor instead.
 func (*DeleteRoomRequest) Descriptor() ([]byte, []int) {
-	return file_registry_v1_registry_proto_rawDescGZIP(), []int{10}
+	return file_registry_v1_registry_proto_rawDescGZIP(), []int{11}
 }
 
 func (x *DeleteRoomRequest) GetRoomId() string {
@@ -1282,7 +1417,7 @@ type DeleteRoomResponse struct {
 
 func (x *DeleteRoomResponse) Reset() {
 	*x = DeleteRoomResponse{}
-	mi := &file_registry_v1_registry_proto_msgTypes[11]
+	mi := &file_registry_v1_registry_proto_msgTypes[12]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1294,7 +1429,7 @@ func (x *DeleteRoomResponse) String() string {
 func (*DeleteRoomResponse) ProtoMessage() {}
 
 func (x *DeleteRoomResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_registry_v1_registry_proto_msgTypes[11]
+	mi := &file_registry_v1_registry_proto_msgTypes[12]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1307,7 +1442,7 @@ func (x *DeleteRoomResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DeleteRoomResponse.ProtoReflect.Descriptor instead.
 func (*DeleteRoomResponse) Descriptor() ([]byte, []int) {
-	return file_registry_v1_registry_proto_rawDescGZIP(), []int{11}
+	return file_registry_v1_registry_proto_rawDescGZIP(), []int{12}
 }
 
 type AdmitRequest struct {
@@ -1325,7 +1460,7 @@ type AdmitRequest struct {
 
 func (x *AdmitRequest) Reset() {
 	*x = AdmitRequest{}
-	mi := &file_registry_v1_registry_proto_msgTypes[12]
+	mi := &file_registry_v1_registry_proto_msgTypes[13]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1337,7 +1472,7 @@ func (x *AdmitRequest) String() string {
 func (*AdmitRequest) ProtoMessage() {}
 
 func (x *AdmitRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_registry_v1_registry_proto_msgTypes[12]
+	mi := &file_registry_v1_registry_proto_msgTypes[13]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1350,7 +1485,7 @@ func (x *AdmitRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use AdmitRequest.ProtoReflect.Descriptor instead.
 func (*AdmitRequest) Descriptor() ([]byte, []int) {
-	return file_registry_v1_registry_proto_rawDescGZIP(), []int{12}
+	return file_registry_v1_registry_proto_rawDescGZIP(), []int{13}
 }
 
 func (x *AdmitRequest) GetRoomId() string {
@@ -1403,7 +1538,7 @@ type AdmitResponse struct {
 
 func (x *AdmitResponse) Reset() {
 	*x = AdmitResponse{}
-	mi := &file_registry_v1_registry_proto_msgTypes[13]
+	mi := &file_registry_v1_registry_proto_msgTypes[14]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1415,7 +1550,7 @@ func (x *AdmitResponse) String() string {
 func (*AdmitResponse) ProtoMessage() {}
 
 func (x *AdmitResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_registry_v1_registry_proto_msgTypes[13]
+	mi := &file_registry_v1_registry_proto_msgTypes[14]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1428,7 +1563,7 @@ func (x *AdmitResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use AdmitResponse.ProtoReflect.Descriptor instead.
 func (*AdmitResponse) Descriptor() ([]byte, []int) {
-	return file_registry_v1_registry_proto_rawDescGZIP(), []int{13}
+	return file_registry_v1_registry_proto_rawDescGZIP(), []int{14}
 }
 
 func (x *AdmitResponse) GetRoom() *Room {
@@ -1490,7 +1625,7 @@ type SetMemberRequest struct {
 
 func (x *SetMemberRequest) Reset() {
 	*x = SetMemberRequest{}
-	mi := &file_registry_v1_registry_proto_msgTypes[14]
+	mi := &file_registry_v1_registry_proto_msgTypes[15]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1502,7 +1637,7 @@ func (x *SetMemberRequest) String() string {
 func (*SetMemberRequest) ProtoMessage() {}
 
 func (x *SetMemberRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_registry_v1_registry_proto_msgTypes[14]
+	mi := &file_registry_v1_registry_proto_msgTypes[15]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1515,7 +1650,7 @@ func (x *SetMemberRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SetMemberRequest.ProtoReflect.Descriptor instead.
 func (*SetMemberRequest) Descriptor() ([]byte, []int) {
-	return file_registry_v1_registry_proto_rawDescGZIP(), []int{14}
+	return file_registry_v1_registry_proto_rawDescGZIP(), []int{15}
 }
 
 func (x *SetMemberRequest) GetRoomId() string {
@@ -1571,7 +1706,7 @@ type RemoveMemberRequest struct {
 
 func (x *RemoveMemberRequest) Reset() {
 	*x = RemoveMemberRequest{}
-	mi := &file_registry_v1_registry_proto_msgTypes[15]
+	mi := &file_registry_v1_registry_proto_msgTypes[16]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1583,7 +1718,7 @@ func (x *RemoveMemberRequest) String() string {
 func (*RemoveMemberRequest) ProtoMessage() {}
 
 func (x *RemoveMemberRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_registry_v1_registry_proto_msgTypes[15]
+	mi := &file_registry_v1_registry_proto_msgTypes[16]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1596,7 +1731,7 @@ func (x *RemoveMemberRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RemoveMemberRequest.ProtoReflect.Descriptor instead.
 func (*RemoveMemberRequest) Descriptor() ([]byte, []int) {
-	return file_registry_v1_registry_proto_rawDescGZIP(), []int{15}
+	return file_registry_v1_registry_proto_rawDescGZIP(), []int{16}
 }
 
 func (x *RemoveMemberRequest) GetRoomId() string {
@@ -1628,7 +1763,7 @@ type RemoveMemberResponse struct {
 
 func (x *RemoveMemberResponse) Reset() {
 	*x = RemoveMemberResponse{}
-	mi := &file_registry_v1_registry_proto_msgTypes[16]
+	mi := &file_registry_v1_registry_proto_msgTypes[17]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1640,7 +1775,7 @@ func (x *RemoveMemberResponse) String() string {
 func (*RemoveMemberResponse) ProtoMessage() {}
 
 func (x *RemoveMemberResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_registry_v1_registry_proto_msgTypes[16]
+	mi := &file_registry_v1_registry_proto_msgTypes[17]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1653,7 +1788,7 @@ func (x *RemoveMemberResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RemoveMemberResponse.ProtoReflect.Descriptor instead.
 func (*RemoveMemberResponse) Descriptor() ([]byte, []int) {
-	return file_registry_v1_registry_proto_rawDescGZIP(), []int{16}
+	return file_registry_v1_registry_proto_rawDescGZIP(), []int{17}
 }
 
 type KickRequest struct {
@@ -1669,7 +1804,7 @@ type KickRequest struct {
 
 func (x *KickRequest) Reset() {
 	*x = KickRequest{}
-	mi := &file_registry_v1_registry_proto_msgTypes[17]
+	mi := &file_registry_v1_registry_proto_msgTypes[18]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1681,7 +1816,7 @@ func (x *KickRequest) String() string {
 func (*KickRequest) ProtoMessage() {}
 
 func (x *KickRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_registry_v1_registry_proto_msgTypes[17]
+	mi := &file_registry_v1_registry_proto_msgTypes[18]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1694,7 +1829,7 @@ func (x *KickRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use KickRequest.ProtoReflect.Descriptor instead.
 func (*KickRequest) Descriptor() ([]byte, []int) {
-	return file_registry_v1_registry_proto_rawDescGZIP(), []int{17}
+	return file_registry_v1_registry_proto_rawDescGZIP(), []int{18}
 }
 
 func (x *KickRequest) GetRoomId() string {
@@ -1733,7 +1868,7 @@ type KickResponse struct {
 
 func (x *KickResponse) Reset() {
 	*x = KickResponse{}
-	mi := &file_registry_v1_registry_proto_msgTypes[18]
+	mi := &file_registry_v1_registry_proto_msgTypes[19]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1745,7 +1880,7 @@ func (x *KickResponse) String() string {
 func (*KickResponse) ProtoMessage() {}
 
 func (x *KickResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_registry_v1_registry_proto_msgTypes[18]
+	mi := &file_registry_v1_registry_proto_msgTypes[19]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1758,7 +1893,7 @@ func (x *KickResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use KickResponse.ProtoReflect.Descriptor instead.
 func (*KickResponse) Descriptor() ([]byte, []int) {
-	return file_registry_v1_registry_proto_rawDescGZIP(), []int{18}
+	return file_registry_v1_registry_proto_rawDescGZIP(), []int{19}
 }
 
 type BanRequest struct {
@@ -1776,7 +1911,7 @@ type BanRequest struct {
 
 func (x *BanRequest) Reset() {
 	*x = BanRequest{}
-	mi := &file_registry_v1_registry_proto_msgTypes[19]
+	mi := &file_registry_v1_registry_proto_msgTypes[20]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1788,7 +1923,7 @@ func (x *BanRequest) String() string {
 func (*BanRequest) ProtoMessage() {}
 
 func (x *BanRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_registry_v1_registry_proto_msgTypes[19]
+	mi := &file_registry_v1_registry_proto_msgTypes[20]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1801,7 +1936,7 @@ func (x *BanRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use BanRequest.ProtoReflect.Descriptor instead.
 func (*BanRequest) Descriptor() ([]byte, []int) {
-	return file_registry_v1_registry_proto_rawDescGZIP(), []int{19}
+	return file_registry_v1_registry_proto_rawDescGZIP(), []int{20}
 }
 
 func (x *BanRequest) GetRoomId() string {
@@ -1847,7 +1982,7 @@ type BanResponse struct {
 
 func (x *BanResponse) Reset() {
 	*x = BanResponse{}
-	mi := &file_registry_v1_registry_proto_msgTypes[20]
+	mi := &file_registry_v1_registry_proto_msgTypes[21]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1859,7 +1994,7 @@ func (x *BanResponse) String() string {
 func (*BanResponse) ProtoMessage() {}
 
 func (x *BanResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_registry_v1_registry_proto_msgTypes[20]
+	mi := &file_registry_v1_registry_proto_msgTypes[21]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1872,7 +2007,7 @@ func (x *BanResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use BanResponse.ProtoReflect.Descriptor instead.
 func (*BanResponse) Descriptor() ([]byte, []int) {
-	return file_registry_v1_registry_proto_rawDescGZIP(), []int{20}
+	return file_registry_v1_registry_proto_rawDescGZIP(), []int{21}
 }
 
 type UnbanRequest struct {
@@ -1886,7 +2021,7 @@ type UnbanRequest struct {
 
 func (x *UnbanRequest) Reset() {
 	*x = UnbanRequest{}
-	mi := &file_registry_v1_registry_proto_msgTypes[21]
+	mi := &file_registry_v1_registry_proto_msgTypes[22]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1898,7 +2033,7 @@ func (x *UnbanRequest) String() string {
 func (*UnbanRequest) ProtoMessage() {}
 
 func (x *UnbanRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_registry_v1_registry_proto_msgTypes[21]
+	mi := &file_registry_v1_registry_proto_msgTypes[22]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1911,7 +2046,7 @@ func (x *UnbanRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use UnbanRequest.ProtoReflect.Descriptor instead.
 func (*UnbanRequest) Descriptor() ([]byte, []int) {
-	return file_registry_v1_registry_proto_rawDescGZIP(), []int{21}
+	return file_registry_v1_registry_proto_rawDescGZIP(), []int{22}
 }
 
 func (x *UnbanRequest) GetRoomId() string {
@@ -1943,7 +2078,7 @@ type UnbanResponse struct {
 
 func (x *UnbanResponse) Reset() {
 	*x = UnbanResponse{}
-	mi := &file_registry_v1_registry_proto_msgTypes[22]
+	mi := &file_registry_v1_registry_proto_msgTypes[23]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1955,7 +2090,7 @@ func (x *UnbanResponse) String() string {
 func (*UnbanResponse) ProtoMessage() {}
 
 func (x *UnbanResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_registry_v1_registry_proto_msgTypes[22]
+	mi := &file_registry_v1_registry_proto_msgTypes[23]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1968,7 +2103,7 @@ func (x *UnbanResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use UnbanResponse.ProtoReflect.Descriptor instead.
 func (*UnbanResponse) Descriptor() ([]byte, []int) {
-	return file_registry_v1_registry_proto_rawDescGZIP(), []int{22}
+	return file_registry_v1_registry_proto_rawDescGZIP(), []int{23}
 }
 
 type MuteRequest struct {
@@ -1986,7 +2121,7 @@ type MuteRequest struct {
 
 func (x *MuteRequest) Reset() {
 	*x = MuteRequest{}
-	mi := &file_registry_v1_registry_proto_msgTypes[23]
+	mi := &file_registry_v1_registry_proto_msgTypes[24]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1998,7 +2133,7 @@ func (x *MuteRequest) String() string {
 func (*MuteRequest) ProtoMessage() {}
 
 func (x *MuteRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_registry_v1_registry_proto_msgTypes[23]
+	mi := &file_registry_v1_registry_proto_msgTypes[24]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2011,7 +2146,7 @@ func (x *MuteRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use MuteRequest.ProtoReflect.Descriptor instead.
 func (*MuteRequest) Descriptor() ([]byte, []int) {
-	return file_registry_v1_registry_proto_rawDescGZIP(), []int{23}
+	return file_registry_v1_registry_proto_rawDescGZIP(), []int{24}
 }
 
 func (x *MuteRequest) GetRoomId() string {
@@ -2057,7 +2192,7 @@ type MuteResponse struct {
 
 func (x *MuteResponse) Reset() {
 	*x = MuteResponse{}
-	mi := &file_registry_v1_registry_proto_msgTypes[24]
+	mi := &file_registry_v1_registry_proto_msgTypes[25]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2069,7 +2204,7 @@ func (x *MuteResponse) String() string {
 func (*MuteResponse) ProtoMessage() {}
 
 func (x *MuteResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_registry_v1_registry_proto_msgTypes[24]
+	mi := &file_registry_v1_registry_proto_msgTypes[25]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2082,7 +2217,7 @@ func (x *MuteResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use MuteResponse.ProtoReflect.Descriptor instead.
 func (*MuteResponse) Descriptor() ([]byte, []int) {
-	return file_registry_v1_registry_proto_rawDescGZIP(), []int{24}
+	return file_registry_v1_registry_proto_rawDescGZIP(), []int{25}
 }
 
 type UnmuteRequest struct {
@@ -2096,7 +2231,7 @@ type UnmuteRequest struct {
 
 func (x *UnmuteRequest) Reset() {
 	*x = UnmuteRequest{}
-	mi := &file_registry_v1_registry_proto_msgTypes[25]
+	mi := &file_registry_v1_registry_proto_msgTypes[26]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2108,7 +2243,7 @@ func (x *UnmuteRequest) String() string {
 func (*UnmuteRequest) ProtoMessage() {}
 
 func (x *UnmuteRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_registry_v1_registry_proto_msgTypes[25]
+	mi := &file_registry_v1_registry_proto_msgTypes[26]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2121,7 +2256,7 @@ func (x *UnmuteRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use UnmuteRequest.ProtoReflect.Descriptor instead.
 func (*UnmuteRequest) Descriptor() ([]byte, []int) {
-	return file_registry_v1_registry_proto_rawDescGZIP(), []int{25}
+	return file_registry_v1_registry_proto_rawDescGZIP(), []int{26}
 }
 
 func (x *UnmuteRequest) GetRoomId() string {
@@ -2153,7 +2288,7 @@ type UnmuteResponse struct {
 
 func (x *UnmuteResponse) Reset() {
 	*x = UnmuteResponse{}
-	mi := &file_registry_v1_registry_proto_msgTypes[26]
+	mi := &file_registry_v1_registry_proto_msgTypes[27]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2165,7 +2300,7 @@ func (x *UnmuteResponse) String() string {
 func (*UnmuteResponse) ProtoMessage() {}
 
 func (x *UnmuteResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_registry_v1_registry_proto_msgTypes[26]
+	mi := &file_registry_v1_registry_proto_msgTypes[27]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2178,7 +2313,7 @@ func (x *UnmuteResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use UnmuteResponse.ProtoReflect.Descriptor instead.
 func (*UnmuteResponse) Descriptor() ([]byte, []int) {
-	return file_registry_v1_registry_proto_rawDescGZIP(), []int{26}
+	return file_registry_v1_registry_proto_rawDescGZIP(), []int{27}
 }
 
 type OpenDirectRequest struct {
@@ -2193,7 +2328,7 @@ type OpenDirectRequest struct {
 
 func (x *OpenDirectRequest) Reset() {
 	*x = OpenDirectRequest{}
-	mi := &file_registry_v1_registry_proto_msgTypes[27]
+	mi := &file_registry_v1_registry_proto_msgTypes[28]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2205,7 +2340,7 @@ func (x *OpenDirectRequest) String() string {
 func (*OpenDirectRequest) ProtoMessage() {}
 
 func (x *OpenDirectRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_registry_v1_registry_proto_msgTypes[27]
+	mi := &file_registry_v1_registry_proto_msgTypes[28]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2218,7 +2353,7 @@ func (x *OpenDirectRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use OpenDirectRequest.ProtoReflect.Descriptor instead.
 func (*OpenDirectRequest) Descriptor() ([]byte, []int) {
-	return file_registry_v1_registry_proto_rawDescGZIP(), []int{27}
+	return file_registry_v1_registry_proto_rawDescGZIP(), []int{28}
 }
 
 func (x *OpenDirectRequest) GetUserId() string {
@@ -2249,7 +2384,7 @@ type ListSanctionsRequest struct {
 
 func (x *ListSanctionsRequest) Reset() {
 	*x = ListSanctionsRequest{}
-	mi := &file_registry_v1_registry_proto_msgTypes[28]
+	mi := &file_registry_v1_registry_proto_msgTypes[29]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2261,7 +2396,7 @@ func (x *ListSanctionsRequest) String() string {
 func (*ListSanctionsRequest) ProtoMessage() {}
 
 func (x *ListSanctionsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_registry_v1_registry_proto_msgTypes[28]
+	mi := &file_registry_v1_registry_proto_msgTypes[29]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2274,7 +2409,7 @@ func (x *ListSanctionsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListSanctionsRequest.ProtoReflect.Descriptor instead.
 func (*ListSanctionsRequest) Descriptor() ([]byte, []int) {
-	return file_registry_v1_registry_proto_rawDescGZIP(), []int{28}
+	return file_registry_v1_registry_proto_rawDescGZIP(), []int{29}
 }
 
 func (x *ListSanctionsRequest) GetRoomId() string {
@@ -2317,7 +2452,7 @@ type ListSanctionsResponse struct {
 
 func (x *ListSanctionsResponse) Reset() {
 	*x = ListSanctionsResponse{}
-	mi := &file_registry_v1_registry_proto_msgTypes[29]
+	mi := &file_registry_v1_registry_proto_msgTypes[30]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2329,7 +2464,7 @@ func (x *ListSanctionsResponse) String() string {
 func (*ListSanctionsResponse) ProtoMessage() {}
 
 func (x *ListSanctionsResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_registry_v1_registry_proto_msgTypes[29]
+	mi := &file_registry_v1_registry_proto_msgTypes[30]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2342,7 +2477,7 @@ func (x *ListSanctionsResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListSanctionsResponse.ProtoReflect.Descriptor instead.
 func (*ListSanctionsResponse) Descriptor() ([]byte, []int) {
-	return file_registry_v1_registry_proto_rawDescGZIP(), []int{29}
+	return file_registry_v1_registry_proto_rawDescGZIP(), []int{30}
 }
 
 func (x *ListSanctionsResponse) GetMembers() []*Member {
@@ -2372,7 +2507,7 @@ type ListMembersRequest struct {
 
 func (x *ListMembersRequest) Reset() {
 	*x = ListMembersRequest{}
-	mi := &file_registry_v1_registry_proto_msgTypes[30]
+	mi := &file_registry_v1_registry_proto_msgTypes[31]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2384,7 +2519,7 @@ func (x *ListMembersRequest) String() string {
 func (*ListMembersRequest) ProtoMessage() {}
 
 func (x *ListMembersRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_registry_v1_registry_proto_msgTypes[30]
+	mi := &file_registry_v1_registry_proto_msgTypes[31]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2397,7 +2532,7 @@ func (x *ListMembersRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListMembersRequest.ProtoReflect.Descriptor instead.
 func (*ListMembersRequest) Descriptor() ([]byte, []int) {
-	return file_registry_v1_registry_proto_rawDescGZIP(), []int{30}
+	return file_registry_v1_registry_proto_rawDescGZIP(), []int{31}
 }
 
 func (x *ListMembersRequest) GetRoomId() string {
@@ -2432,7 +2567,7 @@ type ListMembersResponse struct {
 
 func (x *ListMembersResponse) Reset() {
 	*x = ListMembersResponse{}
-	mi := &file_registry_v1_registry_proto_msgTypes[31]
+	mi := &file_registry_v1_registry_proto_msgTypes[32]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2444,7 +2579,7 @@ func (x *ListMembersResponse) String() string {
 func (*ListMembersResponse) ProtoMessage() {}
 
 func (x *ListMembersResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_registry_v1_registry_proto_msgTypes[31]
+	mi := &file_registry_v1_registry_proto_msgTypes[32]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2457,7 +2592,7 @@ func (x *ListMembersResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListMembersResponse.ProtoReflect.Descriptor instead.
 func (*ListMembersResponse) Descriptor() ([]byte, []int) {
-	return file_registry_v1_registry_proto_rawDescGZIP(), []int{31}
+	return file_registry_v1_registry_proto_rawDescGZIP(), []int{32}
 }
 
 func (x *ListMembersResponse) GetMembers() []*Member {
@@ -2488,7 +2623,7 @@ type GetMembersRequest struct {
 
 func (x *GetMembersRequest) Reset() {
 	*x = GetMembersRequest{}
-	mi := &file_registry_v1_registry_proto_msgTypes[32]
+	mi := &file_registry_v1_registry_proto_msgTypes[33]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2500,7 +2635,7 @@ func (x *GetMembersRequest) String() string {
 func (*GetMembersRequest) ProtoMessage() {}
 
 func (x *GetMembersRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_registry_v1_registry_proto_msgTypes[32]
+	mi := &file_registry_v1_registry_proto_msgTypes[33]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2513,7 +2648,7 @@ func (x *GetMembersRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetMembersRequest.ProtoReflect.Descriptor instead.
 func (*GetMembersRequest) Descriptor() ([]byte, []int) {
-	return file_registry_v1_registry_proto_rawDescGZIP(), []int{32}
+	return file_registry_v1_registry_proto_rawDescGZIP(), []int{33}
 }
 
 func (x *GetMembersRequest) GetRoomId() string {
@@ -2555,7 +2690,7 @@ type GetMembersResponse struct {
 
 func (x *GetMembersResponse) Reset() {
 	*x = GetMembersResponse{}
-	mi := &file_registry_v1_registry_proto_msgTypes[33]
+	mi := &file_registry_v1_registry_proto_msgTypes[34]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2567,7 +2702,7 @@ func (x *GetMembersResponse) String() string {
 func (*GetMembersResponse) ProtoMessage() {}
 
 func (x *GetMembersResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_registry_v1_registry_proto_msgTypes[33]
+	mi := &file_registry_v1_registry_proto_msgTypes[34]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2580,7 +2715,7 @@ func (x *GetMembersResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetMembersResponse.ProtoReflect.Descriptor instead.
 func (*GetMembersResponse) Descriptor() ([]byte, []int) {
-	return file_registry_v1_registry_proto_rawDescGZIP(), []int{33}
+	return file_registry_v1_registry_proto_rawDescGZIP(), []int{34}
 }
 
 func (x *GetMembersResponse) GetMembers() []*Member {
@@ -2611,7 +2746,7 @@ type MarkReadRequest struct {
 
 func (x *MarkReadRequest) Reset() {
 	*x = MarkReadRequest{}
-	mi := &file_registry_v1_registry_proto_msgTypes[34]
+	mi := &file_registry_v1_registry_proto_msgTypes[35]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2623,7 +2758,7 @@ func (x *MarkReadRequest) String() string {
 func (*MarkReadRequest) ProtoMessage() {}
 
 func (x *MarkReadRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_registry_v1_registry_proto_msgTypes[34]
+	mi := &file_registry_v1_registry_proto_msgTypes[35]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2636,7 +2771,7 @@ func (x *MarkReadRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use MarkReadRequest.ProtoReflect.Descriptor instead.
 func (*MarkReadRequest) Descriptor() ([]byte, []int) {
-	return file_registry_v1_registry_proto_rawDescGZIP(), []int{34}
+	return file_registry_v1_registry_proto_rawDescGZIP(), []int{35}
 }
 
 func (x *MarkReadRequest) GetRoomId() string {
@@ -2670,7 +2805,7 @@ type GetReadMarkRequest struct {
 
 func (x *GetReadMarkRequest) Reset() {
 	*x = GetReadMarkRequest{}
-	mi := &file_registry_v1_registry_proto_msgTypes[35]
+	mi := &file_registry_v1_registry_proto_msgTypes[36]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2682,7 +2817,7 @@ func (x *GetReadMarkRequest) String() string {
 func (*GetReadMarkRequest) ProtoMessage() {}
 
 func (x *GetReadMarkRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_registry_v1_registry_proto_msgTypes[35]
+	mi := &file_registry_v1_registry_proto_msgTypes[36]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2695,7 +2830,7 @@ func (x *GetReadMarkRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetReadMarkRequest.ProtoReflect.Descriptor instead.
 func (*GetReadMarkRequest) Descriptor() ([]byte, []int) {
-	return file_registry_v1_registry_proto_rawDescGZIP(), []int{35}
+	return file_registry_v1_registry_proto_rawDescGZIP(), []int{36}
 }
 
 func (x *GetReadMarkRequest) GetRoomId() string {
@@ -2722,7 +2857,7 @@ type ReadMark struct {
 
 func (x *ReadMark) Reset() {
 	*x = ReadMark{}
-	mi := &file_registry_v1_registry_proto_msgTypes[36]
+	mi := &file_registry_v1_registry_proto_msgTypes[37]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2734,7 +2869,7 @@ func (x *ReadMark) String() string {
 func (*ReadMark) ProtoMessage() {}
 
 func (x *ReadMark) ProtoReflect() protoreflect.Message {
-	mi := &file_registry_v1_registry_proto_msgTypes[36]
+	mi := &file_registry_v1_registry_proto_msgTypes[37]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2747,7 +2882,7 @@ func (x *ReadMark) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ReadMark.ProtoReflect.Descriptor instead.
 func (*ReadMark) Descriptor() ([]byte, []int) {
-	return file_registry_v1_registry_proto_rawDescGZIP(), []int{36}
+	return file_registry_v1_registry_proto_rawDescGZIP(), []int{37}
 }
 
 func (x *ReadMark) GetSeq() uint64 {
@@ -2807,14 +2942,28 @@ const file_registry_v1_registry_proto_rawDesc = "" +
 	"_retention\"T\n" +
 	"\bSanction\x120\n" +
 	"\x05until\x18\x01 \x01(\v2\x1a.google.protobuf.TimestampR\x05until\x12\x16\n" +
-	"\x06reason\x18\x02 \x01(\tR\x06reason\"\xf4\x01\n" +
+	"\x06reason\x18\x02 \x01(\tR\x06reason\"\xb0\x02\n" +
 	"\x06Member\x12(\n" +
 	"\x04user\x18\x01 \x01(\v2\x14.parley.wire.v1.UserR\x04user\x12,\n" +
 	"\x04role\x18\x02 \x01(\x0e2\x18.parley.registry.v1.RoleR\x04role\x12\x14\n" +
 	"\x05epoch\x18\x03 \x01(\tR\x05epoch\x12.\n" +
 	"\x03ban\x18\x04 \x01(\v2\x1c.parley.registry.v1.SanctionR\x03ban\x120\n" +
 	"\x04mute\x18\x05 \x01(\v2\x1c.parley.registry.v1.SanctionR\x04mute\x12\x1a\n" +
-	"\brevision\x18\x06 \x01(\x04R\brevision\"G\n" +
+	"\brevision\x18\x06 \x01(\x04R\brevision\x12:\n" +
+	"\x06change\x18\a \x01(\v2\".parley.registry.v1.StandingChangeR\x06change\"\x85\x02\n" +
+	"\x0eStandingChange\x12;\n" +
+	"\x04kind\x18\x01 \x01(\x0e2'.parley.registry.v1.StandingChange.KindR\x04kind\x12$\n" +
+	"\x02by\x18\x02 \x01(\v2\x14.parley.wire.v1.UserR\x02by\x12\x16\n" +
+	"\x06reason\x18\x03 \x01(\tR\x06reason\"x\n" +
+	"\x04Kind\x12\x14\n" +
+	"\x10KIND_UNSPECIFIED\x10\x00\x12\r\n" +
+	"\tKIND_ROLE\x10\x01\x12\r\n" +
+	"\tKIND_KICK\x10\x02\x12\f\n" +
+	"\bKIND_BAN\x10\x03\x12\x0e\n" +
+	"\n" +
+	"KIND_UNBAN\x10\x04\x12\r\n" +
+	"\tKIND_MUTE\x10\x05\x12\x0f\n" +
+	"\vKIND_UNMUTE\x10\x06\"G\n" +
 	"\x05Actor\x12(\n" +
 	"\x04user\x18\x01 \x01(\v2\x14.parley.wire.v1.UserR\x04user\x12\x14\n" +
 	"\x05roles\x18\x02 \x03(\tR\x05roles\"\xbb\x02\n" +
@@ -3034,149 +3183,154 @@ func file_registry_v1_registry_proto_rawDescGZIP() []byte {
 	return file_registry_v1_registry_proto_rawDescData
 }
 
-var file_registry_v1_registry_proto_enumTypes = make([]protoimpl.EnumInfo, 5)
-var file_registry_v1_registry_proto_msgTypes = make([]protoimpl.MessageInfo, 37)
+var file_registry_v1_registry_proto_enumTypes = make([]protoimpl.EnumInfo, 6)
+var file_registry_v1_registry_proto_msgTypes = make([]protoimpl.MessageInfo, 38)
 var file_registry_v1_registry_proto_goTypes = []any{
 	(Visibility)(0),               // 0: parley.registry.v1.Visibility
 	(Role)(0),                     // 1: parley.registry.v1.Role
 	(Who)(0),                      // 2: parley.registry.v1.Who
 	(Guests)(0),                   // 3: parley.registry.v1.Guests
 	(Sort)(0),                     // 4: parley.registry.v1.Sort
-	(*Room)(nil),                  // 5: parley.registry.v1.Room
-	(*Policy)(nil),                // 6: parley.registry.v1.Policy
-	(*Sanction)(nil),              // 7: parley.registry.v1.Sanction
-	(*Member)(nil),                // 8: parley.registry.v1.Member
-	(*Actor)(nil),                 // 9: parley.registry.v1.Actor
-	(*CreateRoomRequest)(nil),     // 10: parley.registry.v1.CreateRoomRequest
-	(*GetRoomRequest)(nil),        // 11: parley.registry.v1.GetRoomRequest
-	(*ListRoomsRequest)(nil),      // 12: parley.registry.v1.ListRoomsRequest
-	(*ListRoomsResponse)(nil),     // 13: parley.registry.v1.ListRoomsResponse
-	(*UpdateRoomRequest)(nil),     // 14: parley.registry.v1.UpdateRoomRequest
-	(*DeleteRoomRequest)(nil),     // 15: parley.registry.v1.DeleteRoomRequest
-	(*DeleteRoomResponse)(nil),    // 16: parley.registry.v1.DeleteRoomResponse
-	(*AdmitRequest)(nil),          // 17: parley.registry.v1.AdmitRequest
-	(*AdmitResponse)(nil),         // 18: parley.registry.v1.AdmitResponse
-	(*SetMemberRequest)(nil),      // 19: parley.registry.v1.SetMemberRequest
-	(*RemoveMemberRequest)(nil),   // 20: parley.registry.v1.RemoveMemberRequest
-	(*RemoveMemberResponse)(nil),  // 21: parley.registry.v1.RemoveMemberResponse
-	(*KickRequest)(nil),           // 22: parley.registry.v1.KickRequest
-	(*KickResponse)(nil),          // 23: parley.registry.v1.KickResponse
-	(*BanRequest)(nil),            // 24: parley.registry.v1.BanRequest
-	(*BanResponse)(nil),           // 25: parley.registry.v1.BanResponse
-	(*UnbanRequest)(nil),          // 26: parley.registry.v1.UnbanRequest
-	(*UnbanResponse)(nil),         // 27: parley.registry.v1.UnbanResponse
-	(*MuteRequest)(nil),           // 28: parley.registry.v1.MuteRequest
-	(*MuteResponse)(nil),          // 29: parley.registry.v1.MuteResponse
-	(*UnmuteRequest)(nil),         // 30: parley.registry.v1.UnmuteRequest
-	(*UnmuteResponse)(nil),        // 31: parley.registry.v1.UnmuteResponse
-	(*OpenDirectRequest)(nil),     // 32: parley.registry.v1.OpenDirectRequest
-	(*ListSanctionsRequest)(nil),  // 33: parley.registry.v1.ListSanctionsRequest
-	(*ListSanctionsResponse)(nil), // 34: parley.registry.v1.ListSanctionsResponse
-	(*ListMembersRequest)(nil),    // 35: parley.registry.v1.ListMembersRequest
-	(*ListMembersResponse)(nil),   // 36: parley.registry.v1.ListMembersResponse
-	(*GetMembersRequest)(nil),     // 37: parley.registry.v1.GetMembersRequest
-	(*GetMembersResponse)(nil),    // 38: parley.registry.v1.GetMembersResponse
-	(*MarkReadRequest)(nil),       // 39: parley.registry.v1.MarkReadRequest
-	(*GetReadMarkRequest)(nil),    // 40: parley.registry.v1.GetReadMarkRequest
-	(*ReadMark)(nil),              // 41: parley.registry.v1.ReadMark
-	(*v1.User)(nil),               // 42: parley.wire.v1.User
-	(*timestamppb.Timestamp)(nil), // 43: google.protobuf.Timestamp
+	(StandingChange_Kind)(0),      // 5: parley.registry.v1.StandingChange.Kind
+	(*Room)(nil),                  // 6: parley.registry.v1.Room
+	(*Policy)(nil),                // 7: parley.registry.v1.Policy
+	(*Sanction)(nil),              // 8: parley.registry.v1.Sanction
+	(*Member)(nil),                // 9: parley.registry.v1.Member
+	(*StandingChange)(nil),        // 10: parley.registry.v1.StandingChange
+	(*Actor)(nil),                 // 11: parley.registry.v1.Actor
+	(*CreateRoomRequest)(nil),     // 12: parley.registry.v1.CreateRoomRequest
+	(*GetRoomRequest)(nil),        // 13: parley.registry.v1.GetRoomRequest
+	(*ListRoomsRequest)(nil),      // 14: parley.registry.v1.ListRoomsRequest
+	(*ListRoomsResponse)(nil),     // 15: parley.registry.v1.ListRoomsResponse
+	(*UpdateRoomRequest)(nil),     // 16: parley.registry.v1.UpdateRoomRequest
+	(*DeleteRoomRequest)(nil),     // 17: parley.registry.v1.DeleteRoomRequest
+	(*DeleteRoomResponse)(nil),    // 18: parley.registry.v1.DeleteRoomResponse
+	(*AdmitRequest)(nil),          // 19: parley.registry.v1.AdmitRequest
+	(*AdmitResponse)(nil),         // 20: parley.registry.v1.AdmitResponse
+	(*SetMemberRequest)(nil),      // 21: parley.registry.v1.SetMemberRequest
+	(*RemoveMemberRequest)(nil),   // 22: parley.registry.v1.RemoveMemberRequest
+	(*RemoveMemberResponse)(nil),  // 23: parley.registry.v1.RemoveMemberResponse
+	(*KickRequest)(nil),           // 24: parley.registry.v1.KickRequest
+	(*KickResponse)(nil),          // 25: parley.registry.v1.KickResponse
+	(*BanRequest)(nil),            // 26: parley.registry.v1.BanRequest
+	(*BanResponse)(nil),           // 27: parley.registry.v1.BanResponse
+	(*UnbanRequest)(nil),          // 28: parley.registry.v1.UnbanRequest
+	(*UnbanResponse)(nil),         // 29: parley.registry.v1.UnbanResponse
+	(*MuteRequest)(nil),           // 30: parley.registry.v1.MuteRequest
+	(*MuteResponse)(nil),          // 31: parley.registry.v1.MuteResponse
+	(*UnmuteRequest)(nil),         // 32: parley.registry.v1.UnmuteRequest
+	(*UnmuteResponse)(nil),        // 33: parley.registry.v1.UnmuteResponse
+	(*OpenDirectRequest)(nil),     // 34: parley.registry.v1.OpenDirectRequest
+	(*ListSanctionsRequest)(nil),  // 35: parley.registry.v1.ListSanctionsRequest
+	(*ListSanctionsResponse)(nil), // 36: parley.registry.v1.ListSanctionsResponse
+	(*ListMembersRequest)(nil),    // 37: parley.registry.v1.ListMembersRequest
+	(*ListMembersResponse)(nil),   // 38: parley.registry.v1.ListMembersResponse
+	(*GetMembersRequest)(nil),     // 39: parley.registry.v1.GetMembersRequest
+	(*GetMembersResponse)(nil),    // 40: parley.registry.v1.GetMembersResponse
+	(*MarkReadRequest)(nil),       // 41: parley.registry.v1.MarkReadRequest
+	(*GetReadMarkRequest)(nil),    // 42: parley.registry.v1.GetReadMarkRequest
+	(*ReadMark)(nil),              // 43: parley.registry.v1.ReadMark
+	(*v1.User)(nil),               // 44: parley.wire.v1.User
+	(*timestamppb.Timestamp)(nil), // 45: google.protobuf.Timestamp
 }
 var file_registry_v1_registry_proto_depIdxs = []int32{
 	0,  // 0: parley.registry.v1.Room.visibility:type_name -> parley.registry.v1.Visibility
-	42, // 1: parley.registry.v1.Room.owner:type_name -> parley.wire.v1.User
-	43, // 2: parley.registry.v1.Room.created_at:type_name -> google.protobuf.Timestamp
-	43, // 3: parley.registry.v1.Room.hidden_at:type_name -> google.protobuf.Timestamp
-	42, // 4: parley.registry.v1.Room.direct:type_name -> parley.wire.v1.User
-	6,  // 5: parley.registry.v1.Room.policy:type_name -> parley.registry.v1.Policy
+	44, // 1: parley.registry.v1.Room.owner:type_name -> parley.wire.v1.User
+	45, // 2: parley.registry.v1.Room.created_at:type_name -> google.protobuf.Timestamp
+	45, // 3: parley.registry.v1.Room.hidden_at:type_name -> google.protobuf.Timestamp
+	44, // 4: parley.registry.v1.Room.direct:type_name -> parley.wire.v1.User
+	7,  // 5: parley.registry.v1.Room.policy:type_name -> parley.registry.v1.Policy
 	2,  // 6: parley.registry.v1.Policy.post:type_name -> parley.registry.v1.Who
 	2,  // 7: parley.registry.v1.Policy.read:type_name -> parley.registry.v1.Who
 	2,  // 8: parley.registry.v1.Policy.signal:type_name -> parley.registry.v1.Who
 	2,  // 9: parley.registry.v1.Policy.invite:type_name -> parley.registry.v1.Who
 	3,  // 10: parley.registry.v1.Policy.guests:type_name -> parley.registry.v1.Guests
-	43, // 11: parley.registry.v1.Sanction.until:type_name -> google.protobuf.Timestamp
-	42, // 12: parley.registry.v1.Member.user:type_name -> parley.wire.v1.User
+	45, // 11: parley.registry.v1.Sanction.until:type_name -> google.protobuf.Timestamp
+	44, // 12: parley.registry.v1.Member.user:type_name -> parley.wire.v1.User
 	1,  // 13: parley.registry.v1.Member.role:type_name -> parley.registry.v1.Role
-	7,  // 14: parley.registry.v1.Member.ban:type_name -> parley.registry.v1.Sanction
-	7,  // 15: parley.registry.v1.Member.mute:type_name -> parley.registry.v1.Sanction
-	42, // 16: parley.registry.v1.Actor.user:type_name -> parley.wire.v1.User
-	0,  // 17: parley.registry.v1.CreateRoomRequest.visibility:type_name -> parley.registry.v1.Visibility
-	9,  // 18: parley.registry.v1.CreateRoomRequest.actor:type_name -> parley.registry.v1.Actor
-	6,  // 19: parley.registry.v1.CreateRoomRequest.policy:type_name -> parley.registry.v1.Policy
-	9,  // 20: parley.registry.v1.GetRoomRequest.actor:type_name -> parley.registry.v1.Actor
-	9,  // 21: parley.registry.v1.ListRoomsRequest.actor:type_name -> parley.registry.v1.Actor
-	4,  // 22: parley.registry.v1.ListRoomsRequest.sort:type_name -> parley.registry.v1.Sort
-	5,  // 23: parley.registry.v1.ListRoomsResponse.rooms:type_name -> parley.registry.v1.Room
-	0,  // 24: parley.registry.v1.UpdateRoomRequest.visibility:type_name -> parley.registry.v1.Visibility
-	9,  // 25: parley.registry.v1.UpdateRoomRequest.actor:type_name -> parley.registry.v1.Actor
-	6,  // 26: parley.registry.v1.UpdateRoomRequest.policy:type_name -> parley.registry.v1.Policy
-	9,  // 27: parley.registry.v1.DeleteRoomRequest.actor:type_name -> parley.registry.v1.Actor
-	9,  // 28: parley.registry.v1.AdmitRequest.actor:type_name -> parley.registry.v1.Actor
-	5,  // 29: parley.registry.v1.AdmitResponse.room:type_name -> parley.registry.v1.Room
-	1,  // 30: parley.registry.v1.AdmitResponse.role:type_name -> parley.registry.v1.Role
-	7,  // 31: parley.registry.v1.AdmitResponse.mute:type_name -> parley.registry.v1.Sanction
-	1,  // 32: parley.registry.v1.AdmitResponse.own:type_name -> parley.registry.v1.Role
-	42, // 33: parley.registry.v1.SetMemberRequest.user:type_name -> parley.wire.v1.User
-	1,  // 34: parley.registry.v1.SetMemberRequest.role:type_name -> parley.registry.v1.Role
-	9,  // 35: parley.registry.v1.SetMemberRequest.actor:type_name -> parley.registry.v1.Actor
-	9,  // 36: parley.registry.v1.RemoveMemberRequest.actor:type_name -> parley.registry.v1.Actor
-	9,  // 37: parley.registry.v1.KickRequest.actor:type_name -> parley.registry.v1.Actor
-	43, // 38: parley.registry.v1.BanRequest.until:type_name -> google.protobuf.Timestamp
-	9,  // 39: parley.registry.v1.BanRequest.actor:type_name -> parley.registry.v1.Actor
-	9,  // 40: parley.registry.v1.UnbanRequest.actor:type_name -> parley.registry.v1.Actor
-	43, // 41: parley.registry.v1.MuteRequest.until:type_name -> google.protobuf.Timestamp
-	9,  // 42: parley.registry.v1.MuteRequest.actor:type_name -> parley.registry.v1.Actor
-	9,  // 43: parley.registry.v1.UnmuteRequest.actor:type_name -> parley.registry.v1.Actor
-	9,  // 44: parley.registry.v1.OpenDirectRequest.actor:type_name -> parley.registry.v1.Actor
-	9,  // 45: parley.registry.v1.ListSanctionsRequest.actor:type_name -> parley.registry.v1.Actor
-	8,  // 46: parley.registry.v1.ListSanctionsResponse.members:type_name -> parley.registry.v1.Member
-	8,  // 47: parley.registry.v1.ListMembersResponse.members:type_name -> parley.registry.v1.Member
-	8,  // 48: parley.registry.v1.GetMembersResponse.members:type_name -> parley.registry.v1.Member
-	5,  // 49: parley.registry.v1.GetMembersResponse.room:type_name -> parley.registry.v1.Room
-	9,  // 50: parley.registry.v1.MarkReadRequest.actor:type_name -> parley.registry.v1.Actor
-	10, // 51: parley.registry.v1.Registry.CreateRoom:input_type -> parley.registry.v1.CreateRoomRequest
-	11, // 52: parley.registry.v1.Registry.GetRoom:input_type -> parley.registry.v1.GetRoomRequest
-	12, // 53: parley.registry.v1.Registry.ListRooms:input_type -> parley.registry.v1.ListRoomsRequest
-	14, // 54: parley.registry.v1.Registry.UpdateRoom:input_type -> parley.registry.v1.UpdateRoomRequest
-	15, // 55: parley.registry.v1.Registry.DeleteRoom:input_type -> parley.registry.v1.DeleteRoomRequest
-	17, // 56: parley.registry.v1.Registry.Admit:input_type -> parley.registry.v1.AdmitRequest
-	19, // 57: parley.registry.v1.Registry.SetMember:input_type -> parley.registry.v1.SetMemberRequest
-	20, // 58: parley.registry.v1.Registry.RemoveMember:input_type -> parley.registry.v1.RemoveMemberRequest
-	22, // 59: parley.registry.v1.Registry.Kick:input_type -> parley.registry.v1.KickRequest
-	24, // 60: parley.registry.v1.Registry.Ban:input_type -> parley.registry.v1.BanRequest
-	26, // 61: parley.registry.v1.Registry.Unban:input_type -> parley.registry.v1.UnbanRequest
-	28, // 62: parley.registry.v1.Registry.Mute:input_type -> parley.registry.v1.MuteRequest
-	30, // 63: parley.registry.v1.Registry.Unmute:input_type -> parley.registry.v1.UnmuteRequest
-	32, // 64: parley.registry.v1.Registry.OpenDirect:input_type -> parley.registry.v1.OpenDirectRequest
-	33, // 65: parley.registry.v1.Registry.ListSanctions:input_type -> parley.registry.v1.ListSanctionsRequest
-	35, // 66: parley.registry.v1.Registry.ListMembers:input_type -> parley.registry.v1.ListMembersRequest
-	37, // 67: parley.registry.v1.Registry.GetMembers:input_type -> parley.registry.v1.GetMembersRequest
-	39, // 68: parley.registry.v1.Registry.MarkRead:input_type -> parley.registry.v1.MarkReadRequest
-	40, // 69: parley.registry.v1.Registry.GetReadMark:input_type -> parley.registry.v1.GetReadMarkRequest
-	5,  // 70: parley.registry.v1.Registry.CreateRoom:output_type -> parley.registry.v1.Room
-	5,  // 71: parley.registry.v1.Registry.GetRoom:output_type -> parley.registry.v1.Room
-	13, // 72: parley.registry.v1.Registry.ListRooms:output_type -> parley.registry.v1.ListRoomsResponse
-	5,  // 73: parley.registry.v1.Registry.UpdateRoom:output_type -> parley.registry.v1.Room
-	16, // 74: parley.registry.v1.Registry.DeleteRoom:output_type -> parley.registry.v1.DeleteRoomResponse
-	18, // 75: parley.registry.v1.Registry.Admit:output_type -> parley.registry.v1.AdmitResponse
-	8,  // 76: parley.registry.v1.Registry.SetMember:output_type -> parley.registry.v1.Member
-	21, // 77: parley.registry.v1.Registry.RemoveMember:output_type -> parley.registry.v1.RemoveMemberResponse
-	23, // 78: parley.registry.v1.Registry.Kick:output_type -> parley.registry.v1.KickResponse
-	25, // 79: parley.registry.v1.Registry.Ban:output_type -> parley.registry.v1.BanResponse
-	27, // 80: parley.registry.v1.Registry.Unban:output_type -> parley.registry.v1.UnbanResponse
-	29, // 81: parley.registry.v1.Registry.Mute:output_type -> parley.registry.v1.MuteResponse
-	31, // 82: parley.registry.v1.Registry.Unmute:output_type -> parley.registry.v1.UnmuteResponse
-	5,  // 83: parley.registry.v1.Registry.OpenDirect:output_type -> parley.registry.v1.Room
-	34, // 84: parley.registry.v1.Registry.ListSanctions:output_type -> parley.registry.v1.ListSanctionsResponse
-	36, // 85: parley.registry.v1.Registry.ListMembers:output_type -> parley.registry.v1.ListMembersResponse
-	38, // 86: parley.registry.v1.Registry.GetMembers:output_type -> parley.registry.v1.GetMembersResponse
-	41, // 87: parley.registry.v1.Registry.MarkRead:output_type -> parley.registry.v1.ReadMark
-	41, // 88: parley.registry.v1.Registry.GetReadMark:output_type -> parley.registry.v1.ReadMark
-	70, // [70:89] is the sub-list for method output_type
-	51, // [51:70] is the sub-list for method input_type
-	51, // [51:51] is the sub-list for extension type_name
-	51, // [51:51] is the sub-list for extension extendee
-	0,  // [0:51] is the sub-list for field type_name
+	8,  // 14: parley.registry.v1.Member.ban:type_name -> parley.registry.v1.Sanction
+	8,  // 15: parley.registry.v1.Member.mute:type_name -> parley.registry.v1.Sanction
+	10, // 16: parley.registry.v1.Member.change:type_name -> parley.registry.v1.StandingChange
+	5,  // 17: parley.registry.v1.StandingChange.kind:type_name -> parley.registry.v1.StandingChange.Kind
+	44, // 18: parley.registry.v1.StandingChange.by:type_name -> parley.wire.v1.User
+	44, // 19: parley.registry.v1.Actor.user:type_name -> parley.wire.v1.User
+	0,  // 20: parley.registry.v1.CreateRoomRequest.visibility:type_name -> parley.registry.v1.Visibility
+	11, // 21: parley.registry.v1.CreateRoomRequest.actor:type_name -> parley.registry.v1.Actor
+	7,  // 22: parley.registry.v1.CreateRoomRequest.policy:type_name -> parley.registry.v1.Policy
+	11, // 23: parley.registry.v1.GetRoomRequest.actor:type_name -> parley.registry.v1.Actor
+	11, // 24: parley.registry.v1.ListRoomsRequest.actor:type_name -> parley.registry.v1.Actor
+	4,  // 25: parley.registry.v1.ListRoomsRequest.sort:type_name -> parley.registry.v1.Sort
+	6,  // 26: parley.registry.v1.ListRoomsResponse.rooms:type_name -> parley.registry.v1.Room
+	0,  // 27: parley.registry.v1.UpdateRoomRequest.visibility:type_name -> parley.registry.v1.Visibility
+	11, // 28: parley.registry.v1.UpdateRoomRequest.actor:type_name -> parley.registry.v1.Actor
+	7,  // 29: parley.registry.v1.UpdateRoomRequest.policy:type_name -> parley.registry.v1.Policy
+	11, // 30: parley.registry.v1.DeleteRoomRequest.actor:type_name -> parley.registry.v1.Actor
+	11, // 31: parley.registry.v1.AdmitRequest.actor:type_name -> parley.registry.v1.Actor
+	6,  // 32: parley.registry.v1.AdmitResponse.room:type_name -> parley.registry.v1.Room
+	1,  // 33: parley.registry.v1.AdmitResponse.role:type_name -> parley.registry.v1.Role
+	8,  // 34: parley.registry.v1.AdmitResponse.mute:type_name -> parley.registry.v1.Sanction
+	1,  // 35: parley.registry.v1.AdmitResponse.own:type_name -> parley.registry.v1.Role
+	44, // 36: parley.registry.v1.SetMemberRequest.user:type_name -> parley.wire.v1.User
+	1,  // 37: parley.registry.v1.SetMemberRequest.role:type_name -> parley.registry.v1.Role
+	11, // 38: parley.registry.v1.SetMemberRequest.actor:type_name -> parley.registry.v1.Actor
+	11, // 39: parley.registry.v1.RemoveMemberRequest.actor:type_name -> parley.registry.v1.Actor
+	11, // 40: parley.registry.v1.KickRequest.actor:type_name -> parley.registry.v1.Actor
+	45, // 41: parley.registry.v1.BanRequest.until:type_name -> google.protobuf.Timestamp
+	11, // 42: parley.registry.v1.BanRequest.actor:type_name -> parley.registry.v1.Actor
+	11, // 43: parley.registry.v1.UnbanRequest.actor:type_name -> parley.registry.v1.Actor
+	45, // 44: parley.registry.v1.MuteRequest.until:type_name -> google.protobuf.Timestamp
+	11, // 45: parley.registry.v1.MuteRequest.actor:type_name -> parley.registry.v1.Actor
+	11, // 46: parley.registry.v1.UnmuteRequest.actor:type_name -> parley.registry.v1.Actor
+	11, // 47: parley.registry.v1.OpenDirectRequest.actor:type_name -> parley.registry.v1.Actor
+	11, // 48: parley.registry.v1.ListSanctionsRequest.actor:type_name -> parley.registry.v1.Actor
+	9,  // 49: parley.registry.v1.ListSanctionsResponse.members:type_name -> parley.registry.v1.Member
+	9,  // 50: parley.registry.v1.ListMembersResponse.members:type_name -> parley.registry.v1.Member
+	9,  // 51: parley.registry.v1.GetMembersResponse.members:type_name -> parley.registry.v1.Member
+	6,  // 52: parley.registry.v1.GetMembersResponse.room:type_name -> parley.registry.v1.Room
+	11, // 53: parley.registry.v1.MarkReadRequest.actor:type_name -> parley.registry.v1.Actor
+	12, // 54: parley.registry.v1.Registry.CreateRoom:input_type -> parley.registry.v1.CreateRoomRequest
+	13, // 55: parley.registry.v1.Registry.GetRoom:input_type -> parley.registry.v1.GetRoomRequest
+	14, // 56: parley.registry.v1.Registry.ListRooms:input_type -> parley.registry.v1.ListRoomsRequest
+	16, // 57: parley.registry.v1.Registry.UpdateRoom:input_type -> parley.registry.v1.UpdateRoomRequest
+	17, // 58: parley.registry.v1.Registry.DeleteRoom:input_type -> parley.registry.v1.DeleteRoomRequest
+	19, // 59: parley.registry.v1.Registry.Admit:input_type -> parley.registry.v1.AdmitRequest
+	21, // 60: parley.registry.v1.Registry.SetMember:input_type -> parley.registry.v1.SetMemberRequest
+	22, // 61: parley.registry.v1.Registry.RemoveMember:input_type -> parley.registry.v1.RemoveMemberRequest
+	24, // 62: parley.registry.v1.Registry.Kick:input_type -> parley.registry.v1.KickRequest
+	26, // 63: parley.registry.v1.Registry.Ban:input_type -> parley.registry.v1.BanRequest
+	28, // 64: parley.registry.v1.Registry.Unban:input_type -> parley.registry.v1.UnbanRequest
+	30, // 65: parley.registry.v1.Registry.Mute:input_type -> parley.registry.v1.MuteRequest
+	32, // 66: parley.registry.v1.Registry.Unmute:input_type -> parley.registry.v1.UnmuteRequest
+	34, // 67: parley.registry.v1.Registry.OpenDirect:input_type -> parley.registry.v1.OpenDirectRequest
+	35, // 68: parley.registry.v1.Registry.ListSanctions:input_type -> parley.registry.v1.ListSanctionsRequest
+	37, // 69: parley.registry.v1.Registry.ListMembers:input_type -> parley.registry.v1.ListMembersRequest
+	39, // 70: parley.registry.v1.Registry.GetMembers:input_type -> parley.registry.v1.GetMembersRequest
+	41, // 71: parley.registry.v1.Registry.MarkRead:input_type -> parley.registry.v1.MarkReadRequest
+	42, // 72: parley.registry.v1.Registry.GetReadMark:input_type -> parley.registry.v1.GetReadMarkRequest
+	6,  // 73: parley.registry.v1.Registry.CreateRoom:output_type -> parley.registry.v1.Room
+	6,  // 74: parley.registry.v1.Registry.GetRoom:output_type -> parley.registry.v1.Room
+	15, // 75: parley.registry.v1.Registry.ListRooms:output_type -> parley.registry.v1.ListRoomsResponse
+	6,  // 76: parley.registry.v1.Registry.UpdateRoom:output_type -> parley.registry.v1.Room
+	18, // 77: parley.registry.v1.Registry.DeleteRoom:output_type -> parley.registry.v1.DeleteRoomResponse
+	20, // 78: parley.registry.v1.Registry.Admit:output_type -> parley.registry.v1.AdmitResponse
+	9,  // 79: parley.registry.v1.Registry.SetMember:output_type -> parley.registry.v1.Member
+	23, // 80: parley.registry.v1.Registry.RemoveMember:output_type -> parley.registry.v1.RemoveMemberResponse
+	25, // 81: parley.registry.v1.Registry.Kick:output_type -> parley.registry.v1.KickResponse
+	27, // 82: parley.registry.v1.Registry.Ban:output_type -> parley.registry.v1.BanResponse
+	29, // 83: parley.registry.v1.Registry.Unban:output_type -> parley.registry.v1.UnbanResponse
+	31, // 84: parley.registry.v1.Registry.Mute:output_type -> parley.registry.v1.MuteResponse
+	33, // 85: parley.registry.v1.Registry.Unmute:output_type -> parley.registry.v1.UnmuteResponse
+	6,  // 86: parley.registry.v1.Registry.OpenDirect:output_type -> parley.registry.v1.Room
+	36, // 87: parley.registry.v1.Registry.ListSanctions:output_type -> parley.registry.v1.ListSanctionsResponse
+	38, // 88: parley.registry.v1.Registry.ListMembers:output_type -> parley.registry.v1.ListMembersResponse
+	40, // 89: parley.registry.v1.Registry.GetMembers:output_type -> parley.registry.v1.GetMembersResponse
+	43, // 90: parley.registry.v1.Registry.MarkRead:output_type -> parley.registry.v1.ReadMark
+	43, // 91: parley.registry.v1.Registry.GetReadMark:output_type -> parley.registry.v1.ReadMark
+	73, // [73:92] is the sub-list for method output_type
+	54, // [54:73] is the sub-list for method input_type
+	54, // [54:54] is the sub-list for extension type_name
+	54, // [54:54] is the sub-list for extension extendee
+	0,  // [0:54] is the sub-list for field type_name
 }
 
 func init() { file_registry_v1_registry_proto_init() }
@@ -3185,16 +3339,16 @@ func file_registry_v1_registry_proto_init() {
 		return
 	}
 	file_registry_v1_registry_proto_msgTypes[1].OneofWrappers = []any{}
-	file_registry_v1_registry_proto_msgTypes[9].OneofWrappers = []any{}
-	file_registry_v1_registry_proto_msgTypes[13].OneofWrappers = []any{}
-	file_registry_v1_registry_proto_msgTypes[36].OneofWrappers = []any{}
+	file_registry_v1_registry_proto_msgTypes[10].OneofWrappers = []any{}
+	file_registry_v1_registry_proto_msgTypes[14].OneofWrappers = []any{}
+	file_registry_v1_registry_proto_msgTypes[37].OneofWrappers = []any{}
 	type x struct{}
 	out := protoimpl.TypeBuilder{
 		File: protoimpl.DescBuilder{
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_registry_v1_registry_proto_rawDesc), len(file_registry_v1_registry_proto_rawDesc)),
-			NumEnums:      5,
-			NumMessages:   37,
+			NumEnums:      6,
+			NumMessages:   38,
 			NumExtensions: 0,
 			NumServices:   1,
 		},
