@@ -13,10 +13,8 @@ import (
 // Every subject, stream and bucket of Parley is named here.
 //
 //	parley.log.<shard>.<room>        messages on their way into the log
-//	parley.out.<shard>.<room>        to a room's members: stored messages, which the
-//	                                 log republishes with their place in a header,
-//	                                 and signals, roster events and room changes,
-//	                                 which have none
+//	parley.out.<shard>.<room>        stored messages on their way out
+//	parley.live.<room>               signals, roster events, room changes
 //	parley.all                       to every connection
 //	parley.user.<user>               to one user's connections
 //	parley.presence.beat.<gateway>   a gateway is alive
@@ -24,28 +22,37 @@ import (
 //	parley.presence.ask              a replica wants every gateway's snapshot
 //	parley.presence.ask.<gateway>    a replica wants this gateway's snapshot
 //	parley.presence.replica          a presence replica is alive
+//	parley.events.<kind>.<of>        events for back ends; proto/events/v1
 //
 // A room id is one subject token as it is (ids.CheckRoom); user ids may hold
 // anything and travel as ids.Token.
 const (
 	subjectLog      = "parley.log."
 	subjectOut      = "parley.out."
+	subjectLive     = "parley.live."
 	subjectAll      = "parley.all"
 	subjectUser     = "parley.user."
 	subjectBeat     = "parley.presence.beat."
 	subjectDelta    = "parley.presence.delta."
 	subjectAsk      = "parley.presence.ask"
 	subjectReplica  = "parley.presence.replica"
+	subjectEvents   = "parley.events."
 	streamLogPrefix = "PARLEY_LOG_"
+	// streamEvents has the events, streamChanges every revision of the bucket of
+	// rooms, from which some of them are made.
+	streamEvents  = "PARLEY_EVENTS"
+	streamChanges = "PARLEY_CHANGES"
 )
 
 // Headers that the server adds to republished and directly read messages, and
-// that we add to published ones (NATS ADR-8, ADR-28, ADR-31).
+// that we add to published ones (NATS ADR-8, ADR-28, ADR-31, ADR-50).
 const (
-	headerMsgID      = "Nats-Msg-Id"
-	headerSequence   = "Nats-Sequence"
-	headerPrevious   = "Nats-Last-Sequence"
-	headerNumPending = "Nats-Num-Pending"
+	headerMsgID        = "Nats-Msg-Id"
+	headerSequence     = "Nats-Sequence"
+	headerPrevious     = "Nats-Last-Sequence"
+	headerNumPending   = "Nats-Num-Pending"
+	headerExpectedLast = "Nats-Expected-Last-Sequence"
+	headerBatch        = "Nats-Batch-Id"
 )
 
 // Bucket names one KV bucket.
@@ -65,6 +72,8 @@ const (
 	Keys Bucket = "parley_keys"
 	// Config holds the deployment's own record.
 	Config Bucket = "parley_config"
+	// Events holds how far events have been made, and by whom.
+	Events Bucket = "parley_events"
 )
 
 // SessionTTL is how long a sign-in lasts after its last use, and how long a
@@ -90,8 +99,8 @@ func (b *Bus) roomSubject(prefix, room string) string {
 
 func userSubject(user string) string { return subjectUser + ids.Token(user) }
 
-// roomOf cuts the room off the end of a subject of the log or of what comes out
-// of it.
+// roomOf cuts the room off the end of a subject of the log, of what comes out
+// of it, or of parley.live.
 func roomOf(subject string) (string, error) {
 	i := strings.LastIndexByte(subject, '.')
 	if i < 0 || i == len(subject)-1 {

@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
 	"google.golang.org/protobuf/proto"
 
 	"github.com/parley-im/parley/pkg/errs"
@@ -340,10 +341,16 @@ func parseAck(msg *nats.Msg) (ack Ack, err error, passing bool) {
 		if e.ErrCode == 10158 || e.Code >= 500 {
 			return Ack{}, err, true
 		}
+		if code := jetstream.ErrorCode(e.ErrCode); code == jetstream.JSErrCodeStreamWrongLastSequence || code == jetstream.JSErrCodeStreamWrongLastSequenceConstant {
+			return Ack{}, errWrongLast, false
+		}
 		return Ack{}, err, false
 	}
 	return Ack{Seq: answer.Seq, Duplicate: answer.Duplicate}, nil, false
 }
+
+// errWrongLast: the stream's last sequence was not what the message expected.
+var errWrongLast = errors.New("another message was stored in between")
 
 // readAck reads an acknowledgement in the form in which the server writes nearly
 // all of them; false leaves it to the JSON decoder, which costs a microsecond

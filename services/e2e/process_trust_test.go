@@ -77,6 +77,8 @@ func outcome(ctx context.Context, conn *grpc.ClientConn, method string) codes.Co
 // its scope, and lets those in who have.
 func TestProcessEveryMethodIsGuarded(t *testing.T) {
 	d := process.Deploy(t, 0)
+	d.StartService(process.Events)
+	d.WaitReady()
 	ctx, cancel := context.WithTimeout(t.Context(), recovery)
 	defer cancel()
 	may := map[string]string{

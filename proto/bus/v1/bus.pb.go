@@ -199,8 +199,8 @@ func (x *LogEntry) GetErases() uint32 {
 	return 0
 }
 
-// LiveEvent is what comes on parley.out.<shard>.<room> without a place in the
-// log: what the members present are told and nobody stores. At most once.
+// LiveEvent is the payload on parley.live.<room>: what the members present
+// are told and nobody stores. At most once.
 type LiveEvent struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// Types that are valid to be assigned to Event:
@@ -1978,6 +1978,219 @@ func (x *Deployment) GetIncarnation() string {
 	return ""
 }
 
+// EventsPosition is the record in parley_events that says how far events have
+// been made: with all that the stream of events has behind `event`, it says
+// where each source is to be read on.
+type EventsPosition struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	Event uint64                 `protobuf:"varint,1,opt,name=event,proto3" json:"event,omitempty"`
+	// By the source's name.
+	Sources       map[string]*EventsSource `protobuf:"bytes,2,rep,name=sources,proto3" json:"sources,omitempty" protobuf_key:"bytes,1,opt,name=key" protobuf_val:"bytes,2,opt,name=value"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *EventsPosition) Reset() {
+	*x = EventsPosition{}
+	mi := &file_bus_v1_bus_proto_msgTypes[26]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *EventsPosition) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*EventsPosition) ProtoMessage() {}
+
+func (x *EventsPosition) ProtoReflect() protoreflect.Message {
+	mi := &file_bus_v1_bus_proto_msgTypes[26]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use EventsPosition.ProtoReflect.Descriptor instead.
+func (*EventsPosition) Descriptor() ([]byte, []int) {
+	return file_bus_v1_bus_proto_rawDescGZIP(), []int{26}
+}
+
+func (x *EventsPosition) GetEvent() uint64 {
+	if x != nil {
+		return x.Event
+	}
+	return 0
+}
+
+func (x *EventsPosition) GetSources() map[string]*EventsSource {
+	if x != nil {
+		return x.Sources
+	}
+	return nil
+}
+
+type EventsSource struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Seq           uint64                 `protobuf:"varint,1,opt,name=seq,proto3" json:"seq,omitempty"`
+	Revision      uint64                 `protobuf:"varint,2,opt,name=revision,proto3" json:"revision,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *EventsSource) Reset() {
+	*x = EventsSource{}
+	mi := &file_bus_v1_bus_proto_msgTypes[27]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *EventsSource) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*EventsSource) ProtoMessage() {}
+
+func (x *EventsSource) ProtoReflect() protoreflect.Message {
+	mi := &file_bus_v1_bus_proto_msgTypes[27]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use EventsSource.ProtoReflect.Descriptor instead.
+func (*EventsSource) Descriptor() ([]byte, []int) {
+	return file_bus_v1_bus_proto_rawDescGZIP(), []int{27}
+}
+
+func (x *EventsSource) GetSeq() uint64 {
+	if x != nil {
+		return x.Seq
+	}
+	return 0
+}
+
+func (x *EventsSource) GetRevision() uint64 {
+	if x != nil {
+		return x.Revision
+	}
+	return 0
+}
+
+// EventsPresence is a part of who was last told to be online and where.
+type EventsPresence struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Users         []*EventsUser          `protobuf:"bytes,1,rep,name=users,proto3" json:"users,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *EventsPresence) Reset() {
+	*x = EventsPresence{}
+	mi := &file_bus_v1_bus_proto_msgTypes[28]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *EventsPresence) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*EventsPresence) ProtoMessage() {}
+
+func (x *EventsPresence) ProtoReflect() protoreflect.Message {
+	mi := &file_bus_v1_bus_proto_msgTypes[28]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use EventsPresence.ProtoReflect.Descriptor instead.
+func (*EventsPresence) Descriptor() ([]byte, []int) {
+	return file_bus_v1_bus_proto_rawDescGZIP(), []int{28}
+}
+
+func (x *EventsPresence) GetUsers() []*EventsUser {
+	if x != nil {
+		return x.Users
+	}
+	return nil
+}
+
+type EventsUser struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	User          *v1.User               `protobuf:"bytes,1,opt,name=user,proto3" json:"user,omitempty"`
+	Online        bool                   `protobuf:"varint,2,opt,name=online,proto3" json:"online,omitempty"`
+	Rooms         []string               `protobuf:"bytes,3,rep,name=rooms,proto3" json:"rooms,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *EventsUser) Reset() {
+	*x = EventsUser{}
+	mi := &file_bus_v1_bus_proto_msgTypes[29]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *EventsUser) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*EventsUser) ProtoMessage() {}
+
+func (x *EventsUser) ProtoReflect() protoreflect.Message {
+	mi := &file_bus_v1_bus_proto_msgTypes[29]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use EventsUser.ProtoReflect.Descriptor instead.
+func (*EventsUser) Descriptor() ([]byte, []int) {
+	return file_bus_v1_bus_proto_rawDescGZIP(), []int{29}
+}
+
+func (x *EventsUser) GetUser() *v1.User {
+	if x != nil {
+		return x.User
+	}
+	return nil
+}
+
+func (x *EventsUser) GetOnline() bool {
+	if x != nil {
+		return x.Online
+	}
+	return false
+}
+
+func (x *EventsUser) GetRooms() []string {
+	if x != nil {
+		return x.Rooms
+	}
+	return nil
+}
+
 var File_bus_v1_bus_proto protoreflect.FileDescriptor
 
 const file_bus_v1_bus_proto_rawDesc = "" +
@@ -2119,7 +2332,23 @@ const file_bus_v1_bus_proto_rawDesc = "" +
 	"\n" +
 	"Deployment\x12\x16\n" +
 	"\x06shards\x18\x01 \x01(\rR\x06shards\x12 \n" +
-	"\vincarnation\x18\x02 \x01(\tR\vincarnationB0Z.github.com/parley-im/parley/proto/bus/v1;busv1b\x06proto3"
+	"\vincarnation\x18\x02 \x01(\tR\vincarnation\"\xc5\x01\n" +
+	"\x0eEventsPosition\x12\x14\n" +
+	"\x05event\x18\x01 \x01(\x04R\x05event\x12D\n" +
+	"\asources\x18\x02 \x03(\v2*.parley.bus.v1.EventsPosition.SourcesEntryR\asources\x1aW\n" +
+	"\fSourcesEntry\x12\x10\n" +
+	"\x03key\x18\x01 \x01(\tR\x03key\x121\n" +
+	"\x05value\x18\x02 \x01(\v2\x1b.parley.bus.v1.EventsSourceR\x05value:\x028\x01\"<\n" +
+	"\fEventsSource\x12\x10\n" +
+	"\x03seq\x18\x01 \x01(\x04R\x03seq\x12\x1a\n" +
+	"\brevision\x18\x02 \x01(\x04R\brevision\"A\n" +
+	"\x0eEventsPresence\x12/\n" +
+	"\x05users\x18\x01 \x03(\v2\x19.parley.bus.v1.EventsUserR\x05users\"d\n" +
+	"\n" +
+	"EventsUser\x12(\n" +
+	"\x04user\x18\x01 \x01(\v2\x14.parley.wire.v1.UserR\x04user\x12\x16\n" +
+	"\x06online\x18\x02 \x01(\bR\x06online\x12\x14\n" +
+	"\x05rooms\x18\x03 \x03(\tR\x05roomsB0Z.github.com/parley-im/parley/proto/bus/v1;busv1b\x06proto3"
 
 var (
 	file_bus_v1_bus_proto_rawDescOnce sync.Once
@@ -2134,7 +2363,7 @@ func file_bus_v1_bus_proto_rawDescGZIP() []byte {
 }
 
 var file_bus_v1_bus_proto_enumTypes = make([]protoimpl.EnumInfo, 1)
-var file_bus_v1_bus_proto_msgTypes = make([]protoimpl.MessageInfo, 26)
+var file_bus_v1_bus_proto_msgTypes = make([]protoimpl.MessageInfo, 31)
 var file_bus_v1_bus_proto_goTypes = []any{
 	(LogEntry_Kind)(0),              // 0: parley.bus.v1.LogEntry.Kind
 	(*LogEntry)(nil),                // 1: parley.bus.v1.LogEntry
@@ -2163,14 +2392,19 @@ var file_bus_v1_bus_proto_goTypes = []any{
 	(*SnapshotSession)(nil),         // 24: parley.bus.v1.SnapshotSession
 	(*PresenceReplicaBeat)(nil),     // 25: parley.bus.v1.PresenceReplicaBeat
 	(*Deployment)(nil),              // 26: parley.bus.v1.Deployment
-	(*v1.User)(nil),                 // 27: parley.wire.v1.User
-	(*v1.RoomUpdated)(nil),          // 28: parley.wire.v1.RoomUpdated
-	(*v11.Room)(nil),                // 29: parley.registry.v1.Room
-	(v11.Role)(0),                   // 30: parley.registry.v1.Role
+	(*EventsPosition)(nil),          // 27: parley.bus.v1.EventsPosition
+	(*EventsSource)(nil),            // 28: parley.bus.v1.EventsSource
+	(*EventsPresence)(nil),          // 29: parley.bus.v1.EventsPresence
+	(*EventsUser)(nil),              // 30: parley.bus.v1.EventsUser
+	nil,                             // 31: parley.bus.v1.EventsPosition.SourcesEntry
+	(*v1.User)(nil),                 // 32: parley.wire.v1.User
+	(*v1.RoomUpdated)(nil),          // 33: parley.wire.v1.RoomUpdated
+	(*v11.Room)(nil),                // 34: parley.registry.v1.Room
+	(v11.Role)(0),                   // 35: parley.registry.v1.Role
 }
 var file_bus_v1_bus_proto_depIdxs = []int32{
 	0,  // 0: parley.bus.v1.LogEntry.kind:type_name -> parley.bus.v1.LogEntry.Kind
-	27, // 1: parley.bus.v1.LogEntry.user:type_name -> parley.wire.v1.User
+	32, // 1: parley.bus.v1.LogEntry.user:type_name -> parley.wire.v1.User
 	3,  // 2: parley.bus.v1.LiveEvent.signal:type_name -> parley.bus.v1.LiveSignal
 	4,  // 3: parley.bus.v1.LiveEvent.roster:type_name -> parley.bus.v1.RosterEvent
 	6,  // 4: parley.bus.v1.LiveEvent.changed:type_name -> parley.bus.v1.RoomChanged
@@ -2180,29 +2414,33 @@ var file_bus_v1_bus_proto_depIdxs = []int32{
 	9,  // 8: parley.bus.v1.LiveEvent.muted:type_name -> parley.bus.v1.UserMuted
 	11, // 9: parley.bus.v1.LiveEvent.members_only:type_name -> parley.bus.v1.MembersOnly
 	10, // 10: parley.bus.v1.LiveEvent.role:type_name -> parley.bus.v1.UserRole
-	27, // 11: parley.bus.v1.LiveSignal.user:type_name -> parley.wire.v1.User
-	27, // 12: parley.bus.v1.RosterEvent.joined:type_name -> parley.wire.v1.User
-	27, // 13: parley.bus.v1.RosterEvent.left:type_name -> parley.wire.v1.User
-	27, // 14: parley.bus.v1.StatusEvent.user:type_name -> parley.wire.v1.User
-	28, // 15: parley.bus.v1.RoomChanged.room:type_name -> parley.wire.v1.RoomUpdated
-	29, // 16: parley.bus.v1.RoomChanged.record:type_name -> parley.registry.v1.Room
-	30, // 17: parley.bus.v1.UserRole.role:type_name -> parley.registry.v1.Role
+	32, // 11: parley.bus.v1.LiveSignal.user:type_name -> parley.wire.v1.User
+	32, // 12: parley.bus.v1.RosterEvent.joined:type_name -> parley.wire.v1.User
+	32, // 13: parley.bus.v1.RosterEvent.left:type_name -> parley.wire.v1.User
+	32, // 14: parley.bus.v1.StatusEvent.user:type_name -> parley.wire.v1.User
+	33, // 15: parley.bus.v1.RoomChanged.room:type_name -> parley.wire.v1.RoomUpdated
+	34, // 16: parley.bus.v1.RoomChanged.record:type_name -> parley.registry.v1.Room
+	35, // 17: parley.bus.v1.UserRole.role:type_name -> parley.registry.v1.Role
 	13, // 18: parley.bus.v1.UserEvent.session_revoked:type_name -> parley.bus.v1.SessionRevoked
 	14, // 19: parley.bus.v1.UserEvent.account_disabled:type_name -> parley.bus.v1.AccountDisabled
-	27, // 20: parley.bus.v1.Broadcast.from:type_name -> parley.wire.v1.User
+	32, // 20: parley.bus.v1.Broadcast.from:type_name -> parley.wire.v1.User
 	18, // 21: parley.bus.v1.PresenceDelta.changes:type_name -> parley.bus.v1.PresenceChange
 	19, // 22: parley.bus.v1.PresenceChange.online:type_name -> parley.bus.v1.SessionOnline
 	20, // 23: parley.bus.v1.PresenceChange.offline:type_name -> parley.bus.v1.SessionOffline
 	21, // 24: parley.bus.v1.PresenceChange.status:type_name -> parley.bus.v1.SessionStatus
-	27, // 25: parley.bus.v1.SessionOnline.user:type_name -> parley.wire.v1.User
+	32, // 25: parley.bus.v1.SessionOnline.user:type_name -> parley.wire.v1.User
 	21, // 26: parley.bus.v1.SessionOnline.status:type_name -> parley.bus.v1.SessionStatus
 	24, // 27: parley.bus.v1.PresenceSnapshot.sessions:type_name -> parley.bus.v1.SnapshotSession
 	19, // 28: parley.bus.v1.SnapshotSession.online:type_name -> parley.bus.v1.SessionOnline
-	29, // [29:29] is the sub-list for method output_type
-	29, // [29:29] is the sub-list for method input_type
-	29, // [29:29] is the sub-list for extension type_name
-	29, // [29:29] is the sub-list for extension extendee
-	0,  // [0:29] is the sub-list for field type_name
+	31, // 29: parley.bus.v1.EventsPosition.sources:type_name -> parley.bus.v1.EventsPosition.SourcesEntry
+	30, // 30: parley.bus.v1.EventsPresence.users:type_name -> parley.bus.v1.EventsUser
+	32, // 31: parley.bus.v1.EventsUser.user:type_name -> parley.wire.v1.User
+	28, // 32: parley.bus.v1.EventsPosition.SourcesEntry.value:type_name -> parley.bus.v1.EventsSource
+	33, // [33:33] is the sub-list for method output_type
+	33, // [33:33] is the sub-list for method input_type
+	33, // [33:33] is the sub-list for extension type_name
+	33, // [33:33] is the sub-list for extension extendee
+	0,  // [0:33] is the sub-list for field type_name
 }
 
 func init() { file_bus_v1_bus_proto_init() }
@@ -2240,7 +2478,7 @@ func file_bus_v1_bus_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_bus_v1_bus_proto_rawDesc), len(file_bus_v1_bus_proto_rawDesc)),
 			NumEnums:      1,
-			NumMessages:   26,
+			NumMessages:   31,
 			NumExtensions: 0,
 			NumServices:   0,
 		},

@@ -12,10 +12,12 @@ import (
 
 	"github.com/parley-im/parley/pkg/rpc"
 	authv1 "github.com/parley-im/parley/proto/auth/v1"
+	eventsv1 "github.com/parley-im/parley/proto/events/v1"
 	historyv1 "github.com/parley-im/parley/proto/history/v1"
 	presencev1 "github.com/parley-im/parley/proto/presence/v1"
 	registryv1 "github.com/parley-im/parley/proto/registry/v1"
 	"github.com/parley-im/parley/services/auth"
+	"github.com/parley-im/parley/services/events"
 	"github.com/parley-im/parley/services/gateway"
 	"github.com/parley-im/parley/services/history"
 	"github.com/parley-im/parley/services/presence"
@@ -91,6 +93,23 @@ func (env *Env) Presence(v *PresenceSettings) (*Part, error) {
 	}
 	return &Part{Name: "presence", Run: s.Run, Ready: s.Ready,
 		grpc: &grpcPart{presencev1.Presence_ServiceDesc.ServiceName, v.addr, s.Register}}, nil
+}
+
+// Events makes the events service.
+func (env *Env) Events(e *EventsSettings, dial *Dialer) (*Part, error) {
+	presenceConn, err := dial.to("presence", e.services.presence, presencev1.Presence_ServiceDesc.ServiceName)
+	if err != nil {
+		return nil, err
+	}
+	o := e.Options
+	o.Bus, o.Logger, o.Meter = env.Bus, env.Logger, env.Metrics.Meter("parley/events")
+	o.Presence = presencev1.NewPresenceClient(presenceConn)
+	s, err := events.New(o)
+	if err != nil {
+		return nil, err
+	}
+	return &Part{Name: "events", Run: dial.closing(settling(s.Run)), Ready: s.Ready,
+		grpc: &grpcPart{eventsv1.Events_ServiceDesc.ServiceName, e.addr, s.Register}}, nil
 }
 
 // Gateway makes a gateway and listens for clients.

@@ -29,6 +29,8 @@ type ServeSettings struct {
 	registry RegistrySettings
 	history  HistorySettings
 	presence PresenceSettings
+	events   EventsSettings
+	eventsOn bool
 	gateway  GatewaySettings
 	services addresses // where gRPC is served on TCP too
 	trust    *trustSettings
@@ -46,6 +48,8 @@ func (v *ServeSettings) register(s *config.Set) {
 	v.registry.register(s)
 	v.auth.AutoRegister = true
 	v.auth.settings(s)
+	v.events.register(s)
+	s.Bool(&v.eventsOn, "events", "keep what happens as events for back ends")
 	v.nats.register(s)
 	s.Section("gRPC")
 	for _, service := range []struct {
@@ -54,9 +58,16 @@ func (v *ServeSettings) register(s *config.Set) {
 	}{
 		{"auth", &v.services.auth}, {"registry", &v.services.registry},
 		{"history", &v.services.history}, {"presence", &v.services.presence},
+		{"events", &v.services.events},
 	} {
 		s.String(service.addr, service.name+"-addr", "serve "+service.name+"'s API here too, for other back ends")
 	}
+	s.Validate(func() error {
+		if v.services.events != "" && !v.eventsOn {
+			return errors.New("events-addr: there are no events to serve without --events (PARLEY_EVENTS=on)")
+		}
+		return nil
+	})
 	v.trust.register(s)
 	v.trust.serving(s)
 	s.Validate(func() error {
@@ -131,9 +142,19 @@ func (p *Program) Serve(ctx context.Context, args []string) error {
 	if err != nil {
 		return err
 	}
-	registry.grpc.register(server.Registrar())
-	server.Health(registry.grpc.service, registry.Ready)
-	services = append(services, registry)
+	later := []*Part{registry}
+	if v.eventsOn {
+		events, err := env.Events(&v.events, &Dialer{env: env, inProcess: pipe})
+		if err != nil {
+			return err
+		}
+		later = append(later, events)
+	}
+	for _, part := range later {
+		part.grpc.register(server.Registrar())
+		server.Health(part.grpc.service, part.Ready)
+	}
+	services = append(services, later...)
 
 	dial = &Dialer{env: env, inProcess: pipe}
 	gateway, err := env.Gateway(&v.gateway, dial)
@@ -188,7 +209,7 @@ func (env *Env) services(v *ServeSettings) ([]*Part, error) {
 func (v *ServeSettings) listeners(pipe *rpc.InProcess) ([]net.Listener, error) {
 	listeners := []net.Listener{pipe}
 	seen := make(map[string]bool)
-	for _, addr := range []string{v.services.auth, v.services.registry, v.services.history, v.services.presence} {
+	for _, addr := range []string{v.services.auth, v.services.registry, v.services.history, v.services.presence, v.services.events} {
 		if addr == "" || seen[addr] {
 			continue
 		}

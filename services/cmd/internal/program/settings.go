@@ -10,6 +10,7 @@ import (
 	"github.com/parley-im/parley/pkg/config"
 	"github.com/parley-im/parley/pkg/token"
 	"github.com/parley-im/parley/services/auth"
+	"github.com/parley-im/parley/services/events"
 	"github.com/parley-im/parley/services/gateway"
 	"github.com/parley-im/parley/services/history"
 	"github.com/parley-im/parley/services/registry"
@@ -21,10 +22,11 @@ const (
 	registryPort = ":9102"
 	historyPort  = ":9103"
 	presencePort = ":9104"
+	eventsPort   = ":9105"
 )
 
 // addresses says where the services are found.
-type addresses struct{ auth, registry, history, presence string }
+type addresses struct{ auth, registry, history, presence, events string }
 
 const addressHelp = "where %s is found: host:port, several separated by commas, or dns:///host:port"
 
@@ -138,6 +140,23 @@ func (h *HistorySettings) register(s *config.Set) {
 	s.Duration(&h.Log.MaxAge, "max-age", "how long a message is kept; 0 for ever")
 	s.Duration(&h.Log.Window, "dedup-window", "how long a message's id is remembered, so that sending it again stores it once")
 	s.Validate(h.Log.Complete)
+}
+
+// EventsSettings are the settings of events.
+type EventsSettings struct {
+	events.Options
+	addr, own string
+	services  addresses
+}
+
+func (e *EventsSettings) register(s *config.Set) {
+	s.Section("Events")
+	_ = e.Keep.Complete() // the zero value is complete
+	e.MaxSubscribers = 100
+	s.Duration(&e.Keep.MaxAge, "events-max-age", "how long an event is kept, and how long what it is made of waits for it")
+	s.Bytes(&e.Keep.MaxBytes, "events-max-bytes", "what all events together may take; 0 for no limit")
+	s.Int(&e.MaxSubscribers, "events-subscribers", "Subscribe streams at once, each of which is a consumer at NATS")
+	s.Validate(e.Keep.Complete)
 }
 
 // GatewaySettings are the settings of the gateway.

@@ -69,6 +69,20 @@ func (v *PresenceSettings) registerStandalone(s *config.Set) {
 	grpcAddr(s, &v.addr, &v.own, "presence", presencePort)
 }
 
+// Events makes the settings of the program that runs events alone.
+func (p *Program) Events() *EventsSettings {
+	e := new(EventsSettings)
+	e.registerStandalone(p.Set)
+	p.trust.standalone(p.Set, true)
+	return e
+}
+
+func (e *EventsSettings) registerStandalone(s *config.Set) {
+	e.register(s)
+	grpcAddr(s, &e.addr, &e.own, "events", eventsPort)
+	s.String(&e.services.presence, "presence-addr", fmt.Sprintf(addressHelp, "presence")).Required()
+}
+
 // Gateway makes the settings of the program that runs a gateway alone.
 func (p *Program) Gateway() *GatewaySettings {
 	g := new(GatewaySettings)
@@ -102,6 +116,7 @@ func Names() []string {
 		new(RegistrySettings).registerStandalone,
 		new(HistorySettings).registerStandalone,
 		new(PresenceSettings).registerStandalone,
+		new(EventsSettings).registerStandalone,
 		new(GatewaySettings).registerStandalone,
 		(&ServeSettings{trust: new(trustSettings)}).register,
 	} {

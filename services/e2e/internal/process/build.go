@@ -17,6 +17,7 @@ const (
 	Registry = "registry"
 	History  = "history"
 	Presence = "presence"
+	Events   = "events"
 	Gateway  = "gateway"
 	// Parley is built without the race detector always, for its start is timed.
 	Parley = "parley"
@@ -34,7 +35,7 @@ var built = sync.OnceValue(func() error {
 		return err
 	}
 	services := []string{module + "cmd/" + Auth, module + "cmd/" + Registry, module + "cmd/" + History,
-		module + "cmd/" + Presence, module + "cmd/" + Gateway}
+		module + "cmd/" + Presence, module + "cmd/" + Events, module + "cmd/" + Gateway}
 	plain := []string{module + "cmd/" + Parley, "github.com/nats-io/nats-server/v2"}
 	if !raceDetector {
 		return build(append(services, plain...))

@@ -2,10 +2,12 @@ package process
 
 import (
 	"net"
+	"slices"
 	"testing"
 )
 
-// Services are the programs that serve gRPC.
+// Services are the programs that serve gRPC and that every deployment has. A
+// test that wants Events, too, starts it.
 var Services = []string{Auth, Registry, History, Presence}
 
 // What the services of a Deployment show each other, and what its back ends and
@@ -44,7 +46,7 @@ func Plan(t testing.TB, gateways int) *Deployment {
 		Trust: []string{"PARLEY_SERVICE_TOKEN=" + ServiceToken, "PARLEY_BACKEND_TOKEN=" + BackEndToken, "PARLEY_ADMIN_TOKEN=" + AdminToken},
 		t:     t, nats: Addr(t), dir: t.TempDir(),
 	}
-	for _, s := range Services {
+	for _, s := range append(slices.Clip(Services), Events) {
 		d.Addrs[s] = Addr(t)
 	}
 	for range gateways {
@@ -87,7 +89,7 @@ func (d *Deployment) StartNATS() {
 	})
 }
 
-// StartService starts one of Services.
+// StartService starts one of Services, or Events.
 func (d *Deployment) StartService(program string) {
 	d.t.Helper()
 	d.Services[program] = Start(d.t, d.spec(program))
@@ -105,7 +107,7 @@ func (d *Deployment) spec(program string, env ...string) Spec {
 	env = append(env, d.Trust...)
 	env = append(env, "PARLEY_ADMIN_ADDR="+admin, "PARLEY_NATS_URL=nats://"+d.nats,
 		"PARLEY_AUTH_ADDR="+d.Addrs[Auth], "PARLEY_REGISTRY_ADDR="+d.Addrs[Registry],
-		"PARLEY_HISTORY_ADDR="+d.Addrs[History], "PARLEY_PRESENCE_ADDR="+d.Addrs[Presence])
+		"PARLEY_HISTORY_ADDR="+d.Addrs[History], "PARLEY_PRESENCE_ADDR="+d.Addrs[Presence], "PARLEY_EVENTS_ADDR="+d.Addrs[Events])
 	return Spec{Program: program, Env: env, Admin: "http://" + admin}
 }
 
@@ -115,7 +117,7 @@ func (d *Deployment) All() []*Process {
 	if d.NATS != nil {
 		all = append(all, d.NATS)
 	}
-	for _, s := range Services {
+	for _, s := range append(slices.Clip(Services), Events) {
 		if p := d.Services[s]; p != nil {
 			all = append(all, p)
 		}

@@ -25,10 +25,12 @@ import (
 	"github.com/parley-im/parley/pkg/limit"
 	"github.com/parley-im/parley/pkg/rpc"
 	authv1 "github.com/parley-im/parley/proto/auth/v1"
+	eventsv1 "github.com/parley-im/parley/proto/events/v1"
 	historyv1 "github.com/parley-im/parley/proto/history/v1"
 	presencev1 "github.com/parley-im/parley/proto/presence/v1"
 	registryv1 "github.com/parley-im/parley/proto/registry/v1"
 	"github.com/parley-im/parley/services/auth"
+	"github.com/parley-im/parley/services/events"
 	"github.com/parley-im/parley/services/gateway"
 	"github.com/parley-im/parley/services/history"
 	"github.com/parley-im/parley/services/presence"
@@ -235,6 +237,32 @@ func (s *Stack) run(t testing.TB, f func(context.Context) error) (stop context.C
 		<-done
 	})
 	return stop, done
+}
+
+// StartEvents starts a replica of the events service, which ends with stop or
+// with the test.
+func (s *Stack) StartEvents(t testing.TB) (client eventsv1.EventsClient, stop func()) {
+	t.Helper()
+	service, err := events.New(events.Options{
+		Bus: s.connect(t, "events"), Presence: s.Presence, LeaseTimeout: 500 * time.Millisecond, Logger: s.log,
+	})
+	fatal(t, err)
+	pipe := rpc.Pipe()
+	server := rpc.NewServer(rpc.ServerOptions{Name: "events", Logger: s.log})
+	service.Register(server.Registrar())
+	server.Health(eventsv1.Events_ServiceDesc.ServiceName, service.Ready)
+	stopService, serviceDone := s.run(t, service.Run)
+	stopServer, serverDone := s.run(t, func(ctx context.Context) error { return server.Run(ctx, pipe) })
+	conn, err := rpc.Dial("events", "", rpc.ClientOptions{InProcess: pipe, Logger: s.log})
+	fatal(t, err)
+	t.Cleanup(func() { conn.Close() })
+	Eventually(t, "events are in reach", func() error { return reached(conn) })
+	return eventsv1.NewEventsClient(conn), func() {
+		stopService()
+		<-serviceDone
+		stopServer()
+		<-serverDone
+	}
 }
 
 // StopGateway asks a gateway to end, as SIGTERM does; the channel is closed when it has.
