@@ -13,12 +13,14 @@ import (
 	healthv1 "google.golang.org/grpc/health/grpc_health_v1"
 	reflectionv1 "google.golang.org/grpc/reflection/grpc_reflection_v1"
 	"google.golang.org/grpc/status"
+	"google.golang.org/protobuf/proto"
 
 	authv1 "github.com/parley-im/parley/proto/auth/v1"
 	historyv1 "github.com/parley-im/parley/proto/history/v1"
 	presencev1 "github.com/parley-im/parley/proto/presence/v1"
 	registryv1 "github.com/parley-im/parley/proto/registry/v1"
 	wirev1 "github.com/parley-im/parley/proto/wire/v1"
+	"github.com/parley-im/parley/services/e2e/internal/ask"
 	"github.com/parley-im/parley/services/e2e/internal/client"
 	"github.com/parley-im/parley/services/e2e/internal/process"
 )
@@ -188,6 +190,7 @@ func testBackEnd(t *testing.T, addrs map[string]string, url string) {
 		}
 		return nil
 	})
+	testBackEndRooms(ctx, t, rooms, &wirev1.User{Id: in.User.Id, Username: in.User.Username}, alice)
 	if who, err := auth.Verify(ctx, &authv1.VerifyRequest{Token: in.Token}); err != nil || who.User.GetUsername() != "alice" {
 		t.Errorf("verify: %v, %v", who, err)
 	}
@@ -201,5 +204,52 @@ func testBackEnd(t *testing.T, addrs map[string]string, url string) {
 	revoked := time.Now()
 	if code := alice.Closed(); code != 4001 || time.Since(revoked) > 5*time.Second {
 		t.Errorf("closed with %d %v after the revocation", code, time.Since(revoked))
+	}
+}
+
+// testBackEndRooms: a back end makes a room that only those may join whom it
+// adds, says what they may there, and takes one out again.
+func testBackEndRooms(ctx context.Context, t *testing.T, rooms registryv1.RegistryClient, user *wirev1.User, alice *client.Client) {
+	t.Helper()
+	private, moderators := registryv1.Visibility_VISIBILITY_PRIVATE, registryv1.Who_WHO_MODERATORS
+	made, err := rooms.CreateRoom(ctx, &registryv1.CreateRoomRequest{
+		RoomId: "staff", Visibility: private, Persistent: true,
+		Policy: &registryv1.Policy{Post: &moderators}, Attributes: []byte(`{"team":7}`),
+	})
+	if err != nil || made.Owner != nil {
+		t.Fatalf("making a private room: %v, %v", made, err)
+	}
+	say := "hello"
+	said := ask.ChatMessage(&wirev1.SendMessage{RoomId: "staff", Content: &say})
+	alice.AskError(ask.JoinRoom(&wirev1.JoinRoom{RoomId: "staff"}), "forbidden")
+	if _, err := rooms.SetMember(ctx, &registryv1.SetMemberRequest{RoomId: "staff", User: user, Role: registryv1.Role_ROLE_MEMBER}); err != nil {
+		t.Fatal(err)
+	}
+	alice.Join("staff")
+	alice.AskError(said, "forbidden")
+	member, err := rooms.SetMember(ctx, &registryv1.SetMemberRequest{RoomId: "staff", User: user, Role: registryv1.Role_ROLE_MODERATOR})
+	if err != nil {
+		t.Fatal(err)
+	}
+	process.Eventually(t, recovery, "a moderator may write", func() error {
+		if answer := alice.Ask(proto.CloneOf(said)); answer.GetAck() == nil {
+			return fmt.Errorf("answered %v", answer)
+		}
+		return nil
+	})
+	members, err := rooms.ListMembers(ctx, &registryv1.ListMembersRequest{RoomId: "staff"})
+	if err != nil || len(members.Members) != 1 || !proto.Equal(members.Members[0], member) {
+		t.Errorf("members %v, %v, want %v", members, err, member)
+	}
+	if _, err := rooms.RemoveMember(ctx, &registryv1.RemoveMemberRequest{RoomId: "staff", UserId: user.Id}); err != nil {
+		t.Fatal(err)
+	}
+	if kicked := alice.Want("kicked").GetKicked(); kicked.RoomId != "staff" {
+		t.Errorf("kicked %v", kicked)
+	}
+	alice.AskError(proto.CloneOf(said), "not-joined")
+	page, err := rooms.ListRooms(ctx, &registryv1.ListRoomsRequest{Prefix: "sta"})
+	if err != nil || len(page.Rooms) != 1 || string(page.Rooms[0].Attributes) != `{"team":7}` {
+		t.Errorf("listed %v, %v", page, err)
 	}
 }

@@ -20,6 +20,11 @@ const patience = 15 * time.Second
 // eventually waits until what holds.
 func eventually(t testing.TB, what string, holds func() bool) {
 	t.Helper()
+	within(t, patience, what, holds)
+}
+
+func within(t testing.TB, patience time.Duration, what string, holds func() bool) {
+	t.Helper()
 	deadline := time.Now().Add(patience)
 	for !holds() {
 		if time.Now().After(deadline) {
@@ -60,6 +65,14 @@ type replica struct {
 
 func start(t testing.TB, o Options) *replica {
 	t.Helper()
+	r := begin(t, o)
+	eventually(t, "ready", func() bool { return r.Ready(t.Context()) == nil })
+	return r
+}
+
+// begin is start without waiting until the replica is ready.
+func begin(t testing.TB, o Options) *replica {
+	t.Helper()
 	if testing.Verbose() {
 		o.Logger = slog.New(slog.NewTextHandler(t.Output(), nil))
 	}
@@ -77,7 +90,6 @@ func start(t testing.TB, o Options) *replica {
 	})
 	stop := sync.OnceFunc(func() { cancel(); run.Wait() })
 	t.Cleanup(stop)
-	eventually(t, "ready", func() bool { return s.Ready(ctx) == nil })
 	return &replica{s, t, stop}
 }
 

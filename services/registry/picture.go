@@ -340,6 +340,7 @@ func implied(room *registryv1.Room, id string) *wirev1.User {
 func (p *picture) begin() {
 	p.mu.Lock()
 	defer p.mu.Unlock()
+	p.orders.loading = p.orders.loading || p.generation == 0
 	p.generation++
 }
 
@@ -374,6 +375,9 @@ func (p *picture) sweep() {
 		if t.generation != p.generation {
 			delete(p.gone, key)
 		}
+	}
+	if p.orders.loading {
+		p.loaded()
 	}
 }
 

@@ -127,11 +127,21 @@ func (r *room) allow(m *Membership) {
 		g.burst = r.rules.Burst()
 		g.pace = r.paceOf(m.member.UserID())
 	}
+	m.grant.Store(r.shared(g))
+}
+
+// shared gives a grant for a member: none where nothing is restricted, and
+// where it can be the same as the first member's, for most have the same.
+func (r *room) shared(g grant) *grant {
 	if g == (grant{post: true, signal: true}) {
-		m.grant.Store(nil)
-		return
+		return nil
 	}
-	m.grant.Store(&g)
+	if len(r.members) > 0 {
+		if first := r.members[0].grant.Load(); first != nil && *first == g {
+			return first
+		}
+	}
+	return &g
 }
 
 // paceOf gives the pace of a user, which stays for as long as it says something:
