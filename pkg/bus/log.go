@@ -144,8 +144,39 @@ func (b *Bus) Erase(ctx context.Context, room string) (uint64, error) {
 // Trim takes all but the newest entries of a room's log away, as its retention
 // does, and tells how many that were. keep is at least 1: without any entry the
 // log could not tell what it had.
+//
+// A log that has no more is left alone: nothing is written then, which of a
+// replicated log takes all its nodes.
 func (b *Bus) Trim(ctx context.Context, room string, keep uint32) (uint64, error) {
+	n, err := b.entries(ctx, room)
+	if err != nil || n <= uint64(max(keep, 1)) {
+		return 0, err
+	}
 	return b.purge(ctx, room, map[string]any{"filter": b.logSubject(room), "keep": max(keep, 1)})
+}
+
+// entries asks the stream's leader how many entries a room's log has.
+func (b *Bus) entries(ctx context.Context, room string) (uint64, error) {
+	ctx, cancel := withTimeout(ctx)
+	defer cancel()
+	request, err := json.Marshal(map[string]string{"subjects_filter": b.logSubject(room)})
+	if err != nil {
+		return 0, err
+	}
+	var answer struct {
+		apiAnswer
+		State struct {
+			Subjects map[string]uint64 `json:"subjects"`
+		} `json:"state"`
+	}
+	err = b.api(ctx, "STREAM.INFO."+b.streamOf(room), request, &answer)
+	if err == nil {
+		err = answer.error()
+	}
+	if err != nil {
+		return 0, errs.Missing("the log", fmt.Errorf("counting the entries of %s: %w", room, err))
+	}
+	return answer.State.Subjects[b.logSubject(room)], nil
 }
 
 func (b *Bus) purge(ctx context.Context, room string, which map[string]any) (uint64, error) {

@@ -13,6 +13,7 @@ import (
 
 	"github.com/parley-im/parley/pkg/bus"
 	"github.com/parley-im/parley/pkg/errs"
+	busv1 "github.com/parley-im/parley/proto/bus/v1"
 	registryv1 "github.com/parley-im/parley/proto/registry/v1"
 	wirev1 "github.com/parley-im/parley/proto/wire/v1"
 )
@@ -121,6 +122,56 @@ func TestRetentionOfARoom(t *testing.T) {
 	made := r.mustCreate(&registryv1.CreateRoomRequest{RoomId: "small", Policy: &registryv1.Policy{Retention: proto.Uint32(5)}})
 	if made.LeastRetention != 5 {
 		t.Errorf("made %v", made)
+	}
+}
+
+// TestAPolicyIsToldTwice: who was admitted by the older one, and opened the room
+// at a gateway when the newer one was told, is bound by it, too.
+func TestAPolicyIsToldTwice(t *testing.T) {
+	r := alone(t, Options{})
+	r.mustCreate(&registryv1.CreateRoomRequest{RoomId: "room"})
+	heard := make(chan *busv1.RoomChanged, 100)
+	feed := r.bus.NewFeed(1, func(_ int, batch []bus.Delivery) {
+		for _, d := range batch {
+			if c := d.Live.GetChanged(); c != nil {
+				heard <- c
+			}
+		}
+	})
+	t.Cleanup(feed.Close)
+	if _, err := feed.Subscribe("room"); err != nil {
+		t.Fatal(err)
+	}
+	if err := r.bus.Flush(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	for _, req := range []*registryv1.UpdateRoomRequest{
+		{Policy: &registryv1.Policy{Post: registryv1.Who_WHO_OWNERS.Enum()}},
+		{Topic: proto.String("binds nobody")},
+	} {
+		req.RoomId = "room"
+		if _, err := r.UpdateRoom(t.Context(), req); err != nil {
+			t.Fatal(err)
+		}
+	}
+	next := func() *busv1.RoomChanged {
+		t.Helper()
+		select {
+		case c := <-heard:
+			if c.Record.GetPolicy().GetPost() != registryv1.Who_WHO_OWNERS || c.Revision != c.Record.Revision {
+				t.Errorf("told %v", c)
+			}
+			return c
+		case <-time.After(patience):
+			t.Fatal("nothing is told")
+			return nil
+		}
+	}
+	if first, second := next(), next(); first.Room.GetTopic() != "" || second.Room.GetTopic() != "binds nobody" {
+		t.Errorf("members were told %v and %v", first, second)
+	}
+	if again := next(); again.Room != nil || again.Record.Topic != "binds nobody" {
+		t.Errorf("told again %v, want what is in force, for gateways alone", again)
 	}
 }
 

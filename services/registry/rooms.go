@@ -192,7 +192,7 @@ func (s *Service) UpdateRoom(ctx context.Context, req *registryv1.UpdateRoomRequ
 	if err := s.checkRetention(ctx, req.Policy); err != nil {
 		return nil, err
 	}
-	changed, closed := false, false
+	changed, closed, binds := false, false, false
 	trimTo := uint32(0)
 	room, err := s.changeRoom(ctx, a, req.RoomId, func(room *registryv1.Room) (bool, error) {
 		if err := s.visible(a, req.RoomId, room); err != nil {
@@ -213,6 +213,7 @@ func (s *Service) UpdateRoom(ctx context.Context, req *registryv1.UpdateRoomRequ
 		}
 		changed = !proto.Equal(before, room)
 		closed = isPrivate(room) && !isPrivate(before)
+		binds = room.Visibility != before.Visibility || !proto.Equal(room.Policy, before.Policy)
 		trimTo = trimmedTo(before, room)
 		return changed, nil
 	})
@@ -224,8 +225,15 @@ func (s *Service) UpdateRoom(ctx context.Context, req *registryv1.UpdateRoomRequ
 	}
 	if closed {
 		s.tellPrivate(room, a)
+	}
+	if binds {
 		s.later(func() {
-			if now := s.picture.room(room.Id); now.GetEpoch() == room.Epoch && isPrivate(now) {
+			now := s.picture.room(room.Id)
+			if now.GetEpoch() != room.Epoch {
+				return
+			}
+			s.tellRecord(now)
+			if closed && isPrivate(now) {
 				s.tellPrivate(now, a)
 			}
 		})

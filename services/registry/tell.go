@@ -11,7 +11,7 @@ import (
 	registryv1 "github.com/parley-im/parley/proto/registry/v1"
 )
 
-// What changes a user's right to be in a room, or to write there, is told to
+// What changes users' rights to be in a room, or to write there, is told to
 // the gateways as soon as it is stored; they ask for nobody's rights while a
 // session is in a room. An admission that another replica has given of an older
 // picture may cross it on its way, so what is in force is told once more a
@@ -66,6 +66,11 @@ func (s *Service) tellRole(room *registryv1.Room, user string, role registryv1.R
 	s.tell(room.Id, &busv1.LiveEvent{Event: &busv1.LiveEvent_Role{Role: &busv1.UserRole{
 		UserId: user, Role: role, Epoch: room.Epoch,
 	}}})
+}
+
+// tellRecord tells gateways what a room allows, which its members know.
+func (s *Service) tellRecord(room *registryv1.Room) {
+	s.tell(room.Id, &busv1.LiveEvent{Event: &busv1.LiveEvent_Changed{Changed: &busv1.RoomChanged{Revision: room.Revision, Record: room}}})
 }
 
 // tellPrivate tells a room that has become private who may stay in it: those
