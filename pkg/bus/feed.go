@@ -146,23 +146,20 @@ func (f *Feed) Worker(room string) int {
 	return int(maphash.String(f.seed, room) % uint64(len(f.workers)))
 }
 
-// RoomSubscription is a feed's interest in one room.
-type RoomSubscription struct{ subs [2]*nats.Subscription }
+// RoomSubscription is a feed's interest in one room. It is one subscription,
+// for each of them costs the gateway and every NATS server some 400 bytes, and
+// there may be as many rooms as connections.
+type RoomSubscription struct{ sub *nats.Subscription }
 
 // Subscribe begins to bring what happens in a room. The server knows of it
 // before any request that this process makes afterwards.
 func (f *Feed) Subscribe(room string) (*RoomSubscription, error) {
-	w := f.workerOf(room)
-	r := new(RoomSubscription)
-	for i, subject := range [...]string{f.b.outSubject(room), subjectLive + room} {
-		sub, err := f.b.nc.ChanSubscribe(subject, w.msgs)
-		if err != nil {
-			r.Stop()
-			return nil, fmt.Errorf("subscribing to %s: %w", subject, err)
-		}
-		r.subs[i] = sub
+	subject := f.b.outSubject(room)
+	sub, err := f.b.nc.ChanSubscribe(subject, f.workerOf(room).msgs)
+	if err != nil {
+		return nil, fmt.Errorf("subscribing to %s: %w", subject, err)
 	}
-	return r, nil
+	return &RoomSubscription{sub}, nil
 }
 
 // lost is called by nats.go's goroutine when the queue behind a subscription
@@ -187,11 +184,7 @@ func (b *Bus) lost(subject string) {
 
 // Stop ends the interest. What is queued already may still be delivered.
 func (r *RoomSubscription) Stop() {
-	for _, sub := range r.subs {
-		if sub != nil {
-			_ = sub.Unsubscribe() // fails only when the connection is closed
-		}
-	}
+	_ = r.sub.Unsubscribe() // fails only when the connection is closed
 }
 
 func (f *Feed) work(w *worker) {
@@ -230,7 +223,7 @@ func (f *Feed) append(batch []Delivery, w *worker, msg *nats.Msg) []Delivery {
 		}
 		return batch
 	}
-	if len(msg.Subject) > len(subjectLive) && msg.Subject[:len(subjectLive)] == subjectLive {
+	if msg.Header.Get(headerSequence) == "" {
 		event := new(busv1.LiveEvent)
 		room, err := roomOf(msg.Subject)
 		if err == nil {

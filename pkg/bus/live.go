@@ -55,7 +55,7 @@ func subscribe[M any, P interface {
 
 // PublishLive tells the members of a room something that is not stored.
 func (b *Bus) PublishLive(room string, event *busv1.LiveEvent) error {
-	return b.publish(subjectLive+room, event)
+	return b.publish(b.outSubject(room), event)
 }
 
 // PublishUser tells all connections of one user something.

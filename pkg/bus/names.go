@@ -13,8 +13,10 @@ import (
 // Every subject, stream and bucket of Parley is named here.
 //
 //	parley.log.<shard>.<room>        messages on their way into the log
-//	parley.out.<shard>.<room>        stored messages on their way out
-//	parley.live.<room>               signals, roster events, room changes
+//	parley.out.<shard>.<room>        to a room's members: stored messages, which the
+//	                                 log republishes with their place in a header,
+//	                                 and signals, roster events and room changes,
+//	                                 which have none
 //	parley.all                       to every connection
 //	parley.user.<user>               to one user's connections
 //	parley.presence.beat.<gateway>   a gateway is alive
@@ -29,7 +31,6 @@ import (
 const (
 	subjectLog      = "parley.log."
 	subjectOut      = "parley.out."
-	subjectLive     = "parley.live."
 	subjectAll      = "parley.all"
 	subjectUser     = "parley.user."
 	subjectBeat     = "parley.presence.beat."
@@ -99,8 +100,8 @@ func (b *Bus) roomSubject(prefix, room string) string {
 
 func userSubject(user string) string { return subjectUser + ids.Token(user) }
 
-// roomOf cuts the room off the end of a subject of the log, of what comes out
-// of it, or of parley.live.
+// roomOf cuts the room off the end of a subject of the log or of what comes out
+// of it.
 func roomOf(subject string) (string, error) {
 	i := strings.LastIndexByte(subject, '.')
 	if i < 0 || i == len(subject)-1 {

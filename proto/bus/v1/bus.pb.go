@@ -199,8 +199,8 @@ func (x *LogEntry) GetErases() uint32 {
 	return 0
 }
 
-// LiveEvent is the payload on parley.live.<room>: what the members present
-// are told and nobody stores. At most once.
+// LiveEvent is what comes on parley.out.<shard>.<room> without a place in the
+// log: what the members present are told and nobody stores. At most once.
 type LiveEvent struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// Types that are valid to be assigned to Event:

@@ -10,7 +10,8 @@ import (
 // wire is the socket, and what has come in by it.
 type wire struct {
 	net.Conn                       // the socket
-	raw      syscall.RawConn       // to read and write without waiting; nil where that cannot be
+	socket   uintptr               // its number, to write without waiting, while it is not closed; 0 where that cannot be
+	raw      syscall.RawConn       // to read without waiting; nil where that cannot be
 	ready    func(fd uintptr) bool // reads into a new input; nil where that has to wait
 	input    *input                // nil while nothing has come
 }
@@ -41,7 +42,10 @@ func (h *hijacker) Hijack() (net.Conn, *bufio.ReadWriter, error) {
 	}
 	h.wire.Conn = socket
 	if s, ok := socket.(syscall.Conn); ok { // which a TLS connection is not
-		if h.wire.raw, err = s.SyscallConn(); err != nil {
+		if h.wire.raw, err = s.SyscallConn(); err == nil {
+			err = h.wire.raw.Control(func(fd uintptr) { h.wire.socket = fd })
+		}
+		if err != nil {
 			socket.Close()
 			return nil, nil, err
 		}
