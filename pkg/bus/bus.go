@@ -15,6 +15,8 @@ import (
 	"go.opentelemetry.io/otel/metric"
 	"go.opentelemetry.io/otel/metric/noop"
 	"golang.org/x/time/rate"
+
+	"github.com/parley-im/parley/pkg/nowait"
 )
 
 // Options says how to reach NATS and what the deployment is to be like.
@@ -193,6 +195,9 @@ func (b *Bus) dial(ctx context.Context) error {
 	return nil
 }
 
+// connectTimeout bounds how long one address of NATS may take to answer.
+const connectTimeout = 2 * time.Second
+
 func (b *Bus) natsOptions() ([]nats.Option, error) {
 	o := b.opts
 	options := []nats.Option{
@@ -203,7 +208,8 @@ func (b *Bus) natsOptions() ([]nats.Option, error) {
 		nats.SyncQueueLen(2 * MaxPage),
 		nats.ReconnectWait(100 * time.Millisecond),
 		nats.ReconnectJitter(200*time.Millisecond, 500*time.Millisecond),
-		nats.Timeout(2 * time.Second),
+		nats.Timeout(connectTimeout),
+		nats.SetCustomDialer(&nowait.Dialer{Dialer: net.Dialer{Timeout: connectTimeout}}),
 		// A NATS that hangs is left after 3 to 6 s, well within a publish's
 		// deadline plus one retry.
 		nats.PingInterval(2 * time.Second),

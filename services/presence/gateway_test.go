@@ -290,7 +290,7 @@ func (w *world) ear(room string) *ear {
 	nc.SetClosedHandler(func(*nats.Conn) { close(closed) })
 	w.t.Cleanup(func() { nc.Close(); <-closed })
 	e := &ear{t: w.t}
-	if _, err := nc.Subscribe("parley.live."+room, func(m *nats.Msg) {
+	if _, err := nc.Subscribe("parley.out.0."+room, func(m *nats.Msg) {
 		var event busv1.LiveEvent
 		if err := proto.Unmarshal(m.Data, &event); err != nil || event.GetRoster() == nil {
 			w.t.Errorf("heard %q: %v", m.Data, err)

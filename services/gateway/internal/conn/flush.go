@@ -1,9 +1,5 @@
 package conn
 
-import (
-	"syscall"
-)
-
 // Flusher gathers what one goroutine has to say to many connections, so that
 // each of them is written to once, whatever number of messages there are for
 // it. Its zero value is ready; one goroutine uses it.
@@ -80,7 +76,7 @@ func (c *Conn) flush(chunk **[]byte) {
 			c.rest()
 			return
 		}
-		n, err := writeOnce(c.wire.socket, p.out)
+		n, err := writeNow(c.wire.socket, p.out)
 		if err == nil && n < len(p.out) {
 			p.out = p.out[n:]
 			c.writing = true
@@ -92,19 +88,4 @@ func (c *Conn) flush(chunk **[]byte) {
 	}
 	c.writing = true
 	c.handOver(piece{}, nil)
-}
-
-// writeOnce hands bytes to a socket and tells how many it took, without waiting
-// for it to take more.
-func writeOnce(socket uintptr, out []byte) (int, error) {
-	for {
-		n, err := writeNow(socket, out)
-		switch err {
-		case syscall.EINTR:
-			continue
-		case syscall.EAGAIN:
-			return 0, nil
-		}
-		return n, err
-	}
 }
