@@ -11,6 +11,7 @@ import (
 
 	"go.uber.org/goleak"
 	"google.golang.org/grpc"
+	"google.golang.org/grpc/connectivity"
 
 	"github.com/parley-im/parley/pkg/access"
 	"github.com/parley-im/parley/pkg/rpc"
@@ -138,7 +139,11 @@ func pair(t *testing.T, h *history, server rpc.ServerOptions, client rpc.ClientO
 	pipe := rpc.Pipe()
 	run(t, s, pipe)
 	client.InProcess = pipe
-	return historyv1.NewHistoryClient(dial(t, "", client))
+	conn := dial(t, "", client)
+	conn.Connect()
+	// Before the server has been asked for its health it serves nobody.
+	eventually(t, "the server serves", func() bool { return conn.GetState() == connectivity.Ready })
+	return historyv1.NewHistoryClient(conn)
 }
 
 // eventually polls until ok, for at most 10 s.
