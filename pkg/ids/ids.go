@@ -24,6 +24,9 @@ const (
 	// DirectPrefix begins the id of every room of two.
 	DirectPrefix = "dm:"
 
+	// GuestPrefix begins the id of every guest.
+	GuestPrefix = "guest:"
+
 	maxRoom     = 64  // characters, all of them single bytes
 	maxUser     = 128 // bytes
 	maxUsername = 32  // characters

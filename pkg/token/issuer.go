@@ -12,6 +12,7 @@ import (
 	"github.com/golang-jwt/jwt/v5"
 
 	"github.com/parley-im/parley/pkg/errs"
+	"github.com/parley-im/parley/pkg/ids"
 )
 
 // IssuerOptions describe somebody else whose tokens are welcome: an identity
@@ -59,17 +60,14 @@ var (
 	idPrefix = regexp.MustCompile(`^([a-z0-9-]{1,32}:)?$`)
 )
 
-// guestName would make ids like those of guests.
-const guestName = "guest"
-
 // check says what is wrong, and completes what has a default. insecure allows
 // http to any host.
 func (o *IssuerOptions) check(insecure bool) error {
 	switch {
 	case !issuerName.MatchString(o.Name):
 		return fmt.Errorf("name %q: not 1 to 16 characters of [a-z0-9-]", o.Name)
-	case o.Name == guestName || o.Prefix != nil && *o.Prefix == guestName+":":
-		return fmt.Errorf("%q is for guests", guestName)
+	case o.Name+":" == ids.GuestPrefix || o.Prefix != nil && *o.Prefix == ids.GuestPrefix:
+		return fmt.Errorf("%q is for guests", ids.GuestPrefix)
 	case o.Prefix != nil && !idPrefix.MatchString(*o.Prefix):
 		return fmt.Errorf("prefix %q: neither empty nor characters of [a-z0-9-] with a colon at the end", *o.Prefix)
 	case o.Issuer == "":

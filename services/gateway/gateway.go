@@ -74,6 +74,8 @@ func New(o Options) (*Gateway, error) {
 		Bus: o.Bus, Registry: o.Registry, History: o.History, Presence: o.Presence,
 		Authenticate: g.tokens.authenticate, Revoked: g.tokens.revoked,
 		SignResume: g.tokens.signResume, ReadResume: g.tokens.readResume,
+		Guests: session.Guests{Welcome: o.Guests, Max: o.MaxGuests, RateLimit: o.GuestRateLimit, RateBurst: o.GuestRateBurst,
+			MaxContent: int(o.GuestMaxContent)},
 		Lobby: !o.NoLobby, AuthTimeout: o.AuthTimeout, TokenWarning: o.TokenWarning, CommandTimeout: o.CommandTimeout,
 		MaxInFlight: o.MaxInFlight, RateLimit: o.RateLimit, RateBurst: o.RateBurst,
 		MaxMessage: o.MaxMessage, MaxContent: int(o.MaxContent), MaxData: int(o.MaxData), MaxHistoryBytes: o.HistoryBytes,

@@ -76,6 +76,16 @@ type Options struct {
 	// tokens that live at least ten times as long, and a tenth of their life for
 	// others; 0 is never.
 	TokenWarning time.Duration
+	// Guests lets those in who do not sign in, as users with made-up names and the
+	// role guest; MaxGuests at once, default 1000.
+	Guests    bool
+	MaxGuests int
+	// GuestRateLimit and GuestRateBurst hold for guests beside RateLimit and
+	// RateBurst; a rate of 0 is no other than that. GuestMaxContent is bytes of
+	// content, and of data; default 1 KiB.
+	GuestRateLimit  float64
+	GuestRateBurst  int
+	GuestMaxContent int64
 	// CommandTimeout bounds a request that has to ask a service; default 5 s.
 	CommandTimeout time.Duration
 	// Lease is how long a session that lost its connection stays present;
@@ -109,7 +119,7 @@ type Options struct {
 
 // Defaults are the options that a program shows as defaults.
 func Defaults() Options {
-	o := Options{RateLimit: 50, RateBurst: 100, TokenWarning: time.Minute}
+	o := Options{RateLimit: 50, RateBurst: 100, TokenWarning: time.Minute, GuestRateLimit: 5, GuestRateBurst: 10}
 	o.defaults()
 	return o
 }
@@ -125,6 +135,8 @@ func (o *Options) defaults() {
 	setDefault(&o.MaxInFlight, 64)
 	setDefault(&o.Heartbeat, 25*time.Second)
 	setDefault(&o.AuthTimeout, 10*time.Second)
+	setDefault(&o.MaxGuests, 1000)
+	setDefault(&o.GuestMaxContent, 1<<10)
 	setDefault(&o.CommandTimeout, 5*time.Second)
 	setDefault(&o.Lease, 15*time.Second)
 	setDefault(&o.DrainTimeout, 20*time.Second)
@@ -156,6 +168,8 @@ func (o Options) Validate() error {
 		return fmt.Errorf("rate-limit: %g is negative", o.RateLimit)
 	case o.Rebalance < 0:
 		return fmt.Errorf("rebalance: %d is negative", o.Rebalance)
+	case o.MaxGuests < 0 || o.GuestRateLimit < 0 || o.GuestRateBurst < 0 || o.GuestMaxContent < 0:
+		return fmt.Errorf("max-guests, guest-rate-limit, guest-rate-burst, guest-max-content: a negative number")
 	case o.RateBurst < 0:
 		return fmt.Errorf("rate-burst: %d is negative", o.RateBurst)
 	case o.MaxContent > o.MaxMessage || o.MaxData > o.MaxMessage:

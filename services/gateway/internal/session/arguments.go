@@ -29,14 +29,14 @@ func (s *Session) checkContent(content *string, data []byte) error {
 
 // checkText looks at a text of content's size.
 func (s *Session) checkText(field, text string) error {
-	if limit := s.hub.opts.MaxContent; len(text) > limit {
+	if len(text) > s.most(s.hub.opts.MaxContent) {
 		return &errs.Error{Code: errs.TooLarge, Field: field, Message: field + ": is larger than the limit"}
 	}
 	return nil
 }
 
 func (s *Session) checkData(data []byte) error {
-	if len(data) > s.hub.opts.MaxData {
+	if len(data) > s.most(s.hub.opts.MaxData) {
 		return &errs.Error{Code: errs.TooLarge, Field: "data", Message: "data: is larger than the limit"}
 	}
 	return nil

@@ -15,7 +15,7 @@ import (
 )
 
 var authCommand = &command{
-	anonymous: true,
+	anonymous: true, signsIn: true,
 	check: func(_ *Session, f *wirev1.ClientFrame) error {
 		if f.GetAuth().Token == "" {
 			return errs.Invalid("token", "is missing")
@@ -35,6 +35,9 @@ func (s *Session) authenticate(ctx context.Context, id *string, token string) {
 	if err == nil {
 		if now := s.who(); now != nil && now.User.Id != identity.User.Id {
 			err = errs.New(errs.Forbidden, "the token is another user's")
+			if now.madeUp() {
+				err = errs.New(errs.Forbidden, "a guest signs in on another connection")
+			}
 		}
 	}
 	if errs.CodeOf(err) == errs.Unavailable {
@@ -47,7 +50,7 @@ func (s *Session) authenticate(ctx context.Context, id *string, token string) {
 		return
 	}
 	session := ids.New("s_")
-	first, err := s.adopt(ctx, identity, session, nil)
+	first, err := s.adopt(ctx, identity, session, nil, false)
 	if err != nil {
 		s.fail(id, err)
 		return
@@ -55,6 +58,11 @@ func (s *Session) authenticate(ctx context.Context, id *string, token string) {
 	if first {
 		s.log.Info("signed in", "user", identity.User.Id, "session", session, "remote", s.conn.RemoteAddr(), "agent", s.conn.UserAgent())
 	}
+	s.welcomed(id, identity)
+}
+
+// welcomed tells the client who it is.
+func (s *Session) welcomed(id *string, identity *Identity) {
 	s.reply(id, &wirev1.ServerFrame{Event: &wirev1.ServerFrame_AuthSuccess{AuthSuccess: &wirev1.AuthSuccess{
 		User:        identity.account(),
 		SessionId:   s.SessionID(),
@@ -76,12 +84,17 @@ func (s *Session) refuse(id *string, err error) {
 
 // adopt makes the connection a user's: it enters the directory and the lobby
 // and is announced. On a connection that is signed in already it only takes
-// the newer token. first says which it was.
-func (s *Session) adopt(ctx context.Context, identity *Identity, session string, rooms []string) (first bool, err error) {
+// the newer token. first says which it was. A guest's it becomes only where it
+// still may (mayBecomeGuest); otherwise nothing is done.
+func (s *Session) adopt(ctx context.Context, identity *Identity, session string, rooms []string, guest bool) (first bool, err error) {
 	s.mu.Lock()
 	if s.ended {
 		s.mu.Unlock()
 		return false, errs.New(errs.Unauthenticated, "the connection has ended")
+	}
+	if guest && !s.mayBecomeGuest() {
+		s.mu.Unlock()
+		return false, nil
 	}
 	first = s.identity == nil
 	var roles []string
@@ -99,6 +112,7 @@ func (s *Session) adopt(ctx context.Context, identity *Identity, session string,
 	signedAt := s.signedAt
 	s.mu.Unlock()
 	if first {
+		s.hub.countGuest(identity, 1)
 		s.hub.directory.add(s, identity)
 	}
 	// A revocation between the check of the token and this moment would have

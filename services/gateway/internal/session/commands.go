@@ -10,6 +10,10 @@ import (
 type command struct {
 	// anonymous requests need no sign-in.
 	anonymous bool
+	// signsIn: whoever sends it does not mean to be a guest.
+	signsIn bool
+	// guests may send it (guest.go).
+	guests bool
 	// slow requests ask another process and run in the lane.
 	slow bool
 	// history: the answer brings messages, maybe many.
@@ -63,5 +67,8 @@ func init() { // not a literal: the commands refer to functions that read it
 		"open-direct":        openDirectCommand,
 		"update-room":        updateRoomCommand,
 		"delete-room":        deleteRoomCommand,
+	}
+	for _, kind := range guestRequests {
+		commands[kind].guests = true
 	}
 }

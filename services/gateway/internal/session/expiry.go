@@ -5,6 +5,7 @@ import (
 
 	"google.golang.org/protobuf/types/known/timestamppb"
 
+	"github.com/parley-im/parley/pkg/ids"
 	"github.com/parley-im/parley/pkg/token"
 	wirev1 "github.com/parley-im/parley/proto/wire/v1"
 	"github.com/parley-im/parley/services/gateway/internal/conn"
@@ -49,6 +50,14 @@ func (s *Session) overdue() {
 	who := s.identity
 	if s.ended || s.hub.deadlines.has(s) || who != nil && who.ExpiresAt.IsZero() {
 		// It has signed in, or brought a newer token, at the last moment.
+		s.mu.Unlock()
+		return
+	}
+	if who == nil && s.mayBecomeGuest() {
+		// In the lane, in front of what it says in the lobby from now on, for the
+		// reading goroutine waits for the client. There is room: it has asked for
+		// nothing.
+		s.lane.add(ids.Lobby, s.becomeSilentGuest)
 		s.mu.Unlock()
 		return
 	}

@@ -55,6 +55,8 @@ type Options struct {
 	Lobby bool
 	// AuthTimeout is how long a connection may stay without signing in.
 	AuthTimeout time.Duration
+	// Guests are those who have not signed in; zero lets none in.
+	Guests Guests
 	// TokenWarning is how long before its token ends a client is told; see
 	// (*Identity).warning.
 	TokenWarning time.Duration
@@ -86,10 +88,12 @@ type Hub struct {
 	deadlines deadlines
 	started   time.Time
 	every     time.Duration // between two requests of a session, 0 for no limit
-	wg        sync.WaitGroup
+	// guestEvery is the same for guests; never less.
+	guestEvery time.Duration
+	wg         sync.WaitGroup
 
 	received, sent, publishes, publishFailures, failures atomic.Int64
-	peak, total, throttled                               atomic.Int64
+	peak, total, throttled, guests                       atomic.Int64
 
 	complain rate.Sometimes // about what is out of reach
 
@@ -117,6 +121,9 @@ func NewHub(o Options) *Hub {
 	if o.RateLimit > 0 {
 		h.every = interval(o.RateLimit)
 	}
+	if o.Guests.RateLimit > 0 {
+		h.guestEvery = max(h.every, interval(o.Guests.RateLimit))
+	}
 	return h
 }
 
@@ -125,11 +132,18 @@ func (h *Hub) now() time.Duration { return time.Since(h.started) }
 
 // limit counts a request against a session's pace, and tells how long it is
 // too early; 0 for a request that may be.
-func (h *Hub) limit(p *pace) time.Duration {
-	if h.every == 0 {
+func (h *Hub) limit(p *pace, who *Identity) time.Duration {
+	every, burst := h.every, h.opts.RateBurst
+	if h.guestEvery > 0 && who != nil && who.guest() {
+		if every == 0 || h.opts.Guests.RateBurst < burst {
+			burst = h.opts.Guests.RateBurst
+		}
+		every = h.guestEvery
+	}
+	if every == 0 {
 		return 0
 	}
-	return p.take(h.now(), h.every, max(h.opts.RateBurst, 1))
+	return p.take(h.now(), every, max(burst, 1))
 }
 
 // Serve runs the session of a connection, with the token it came with, in
@@ -160,6 +174,7 @@ func (h *Hub) Serve(c *conn.Conn, token string) {
 			}
 		}
 		if token != "" {
+			s.tries()
 			s.authenticate(context.Background(), nil, token)
 		}
 		go s.read()

@@ -34,6 +34,7 @@ func (h *Hub) Observe(meter metric.Meter) error {
 	gauge("parley.gateway.connections", "Connections open now.", func(s Stats) int64 { return int64(s.Active) })
 	gauge("parley.gateway.connections.peak", "Most connections open at once since the start.", func(s Stats) int64 { return s.Peak })
 	gauge("parley.gateway.users", "Users signed in on this gateway.", func(s Stats) int64 { return int64(s.Users) })
+	gauge("parley.gateway.guests", "Connections of guests.", func(Stats) int64 { return h.guests.Load() })
 	count("parley.gateway.connections.opened", "Connections opened since the start.", func(s Stats) int64 { return s.Total })
 	count("parley.gateway.messages.received", "Messages from clients.", func(s Stats) int64 { return s.Received })
 	count("parley.gateway.messages.sent", "Messages to clients.", func(s Stats) int64 { return s.Sent })

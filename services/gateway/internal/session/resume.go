@@ -42,7 +42,7 @@ func (s *Session) resumeToken() string {
 // resumeCommand continues a session on a new connection, on any gateway. It
 // runs on the reading goroutine, as auth does: what follows needs it done.
 var resumeCommand = &command{
-	anonymous: true, history: true,
+	anonymous: true, signsIn: true, history: true,
 	check: func(_ *Session, f *wirev1.ClientFrame) error {
 		r := f.GetResume()
 		if r.ResumeToken == "" {
@@ -68,6 +68,9 @@ var resumeCommand = &command{
 		r, err := s.hub.opts.ReadResume(f.GetResume().ResumeToken)
 		if err == nil && !r.Identity.ExpiresAt.IsZero() && !r.Identity.ExpiresAt.After(time.Now()) {
 			err = errs.New(errs.Unauthenticated, "the token behind it has expired")
+		}
+		if err == nil && r.Identity.madeUp() && !s.hub.opts.Guests.Welcome {
+			err = errs.New(errs.Unauthenticated, "guests are not let in")
 		}
 		if err == nil {
 			err = s.hub.opts.Revoked(&r.Identity)
@@ -104,7 +107,7 @@ func (s *Session) resume(ctx context.Context, id *string, r *Resumption, positio
 		}
 	}
 	// Announced with its rooms at once, so that it never shows as gone.
-	if _, err := s.adopt(ctx, &r.Identity, r.Session, admitted); err != nil {
+	if _, err := s.adopt(ctx, &r.Identity, r.Session, admitted, false); err != nil {
 		return err
 	}
 	s.log.Info("resumed", "user", r.Identity.User.Id, "session", r.Session, "remote", s.conn.RemoteAddr(), "agent", s.conn.UserAgent(), "rooms", len(admitted))

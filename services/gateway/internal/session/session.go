@@ -69,6 +69,8 @@ type Session struct {
 	identity *Identity // nil until signed in
 	session  string    // id of the session, which a resume keeps
 	signedAt time.Time
+	// tried: the client has sent what signs it in, good or not.
+	tried bool
 	// warned: the client knows that its token is about to end.
 	warned bool
 	// announced: presence was told of the session, and is to be told of its end.
@@ -147,6 +149,7 @@ func (s *Session) end() {
 	s.mode.Load().stop()
 	code, reason := s.conn.Ended()
 	if identity != nil {
+		s.hub.countGuest(identity, -1)
 		s.hub.directory.remove(s, identity)
 		if announced {
 			// A client that says goodbye, or is thrown out, is gone at once;
@@ -196,7 +199,8 @@ func (s *Session) handle(message []byte) {
 	if s.debug {
 		s.log.Debug("received", "type", kind, "bytes", len(message))
 	}
-	if after := s.hub.limit(&s.pace); after > 0 {
+	who := s.who()
+	if after := s.hub.limit(&s.pace, who); after > 0 {
 		s.fail(f.Id, &errs.Error{Code: errs.RateLimited, Message: "too many requests", RetryAfter: after})
 		return
 	}
@@ -208,6 +212,15 @@ func (s *Session) handle(message []byte) {
 	if command == nil {
 		s.fail(f.Id, errs.New(errs.UnknownType, "type %q is not served", kind))
 		return
+	}
+	if command.signsIn {
+		s.tries()
+	}
+	if who == nil && !command.anonymous {
+		if err := s.becomeGuest(context.Background()); err != nil {
+			s.fail(f.Id, err)
+			return
+		}
 	}
 	room := ""
 	if command.room != nil {
@@ -232,6 +245,9 @@ func (s *Session) run(c *command, f *wirev1.ClientFrame, known bool) {
 	}
 	if err == nil && !c.anonymous && !known {
 		err = errs.New(errs.Unauthenticated, "sign in first, with auth")
+	}
+	if err == nil && !c.guests && !c.anonymous {
+		err = s.notForGuests()
 	}
 	if err == nil && c.history {
 		err = s.awaitHistory()
