@@ -11,6 +11,8 @@ import (
 
 	"github.com/parley-im/parley/pkg/bus"
 	"github.com/parley-im/parley/pkg/frame"
+	"github.com/parley-im/parley/pkg/ids"
+	registryv1 "github.com/parley-im/parley/proto/registry/v1"
 	wirev1 "github.com/parley-im/parley/proto/wire/v1"
 	"github.com/parley-im/parley/services/e2e/internal/ask"
 	"github.com/parley-im/parley/services/e2e/internal/client"
@@ -42,6 +44,7 @@ func TestPolicies(t *testing.T) {
 		{"lobby", testPolicyOfTheLobby},
 		{"token", testRolesOfANewerToken},
 		{"record", testRoomRecord},
+		{"unheard", testUnheardPolicy},
 		{"sanctions", testRoomSanctions},
 	} {
 		for _, encoding := range encodings {
@@ -413,6 +416,47 @@ func testRolesOfANewerToken(t *testing.T, s *stack.Stack, encoding frame.Encodin
 	until(t, zoe, says(room, "x"), "")
 	zoe.SignIn(signHS256(t, secret, claims{"sub": "zoe"}))
 	until(t, zoe, says(room, "x"), "forbidden")
+}
+
+// testUnheardPolicy changes what a room allows without a word, as when it is
+// lost while a gateway is cut off from NATS.
+func testUnheardPolicy(t *testing.T, s *stack.Stack, encoding frame.Encoding) {
+	room, owner := open(t, s, encoding, &wirev1.CreateRoom{})
+	eve := signedIn(t, s, 0, encoding, "eve")
+	eve.Join(room)
+	until(t, eve, says(room, "x"), "")
+	kv, err := s.Bus.Bucket(t.Context(), bus.Rooms)
+	if err != nil {
+		t.Fatal(err)
+	}
+	key := "r." + ids.Token(room)
+	entry, err := kv.Get(t.Context(), key)
+	if err != nil {
+		t.Fatal(err)
+	}
+	record := new(registryv1.Room)
+	if err := proto.Unmarshal(entry.Value, record); err != nil {
+		t.Fatal(err)
+	}
+	record.Policy, record.CreationRevision = &registryv1.Policy{Post: registryv1.Who_WHO_OWNERS.Enum()}, entry.Revision
+	value, err := proto.Marshal(record)
+	if err == nil {
+		_, err = kv.Update(t.Context(), key, value, entry.Revision)
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	eve.Say(room, "nobody has told the gateway")
+	stack.Eventually(t, "the registry has heard of it, and so has the gateway", func() error {
+		if err := s.Gateways[0].Recheck(t.Context()); err != nil {
+			return err
+		}
+		if code := eve.Ask(says(room, "x")).GetError().GetCode(); code != "forbidden" {
+			return errCode(code)
+		}
+		return nil
+	})
+	owner.Say(room, "owners may")
 }
 
 func testRoomRecord(t *testing.T, s *stack.Stack, encoding frame.Encoding) {
