@@ -136,22 +136,34 @@ func changedSince(what string, revision uint64) error {
 
 // changeRoom has f change a copy of a room's record until nobody came in
 // between; f gets nil where there is no room, and says by false that nothing
-// is to be changed.
+// is to be changed. That is believed, like a refusal, only after a look at the
+// leader's state: what this replica has may be older than what another one has
+// just been asked for.
 func (s *Service) changeRoom(ctx context.Context, a actor, id string, f func(room *registryv1.Room) (bool, error)) (*registryv1.Room, error) {
 	done, err := s.turns.take(ctx, id)
 	if err != nil {
 		return nil, storeError(err)
 	}
 	defer done()
+	on := subject{actor: a, room: id}
 	var result *registryv1.Room
-	err = s.optimistic(ctx, subject{actor: a, room: id}, func() error {
-		result = proto.CloneOf(s.picture.room(id))
-		changed, err := f(result)
-		if err != nil || !changed {
-			return err
+	err = s.optimistic(ctx, on, func() error {
+		for looked := false; ; looked = true {
+			result = proto.CloneOf(s.picture.room(id))
+			changed, err := f(result)
+			switch {
+			case err != nil:
+				return err
+			case changed:
+				result, err = s.replace(ctx, result)
+				return err
+			case looked:
+				return nil
+			}
+			if err := s.renew(ctx, on); err != nil {
+				return err
+			}
 		}
-		result, err = s.replace(ctx, result)
-		return err
 	})
 	return result, err
 }

@@ -120,3 +120,27 @@ func TestConcurrentJoinsAgreeOnOneRoom(t *testing.T) {
 		}
 	}
 }
+
+// TestNothingToChangeIsSeenAtTheLeader: what a replica is asked to make of a
+// room is what it still has, and not what the room is.
+func TestNothingToChangeIsSeenAtTheLeader(t *testing.T) {
+	a, b := pair(t, Options{})
+	a.mustCreate(&registryv1.CreateRoomRequest{RoomId: "room", Topic: "old"})
+	eventually(t, "the room at b", func() bool { return b.picture.room("room") != nil })
+	for i := range 50 {
+		if _, err := a.UpdateRoom(t.Context(), &registryv1.UpdateRoomRequest{RoomId: "room", Topic: proto.String(fmt.Sprint("new ", i))}); err != nil {
+			t.Fatal(err)
+		}
+		room, err := b.UpdateRoom(t.Context(), &registryv1.UpdateRoomRequest{RoomId: "room", Topic: proto.String("old")})
+		if err != nil || room.Topic != "old" {
+			t.Fatal(room, err)
+		}
+		entry, err := a.kv.Load().Get(t.Context(), roomKey("room"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if stored, err := decodeRoom(entry, a.bus.Epoch); err != nil || stored.Topic != "old" {
+			t.Fatalf("round %d: stored is %v, %v", i, stored, err)
+		}
+	}
+}

@@ -85,7 +85,11 @@ func (r *room) obey(record *registryv1.Room) {
 	if record == nil || record.Revision <= r.revision || !r.isNow(record.Epoch) {
 		return
 	}
-	r.rules, r.revision = rights.RulesOf(record), record.Revision
+	rules := rights.RulesOf(record)
+	same := rules == r.rules
+	if r.rules, r.revision = rules, record.Revision; same {
+		return // most changes are of what a room is called, or of its topic
+	}
 	r.recent.limit(r.keeps())
 	r.worker.memory.account(r)
 	if r.rules.Rate == 0 {
