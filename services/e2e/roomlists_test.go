@@ -96,6 +96,14 @@ func testPrivateAndMissingRoomsAreAlike(t *testing.T, s *stack.Stack, encoding f
 			t.Errorf("%s: of the private room %s, of none %s", frame.RequestType(f), a, b)
 		}
 	}
+	// Coming back into it, too.
+	token := eve.SignIn(signHS256(t, secret, claims{"sub": "eve"})).ResumeToken
+	back := client.Dial(t, s.URLs[0], client.Options{Encoding: encoding})
+	resumed := back.Ask(ask.Resume(token, map[string]*wirev1.Position{room: {Seq: 1}, missing: {Seq: 1}})).GetResumed().GetRooms()
+	if a, b := resumed[room], resumed[missing]; a.GetError() != "not-found" || !proto.Equal(a, b) {
+		t.Errorf("resumed in the private room %v, in none %v", a, b)
+	}
+	eve = back
 	// And it is in no list that goes through everything.
 	for _, sort := range []string{"id", "name", "members"} {
 		for _, summary := range allRooms(t, eve, &wirev1.GetRooms{Sort: &sort, Limit: proto.Int32(100)}) {
