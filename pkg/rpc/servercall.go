@@ -63,7 +63,10 @@ func (s *Server) stream(srv any, ss grpc.ServerStream, info *grpc.StreamServerIn
 	s.metrics.opened(ctx, info.FullMethod)
 	start := time.Now()
 	err := s.guard(ctx, info.FullMethod, func(ctx context.Context) error {
-		return handler(srv, serverStream{ss, ctx})
+		return handler(srv, &serverStream{ServerStream: ss, ctx: ctx, asked: start, mayGoOn: func() error {
+			_, err := s.admit(ctx, info.FullMethod)
+			return err
+		}})
 	})
 	code, out := s.conclude(ctx, info.FullMethod, err)
 	s.metrics.closed(ctx, info.FullMethod, code)
@@ -71,13 +74,30 @@ func (s *Server) stream(srv any, ss grpc.ServerStream, info *grpc.StreamServerIn
 	return out
 }
 
-// serverStream is a stream with the context that also ends with the server.
+// askAgain is how often a stream that sends is asked whether its caller is
+// still known: a stream may last for months, and credentials are taken away.
+const askAgain = time.Second
+
+// serverStream is a stream with the context that also ends with the server, and
+// that sends nothing any more to a caller who has lost the right to it.
 type serverStream struct {
 	grpc.ServerStream
-	ctx context.Context
+	ctx     context.Context
+	mayGoOn func() error
+	asked   time.Time
 }
 
-func (s serverStream) Context() context.Context { return s.ctx }
+func (s *serverStream) Context() context.Context { return s.ctx }
+
+func (s *serverStream) SendMsg(m any) error {
+	if now := time.Now(); now.Sub(s.asked) >= askAgain {
+		s.asked = now
+		if err := s.mayGoOn(); err != nil {
+			return err
+		}
+	}
+	return s.ServerStream.SendMsg(m)
+}
 
 // guard asks whether the call may be made, and catches its panic.
 func (s *Server) guard(ctx context.Context, method string, handle func(context.Context) error) (err error) {

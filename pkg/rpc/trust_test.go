@@ -2,6 +2,7 @@ package rpc_test
 
 import (
 	"context"
+	"fmt"
 	"io"
 	"log/slog"
 	"os"
@@ -10,6 +11,7 @@ import (
 	"testing"
 	"time"
 
+	"google.golang.org/grpc"
 	healthv1 "google.golang.org/grpc/health/grpc_health_v1"
 	reflectionv1 "google.golang.org/grpc/reflection/grpc_reflection_v1"
 
@@ -126,6 +128,42 @@ func reflect(t *testing.T, address string, opts rpc.ClientOptions) error {
 	}
 	_, err = stream.Recv()
 	return err
+}
+
+// A stream sends nothing any more to who has lost the right to it.
+func TestStreamOfAnOldToken(t *testing.T) {
+	file := callersFile(t, "callers: [{name: reader, token: "+readToken+", scopes: [read]}]")
+	h := &history{replay: func(_ *historyv1.ReplayRequest, s grpc.ServerStreamingServer[historyv1.Message]) error {
+		for {
+			if err := s.Send(&historyv1.Message{}); err != nil {
+				return fmt.Errorf("sending: %w", err)
+			}
+			time.Sleep(10 * time.Millisecond) // what there is to say comes bit by bit
+		}
+	}}
+	address, _ := serve(t, h, rpc.ServerOptions{Credentials: known(t, access.Options{File: file, ServiceTokens: []string{serviceToken}})})
+	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
+	defer cancel()
+	replay := func(token string) grpc.ServerStreamingClient[historyv1.Message] {
+		stream, err := historyv1.NewHistoryClient(dial(t, address, rpc.ClientOptions{Token: bearer(token)})).Replay(ctx, &historyv1.ReplayRequest{})
+		must(t, err)
+		_, err = stream.Recv()
+		must(t, err)
+		return stream
+	}
+	old, other := replay(readToken), replay(serviceToken)
+	must(t, os.WriteFile(file, []byte("callers: [{name: reader, token: "+readToken+" and more, scopes: [read]}]"), 0o600))
+	for {
+		if _, err := old.Recv(); err != nil {
+			if errs.CodeOf(err) != errs.Unauthenticated {
+				t.Errorf("ended with %v", err)
+			}
+			break
+		}
+	}
+	if _, err := other.Recv(); err != nil {
+		t.Errorf("another's has ended: %v", err)
+	}
 }
 
 // A server that was given no credentials lets in its own process alone.

@@ -32,6 +32,9 @@ func (s *Service) revoke(ctx context.Context, records *store, q *authv1.RevokeRe
 		}
 		// One that has expired still says which sign-in to end.
 		claims, invalid := s.verifier.VerifyEnded(what.Token)
+		if errs.CodeOf(invalid) == errs.Unavailable {
+			return nil, invalid
+		}
 		if invalid != nil {
 			return nil, errs.Invalid("token", "is not valid")
 		}

@@ -3,6 +3,8 @@ package e2e
 import (
 	"context"
 	"fmt"
+	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 
@@ -152,5 +154,29 @@ func TestProcessDevelopment(t *testing.T) {
 	defer cancel()
 	if got := outcome(ctx, dialGRPC(t, d.Addrs[process.History], ""), "/parley.history.v1.History/Erase"); got != codes.InvalidArgument {
 		t.Errorf("without credentials: %v", got)
+	}
+}
+
+// Guests and an identity provider are settings of parley serve like any other.
+func TestProcessWhoIsLetIn(t *testing.T) {
+	provider := startProvider(t)
+	file := filepath.Join(t.TempDir(), "issuers.yaml")
+	text := fmt.Sprintf("issuers: [{name: corp, issuer: 'https://id.example.com', jwks: %q, audience: [parley]}]", provider.url)
+	if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	p := serve(t, "PARLEY_GUESTS=on", "PARLEY_ISSUERS_FILE="+file)
+	p.WaitReady()
+	ann := client.Dial(t, p.url, client.Options{})
+	if user := ann.SignIn(provider.token(t, nil)).User; user.Id != "corp:7" {
+		t.Errorf("signed in as %v", user)
+	}
+	tutorial := client.Dial(t, p.url, client.Options{})
+	tutorial.SendText(`{"type":"chat","user":"Alice","message":"hello"}`)
+	name := tutorial.Want("auth-success").GetAuthSuccess().User.Username
+	for _, c := range []*client.Client{ann, tutorial} {
+		if said := c.Want("chat").GetChat(); said.Message != "hello" || said.User != name {
+			t.Errorf("heard %v, want it of %q", said, name)
+		}
 	}
 }
