@@ -16,9 +16,10 @@ import (
 	"github.com/parley-im/parley/services/gateway"
 )
 
-func letGuestsIn(o *gateway.Options) {
-	o.Guests, o.JWTSecret, o.AuthTimeout = true, secret, 500*time.Millisecond
-}
+func letGuestsIn(o *gateway.Options) { o.Guests, o.JWTSecret = true, secret }
+
+// impatient gateways let nobody be silent for long.
+func impatient(o *gateway.Options) { o.AuthTimeout = 200 * time.Millisecond }
 
 // guest connects and becomes one.
 func guest(t *testing.T, url string) (*client.Client, *wirev1.AuthSuccess) {
@@ -30,9 +31,10 @@ func guest(t *testing.T, url string) (*client.Client, *wirev1.AuthSuccess) {
 
 // The client of a tutorial knows nothing of signing in.
 func TestTutorialClient(t *testing.T) {
-	s := stack.Start(t, stack.Options{Gateways: 2, Gateway: letGuestsIn})
-	alice, listener := client.Dial(t, s.URLs[0], client.Options{}), client.Dial(t, s.URLs[1], client.Options{})
-	signed := client.Dial(t, s.URLs[1], client.Options{})
+	s := stack.Start(t, stack.Options{Gateway: letGuestsIn})
+	quick := s.AddGateway(t, impatient)
+	alice, listener := client.Dial(t, s.URLs[0], client.Options{}), client.Dial(t, s.URLs[quick], client.Options{})
+	signed := client.Dial(t, s.URLs[0], client.Options{})
 	signed.SignIn(s.Token(t, "bob"))
 
 	// Who says nothing for a while listens as a guest.
@@ -131,6 +133,8 @@ func TestWhatGuestsMay(t *testing.T) {
 // guest signs in on another connection.
 func TestGuestsAndSigningIn(t *testing.T) {
 	s := stack.Start(t, stack.Options{Gateway: letGuestsIn})
+	tried := s.AddGateway(t, func(o *gateway.Options) { o.AuthTimeout = 3 * time.Second })
+	quick := s.AddGateway(t, impatient)
 	token := s.Token(t, "alice")
 	dial := func() *client.Client { return client.Dial(t, s.URLs[0], client.Options{}) }
 
@@ -144,7 +148,7 @@ func TestGuestsAndSigningIn(t *testing.T) {
 		t.Errorf("said by %v", said)
 	}
 	for _, object := range []string{`{"type":"resume","resumeToken":"x"}`, `{"type":"resume"}`, `{"type":"auth"}`} {
-		c = dial()
+		c = client.Dial(t, s.URLs[tried], client.Options{})
 		c.AskText(object)
 		c.AskError(ask.Chat("hello"), "unauthenticated")
 		if code := c.Closed(); code != 1008 {
@@ -162,6 +166,8 @@ func TestGuestsAndSigningIn(t *testing.T) {
 	if len(c.Untaken("auth-success")) > 0 {
 		t.Error("a ping has made a guest")
 	}
+	c = client.Dial(t, s.URLs[quick], client.Options{})
+	c.Ask(ask.Ping())
 	c.Want("auth-success") // in silence
 	c.Ask(ask.Chat("hello"))
 	if len(c.Untaken("auth-success")) > 0 {
@@ -206,6 +212,7 @@ func TestGuestLimits(t *testing.T) {
 	s := stack.Start(t, stack.Options{Gateway: func(o *gateway.Options) {
 		letGuestsIn(o)
 		o.MaxGuests, o.GuestRateLimit, o.GuestRateBurst, o.RateLimit, o.RateBurst = 2, 0.001, 3, 1000, 1000
+		o.AuthTimeout = 3 * time.Second
 	}})
 	g, _ := guest(t, s.URLs[0])
 	second, _ := guest(t, s.URLs[0])

@@ -3,6 +3,7 @@ package e2e
 import (
 	"context"
 	"net/http"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -170,37 +171,41 @@ func testExpiry(t *testing.T, s *stack.Stack) {
 // a newer one.
 func testTokenExpiring(t *testing.T, s *stack.Stack) {
 	tells := s.AddGateway(t, func(o *gateway.Options) { o.TokenWarning = time.Minute })
-	for _, encoding := range encodings {
-		end := time.Unix(time.Now().Unix()+3, 0)
-		ending := func() string {
-			return signHS256(t, secret, claims{"sub": "renewed", "iat": end.Add(-time.Hour).Unix(), "exp": end.Unix()})
-		}
-		connect := func(gateway int) *client.Client {
+	end := time.Unix(time.Now().Unix()+5, 0)
+	ending := signHS256(t, secret, claims{"sub": "renewed", "iat": end.Add(-time.Hour).Unix(), "exp": end.Unix()})
+	connect := func(gateway int) (list []*client.Client) {
+		for _, encoding := range encodings {
 			c := client.Dial(t, s.URLs[gateway], client.Options{Encoding: encoding})
-			c.SignIn(ending())
-			return c
+			c.SignIn(ending)
+			list = append(list, c)
 		}
-		stays, goes, forEver, unwarned := connect(tells), connect(tells), connect(tells), connect(0)
-		forEver.SignIn(signHS256(t, secret, claims{"sub": "renewed"}))
-		for _, c := range []*client.Client{stays, goes} {
-			at := c.Want("token-expiring").GetTokenExpiring().ExpiresAt.AsTime()
-			if !at.Equal(end) || time.Now().After(end) {
-				t.Errorf("told at %v of the end at %v, want %v", time.Now(), at, end)
-			}
+		return list
+	}
+	stays, goes, forEver, unwarned := connect(tells), connect(tells), connect(tells), connect(0)
+	for _, c := range forEver {
+		c.SignIn(signHS256(t, secret, claims{"sub": "renewed"}))
+	}
+	for _, c := range slices.Concat(stays, goes) {
+		at := c.Want("token-expiring").GetTokenExpiring().ExpiresAt.AsTime()
+		if !at.Equal(end) || time.Now().After(end) {
+			t.Errorf("told at %v of the end at %v, want %v", time.Now(), at, end)
 		}
-		stays.SignIn(signHS256(t, secret, claims{"sub": "renewed", "exp": end.Add(time.Hour).Unix()}))
-		for _, c := range []*client.Client{goes, unwarned} {
-			if code := c.Closed(); code != 4203 || time.Now().Before(end) {
-				t.Errorf("closed with %d, %v before the end", code, time.Until(end))
-			}
+	}
+	for _, c := range stays {
+		c.SignIn(signHS256(t, secret, claims{"sub": "renewed", "exp": end.Add(time.Hour).Unix()}))
+	}
+	for _, c := range slices.Concat(goes, unwarned) {
+		if code := c.Closed(); code != 4203 || time.Now().Before(end) {
+			t.Errorf("closed with %d, %v before the end", code, time.Until(end))
 		}
-		for _, c := range []*client.Client{stays, goes, forEver, unwarned} {
-			if more := c.Untaken("token-expiring"); len(more) > 0 {
-				t.Errorf("told %d times too often", len(more))
-			}
+	}
+	for _, c := range slices.Concat(stays, goes, forEver, unwarned) {
+		if more := c.Untaken("token-expiring"); len(more) > 0 {
+			t.Errorf("told %d times too often", len(more))
 		}
-		stays.Settle()
-		forEver.Settle()
+	}
+	for _, c := range slices.Concat(stays, forEver) {
+		c.Settle()
 	}
 }
 
