@@ -125,6 +125,7 @@ func TestAPI(t *testing.T) {
 			{`{"username"`, "bad-message", ""},
 			{`username=bob&password=x`, "bad-message", ""},
 			{strings.Repeat("[", 10_000), "bad-message", ""},
+			{"{\"username\":\"bo\xff\",\"password\":\"x\"}", "bad-message", ""},
 		} {
 			refused(400, row.code, row.field, path, row.body)
 		}
@@ -138,6 +139,10 @@ func TestAPI(t *testing.T) {
 	refused(400, "invalid-argument", "refreshToken", "/api/refresh", `{}`)
 	refused(400, "invalid-argument", "refreshToken", "/api/logout", `{}`)
 	refused(400, "bad-message", "refreshToken", "/api/refresh", `{"refreshToken":1}`)
+	refused(401, "unauthenticated", "", "/api/logout", `{"refreshToken":"nonsense"}`)
+	if e, _ := status(401, "/api/logout", "", http.Header{"Authorization": {"Bearer nonsense"}})["error"].(map[string]any); e["code"] != "unauthenticated" {
+		t.Errorf("signing out with no token of ours: %v", e)
+	}
 	refused(404, "not-found", "", "/api/nothing", "{}")
 	refused(404, "not-found", "", "/api/", "{}")
 

@@ -162,7 +162,7 @@ func testBadValues(t *testing.T, b *badInput) {
 	for _, event := range []string{"", strings.Repeat("x", 65), "a\x00", "a\nb"} {
 		add("invalid-argument", "event", ask.Signal(&wirev1.SendSignal{RoomId: quiet, Event: event}))
 	}
-	for _, name := range []string{strings.Repeat("x", 129), "a\x00", "a\nb"} {
+	for _, name := range []string{"", strings.Repeat("x", 129), "a\x00", "a\nb"} {
 		add("invalid-argument", "name", ask.CreateRoom(&wirev1.CreateRoom{RoomId: "bad-name", Name: &name}))
 	}
 	for _, word := range []string{"", "Public", "secret"} {

@@ -10,6 +10,7 @@ import (
 	"net/http"
 	"strconv"
 	"time"
+	"unicode/utf8"
 
 	"github.com/parley-im/parley/pkg/errs"
 	authv1 "github.com/parley-im/parley/proto/auth/v1"
@@ -109,6 +110,9 @@ func decodeBody(r io.Reader, body *credentials) error {
 	if err != nil {
 		return errs.New(errs.BadMessage, "the body could not be read")
 	}
+	if !utf8.Valid(raw) {
+		return errs.New(errs.BadMessage, "the body is not UTF-8") // or two names would become one
+	}
 	if len(raw) == 0 {
 		raw = []byte("{}") // then the missing field is named
 	}
@@ -170,6 +174,10 @@ func (g *Gateway) signOut(ctx context.Context, r *http.Request, body credentials
 		return nil, errs.Invalid("refreshToken", "is missing")
 	}
 	_, err := g.opts.Auth.Revoke(ctx, request)
+	if e := errs.From(err); err != nil && e.Code == errs.InvalidArgument {
+		// It is there, and no token of ours.
+		return nil, &errs.Error{Code: errs.Unauthenticated, Message: e.Message}
+	}
 	return struct {
 		Success bool `json:"success"`
 	}{true}, err

@@ -125,12 +125,12 @@ func (r *roster) due(now time.Time, count func(room string) int) (events []roste
 const onItsWay = 50 * time.Millisecond
 
 // vouched forgets what the speaker, alive at now, must have told: what is older
-// than an event may wait and be on its way; if it is leaving, all but what it may
-// just have missed.
+// than an event may wait and be on its way. One that is leaving has told all that
+// had reached it, without waiting; what was on its way to it meanwhile is ours.
 func (r *roster) vouched(now time.Time, leaving bool) {
 	listed, counted := now.Add(-r.gather-onItsWay), now.Add(-2*r.statsEvery)
 	if leaving {
-		listed = now.Add(-time.Millisecond)
+		listed = now.Add(-onItsWay)
 		counted = listed
 	}
 	for _, g := range r.rooms {

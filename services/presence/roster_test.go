@@ -116,6 +116,20 @@ func TestRosterOfASilentReplica(t *testing.T) {
 	}
 }
 
+// TestRosterOfALeavingSpeaker: what came here before its farewell may not have
+// come to the speaker any more.
+func TestRosterOfALeavingSpeaker(t *testing.T) {
+	p := newRosterPlay(200)
+	p.moves(false, userJoined, "told")
+	p.now = p.now.Add(2 * onItsWay)
+	p.moves(false, userJoined, "late")
+	p.now = p.now.Add(onItsWay / 2)
+	p.vouched(p.now, true)
+	if got := p.said(0); !slices.Equal(got, []string{"+late =2"}) {
+		t.Errorf("said %q", got)
+	}
+}
+
 // TestRosterTellsRoomsInTime: rooms do not hold one another up, and who asks is
 // told when the next of them is due.
 func TestRosterTellsRoomsInTime(t *testing.T) {

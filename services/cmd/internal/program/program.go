@@ -39,7 +39,7 @@ func New(name, about string) *Program {
 	p.Set.Section("Operation")
 	p.Set.String(&p.logLevel, "log-level", "what to log").OneOf("debug", "info", "warn", "error")
 	p.Set.String(&p.logFormat, "log-format", "auto is text on a terminal and JSON elsewhere").OneOf("auto", "json", "text")
-	p.Set.String(&p.adminAddr, "admin-addr", "where health, readiness and metrics are served; empty for nowhere")
+	p.Set.String(&p.adminAddr, "admin-addr", "where health, readiness and metrics are served; empty for nowhere").Check(listening(&p.adminAddr))
 	p.Set.Bool(&p.pprof, "pprof", "serve profiles on the admin port; they show memory")
 	p.Set.Duration(&p.grace, "grace", "how long stopping may take in all")
 	return p

@@ -60,7 +60,7 @@ func (v *ServeSettings) register(s *config.Set) {
 		{"history", &v.services.history}, {"presence", &v.services.presence},
 		{"events", &v.services.events},
 	} {
-		s.String(service.addr, service.name+"-addr", "serve "+service.name+"'s API here too, for other back ends")
+		s.String(service.addr, service.name+"-addr", "serve "+service.name+"'s API here too, for other back ends").Check(listening(service.addr))
 	}
 	s.Validate(func() error {
 		if v.services.events != "" && !v.eventsOn {

@@ -3,6 +3,7 @@ package program
 import (
 	"errors"
 	"fmt"
+	"net"
 	"os"
 	"time"
 
@@ -34,7 +35,7 @@ const addressHelp = "where %s is found: host:port, several separated by commas, 
 // others find it, or at its own port.
 func grpcAddr(s *config.Set, listen, own *string, name, port string) {
 	s.Section("gRPC")
-	s.String(listen, "grpc-addr", "where to serve gRPC; by default at "+name+"-addr, or at "+port)
+	s.String(listen, "grpc-addr", "where to serve gRPC; by default at "+name+"-addr, or at "+port).Check(listening(listen))
 	s.String(own, name+"-addr", "where the others find this service; it listens there unless grpc-addr says otherwise")
 	s.Validate(func() error {
 		switch {
@@ -171,42 +172,63 @@ func (g *GatewaySettings) register(s *config.Set) {
 	g.Options = gateway.Defaults()
 	g.httpAddr = ":8080"
 	s.Section("Clients")
-	s.String(&g.httpAddr, "http-addr", "where clients connect: sockets, the HTTP API and the demo page")
+	s.String(&g.httpAddr, "http-addr", "where clients connect: sockets, the HTTP API and the demo page").Check(listening(&g.httpAddr))
 	s.Strings(&g.AllowedOrigins, "allowed-origins", "origins from which browsers may connect beside the gateway's own")
 	g.foreign.register(s)
 	s.Section("Limits")
-	s.Int(&g.MaxConnections, "max-connections", "connections at once")
+	s.Int(&g.MaxConnections, "max-connections", "connections at once").Check(some(&g.MaxConnections))
 	s.Float64(&g.RateLimit, "rate-limit", "requests per second and connection; 0 for no limit")
-	s.Int(&g.RateBurst, "rate-burst", "requests that may come at once")
-	s.Bytes(&g.MaxMessage, "max-message", "largest frame of a client")
-	s.Bytes(&g.MaxContent, "max-content", "largest content of a message")
-	s.Bytes(&g.MaxData, "max-data", "largest data of a message")
-	s.Bytes(&g.QueueBytes, "queue-bytes", "what may wait to be written to one client")
-	s.Bytes(&g.HistoryBytes, "history-bytes", "history that may wait to be written to all clients together")
-	s.Bytes(&g.RecentBytes, "recent-bytes", "newest messages of all rooms held in memory for who joins")
-	s.Int(&g.MaxInFlight, "max-in-flight", "messages of one client that may wait for the log")
+	s.Int(&g.RateBurst, "rate-burst", "requests that may come at once; 0 for no limit")
+	s.Bytes(&g.MaxMessage, "max-message", "largest frame of a client").Check(some(&g.MaxMessage))
+	s.Bytes(&g.MaxContent, "max-content", "largest content of a message").Check(some(&g.MaxContent))
+	s.Bytes(&g.MaxData, "max-data", "largest data of a message").Check(some(&g.MaxData))
+	s.Bytes(&g.QueueBytes, "queue-bytes", "what may wait to be written to one client").Check(some(&g.QueueBytes))
+	s.Bytes(&g.HistoryBytes, "history-bytes", "history that may wait to be written to all clients together").Check(some(&g.HistoryBytes))
+	s.Bytes(&g.RecentBytes, "recent-bytes", "newest messages of all rooms held in memory for who joins").Check(some(&g.RecentBytes))
+	s.Int(&g.MaxInFlight, "max-in-flight", "messages of one client that may wait for the log").Check(some(&g.MaxInFlight))
 	s.Bytes(&g.MemoryLimit, "memory-limit", "what /health compares the process's memory with; 0 for nothing")
 	s.Section("Connections")
-	s.Duration(&g.Heartbeat, "heartbeat", "how often clients are pinged; who misses two is dropped")
-	s.Duration(&g.AuthTimeout, "auth-timeout", "how long a connection may stay without signing in")
+	s.Duration(&g.Heartbeat, "heartbeat", "how often clients are pinged; who misses two is dropped").Check(some(&g.Heartbeat))
+	s.Duration(&g.AuthTimeout, "auth-timeout", "how long a connection may stay without signing in").Check(some(&g.AuthTimeout))
 	s.Bool(&g.Guests, "guests", "let those in who do not sign in, as guests with made-up names; what they may in a room is its policy's")
-	s.Int(&g.MaxGuests, "max-guests", "guests at once")
+	s.Int(&g.MaxGuests, "max-guests", "guests at once").Check(some(&g.MaxGuests))
 	s.Float64(&g.GuestRateLimit, "guest-rate-limit", "requests per second of a guest, where rate-limit is not less; 0 for rate-limit")
-	s.Int(&g.GuestRateBurst, "guest-rate-burst", "of a guest at once")
-	s.Bytes(&g.GuestMaxContent, "guest-max-content", "largest content, or data, of a guest's message")
+	s.Int(&g.GuestRateBurst, "guest-rate-burst", "of a guest at once").Check(some(&g.GuestRateBurst))
+	s.Bytes(&g.GuestMaxContent, "guest-max-content", "largest content, or data, of a guest's message").Check(some(&g.GuestMaxContent))
 	s.Duration(&g.TokenWarning, "token-warning", "how long before its token ends a client is told, at most a tenth of the token's life; 0 for never")
-	s.Duration(&g.CommandTimeout, "command-timeout", "how long a request may wait for a service")
-	s.Duration(&g.Lease, "lease", "how long who lost the connection stays present")
+	s.Duration(&g.CommandTimeout, "command-timeout", "how long a request may wait for a service").Check(some(&g.CommandTimeout))
+	s.Duration(&g.Lease, "lease", "how long who lost the connection stays present").Check(some(&g.Lease))
 	s.Bool(&g.NoLobby, "no-lobby", "there is no built-in room")
 	s.Bool(&g.NoDeflate, "no-deflate", "refuse permessage-deflate")
 	s.Int(&g.Rebalance, "rebalance", "clients a second to send elsewhere while this gateway has clearly more than the others; 0 for none")
 	s.Section("Shutting down")
 	s.Duration(&g.DrainDelay, "drain-delay", "how long to go on while not ready, so that load balancers notice")
-	s.Duration(&g.DrainTimeout, "drain-timeout", "how long sending clients away may take after that")
-	s.Int(&g.DrainWave, "drain-wave", "how many clients are sent away at a time")
-	s.Duration(&g.DrainInterval, "drain-interval", "the time between two waves")
-	s.Duration(&g.ReconnectSpread, "reconnect-spread", "within which time clients are told to come back")
+	s.Duration(&g.DrainTimeout, "drain-timeout", "how long sending clients away may take after that").Check(some(&g.DrainTimeout))
+	s.Int(&g.DrainWave, "drain-wave", "how many clients are sent away at a time").Check(some(&g.DrainWave))
+	s.Duration(&g.DrainInterval, "drain-interval", "the time between two waves").Check(some(&g.DrainInterval))
+	s.Duration(&g.ReconnectSpread, "reconnect-spread", "within which time clients are told to come back").Check(some(&g.ReconnectSpread))
 	s.Validate(func() error { return g.Validate() })
+}
+
+// some accepts what is more than nothing: the options take their zero for the
+// default, which is not what somebody who sets 0 means.
+func some[T int | int64 | time.Duration](p *T) func() error {
+	return func() error {
+		if *p <= 0 {
+			return errors.New("want more than 0")
+		}
+		return nil
+	}
+}
+
+// listening accepts where a server can listen; empty, where that is allowed.
+func listening(p *string) func() error {
+	return func() error {
+		if _, _, err := net.SplitHostPort(*p); *p != "" && err != nil {
+			return errors.New("want host:port, or :port for all addresses of the machine")
+		}
+		return nil
+	}
 }
 
 // tokensOfOthers gives the secret of HS256 tokens, of which it warns where it is

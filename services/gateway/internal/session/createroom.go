@@ -22,6 +22,9 @@ var createRoomCommand = &command{
 			return err
 		}
 		if c.Name != nil {
+			if *c.Name == "" {
+				return errs.Invalid("name", "is empty")
+			}
 			if err := checkLine("name", *c.Name, maxRoomName); err != nil {
 				return err
 			}

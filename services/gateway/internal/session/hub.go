@@ -64,8 +64,8 @@ type Options struct {
 	CommandTimeout time.Duration
 	// MaxInFlight is how many publishes of one session may wait for the log.
 	MaxInFlight int
-	// RateLimit is requests per second and connection, 0 for no limit;
-	// RateBurst is how many may come at once.
+	// RateLimit is requests per second and connection, RateBurst how many may
+	// come at once; 0 in either is no limit.
 	RateLimit float64
 	RateBurst int
 	// MaxMessage, MaxContent and MaxData are bytes.
@@ -118,7 +118,7 @@ func NewHub(o Options) *Hub {
 	h.joinCounts = coalesce.New(coalesce.Options[string, int64]{Ask: h.countJoined})
 	h.lobbyStandings = coalesce.New(coalesce.Options[string, lobbyStanding]{Ask: h.askLobbyStandings})
 	h.deadlines.now, h.deadlines.ended = h.now, (*Session).overdue
-	if o.RateLimit > 0 {
+	if o.RateLimit > 0 && o.RateBurst > 0 {
 		h.every = interval(o.RateLimit)
 	}
 	if o.Guests.RateLimit > 0 {
@@ -237,7 +237,8 @@ func (h *Hub) welcome(s *Session) *wirev1.ServerFrame {
 	}}}
 }
 
-// Broadcast speaks to every session that is signed in.
+// Broadcast speaks to every connection, signed in or not (PROTOCOL.md, section
+// 3).
 func (h *Hub) Broadcast(b *busv1.Broadcast) {
 	out := fanout.NewOutgoing(&wirev1.ServerFrame{Event: &wirev1.ServerFrame_AdminMessage{AdminMessage: &wirev1.AdminMessage{
 		Content: b.Content, From: b.From, Timestamp: timestamppb.New(time.UnixMilli(b.TimeMs)),
