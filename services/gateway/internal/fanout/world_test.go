@@ -110,7 +110,7 @@ func (w *world) storeKind(name string, kind busv1.LogEntry_Kind, target uint64) 
 	if w.rng.IntN(30) > 0 || target > 0 {
 		s.Entry = &busv1.LogEntry{Kind: kind, Target: target, Content: proto.String(fmt.Sprint(w.seq)), TimeMs: time.Now().UnixMilli()}
 	}
-	held := append(slices.Clone(r.now()), s)
+	held := append(r.now(), s) // what was held before is a shorter slice of the same array
 	for len(held) > w.retention {
 		r.dropped[held[0].Seq] = true
 		held = held[1:]
