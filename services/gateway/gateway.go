@@ -67,11 +67,16 @@ func New(o Options) (*Gateway, error) {
 	if g.rooms, err = fanout.New(fanout.Options{Bus: o.Bus, Logger: g.log, Meter: o.Meter, RecentBytes: int(o.RecentBytes), Trim: g.trim}); err != nil {
 		return nil, err
 	}
+	asked, err := o.hook(g.log)
+	if err != nil {
+		g.rooms.Close()
+		return nil, err
+	}
 	g.announcer = announce.New(o.Bus, g.id, o.Lease, g.log)
 	g.announcer.Connections = g.listener.Count
 	g.sessions = session.NewHub(session.Options{
 		Logger: g.log, Listener: g.listener, Rooms: g.rooms, Announcer: g.announcer,
-		Bus: o.Bus, Registry: o.Registry, History: o.History, Presence: o.Presence,
+		Bus: o.Bus, Registry: o.Registry, History: o.History, Presence: o.Presence, Hook: asked,
 		Authenticate: g.tokens.authenticate, Revoked: g.tokens.revoked,
 		SignResume: g.tokens.signResume, ReadResume: g.tokens.readResume,
 		Guests: session.Guests{Welcome: o.Guests, Max: o.MaxGuests, RateLimit: o.GuestRateLimit, RateBurst: o.GuestRateBurst,

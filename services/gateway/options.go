@@ -14,8 +14,10 @@ import (
 	"github.com/parley-im/parley/pkg/token"
 	authv1 "github.com/parley-im/parley/proto/auth/v1"
 	historyv1 "github.com/parley-im/parley/proto/history/v1"
+	hookv1 "github.com/parley-im/parley/proto/hook/v1"
 	presencev1 "github.com/parley-im/parley/proto/presence/v1"
 	registryv1 "github.com/parley-im/parley/proto/registry/v1"
+	"github.com/parley-im/parley/services/gateway/internal/hook"
 )
 
 // Options is what a gateway needs and what can be set.
@@ -25,6 +27,16 @@ type Options struct {
 	Registry registryv1.RegistryClient
 	History  historyv1.HistoryClient
 	Presence presencev1.PresenceClient
+
+	// Hook, where it is set, is asked about HookEvents ("connect", "join",
+	// "publish") before they happen (proto/hook/v1). HookTimeout bounds each
+	// question; default 500 ms. HookOnFailure says what is decided when it does
+	// not answer: "allow" or "refuse", or one of them for an event as
+	// "publish=allow"; what it does not name is refused.
+	Hook          hookv1.HookClient
+	HookEvents    []string
+	HookTimeout   time.Duration
+	HookOnFailure []string
 
 	// Listener is where clients connect; Run closes it. Without one the
 	// gateway serves through Handler alone.
@@ -138,6 +150,7 @@ func (o *Options) defaults() {
 	setDefault(&o.MaxGuests, 1000)
 	setDefault(&o.GuestMaxContent, 1<<10)
 	setDefault(&o.CommandTimeout, 5*time.Second)
+	setDefault(&o.HookTimeout, 500*time.Millisecond)
 	setDefault(&o.Lease, 15*time.Second)
 	setDefault(&o.DrainTimeout, 20*time.Second)
 	setDefault(&o.DrainWave, 500)
@@ -161,7 +174,12 @@ func setDefault[T comparable](p *T, v T) {
 // Validate says what is wrong with the settings, each named as a program's
 // configuration calls it.
 func (o Options) Validate() error {
+	if _, err := hook.ParsePolicy(o.HookEvents, o.HookOnFailure); err != nil {
+		return err
+	}
 	switch {
+	case o.HookTimeout < 0 || o.CommandTimeout > 0 && o.HookTimeout >= o.CommandTimeout:
+		return fmt.Errorf("hook-timeout: %s is negative, or not less than command-timeout", o.HookTimeout)
 	case o.MaxConnections < 0:
 		return fmt.Errorf("max-connections: %d is negative", o.MaxConnections)
 	case o.RateLimit < 0:
@@ -186,4 +204,16 @@ func (o Options) Validate() error {
 		return fmt.Errorf("drain-delay, drain-timeout, drain-interval, reconnect-spread: a negative time")
 	}
 	return nil
+}
+
+// hook makes the hook, nil where there is none.
+func (o Options) hook(log *slog.Logger) (*hook.Hook, error) {
+	if o.Hook == nil {
+		return nil, nil
+	}
+	policy, err := hook.ParsePolicy(o.HookEvents, o.HookOnFailure)
+	if err != nil {
+		return nil, err
+	}
+	return hook.New(hook.Options{Client: o.Hook, Policy: policy, Timeout: o.HookTimeout, Logger: log, Meter: o.Meter})
 }

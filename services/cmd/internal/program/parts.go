@@ -14,6 +14,7 @@ import (
 	authv1 "github.com/parley-im/parley/proto/auth/v1"
 	eventsv1 "github.com/parley-im/parley/proto/events/v1"
 	historyv1 "github.com/parley-im/parley/proto/history/v1"
+	hookv1 "github.com/parley-im/parley/proto/hook/v1"
 	presencev1 "github.com/parley-im/parley/proto/presence/v1"
 	registryv1 "github.com/parley-im/parley/proto/registry/v1"
 	"github.com/parley-im/parley/services/auth"
@@ -139,6 +140,13 @@ func (env *Env) Gateway(g *GatewaySettings, dial *Dialer) (*Part, error) {
 	o.Registry = registryv1.NewRegistryClient(conns["registry"])
 	o.History = historyv1.NewHistoryClient(conns["history"])
 	o.Presence = presencev1.NewPresenceClient(conns["presence"])
+	asked, err := g.hook.dial(env)
+	if err != nil {
+		return nil, err
+	}
+	if asked != nil {
+		o.Hook = hookv1.NewHookClient(asked)
+	}
 	listener, err := net.Listen("tcp", g.httpAddr)
 	if err != nil {
 		return nil, fmt.Errorf("http-addr: listening for clients: %w", err)
@@ -150,7 +158,7 @@ func (env *Env) Gateway(g *GatewaySettings, dial *Dialer) (*Part, error) {
 		return nil, err
 	}
 	env.Logger.Info("serving clients", "addr", listener.Addr().String())
-	return &Part{Name: "gateway", Run: dial.closing(settling(s.Run)), Ready: s.Ready, Health: s.Health}, nil
+	return &Part{Name: "gateway", Run: dial.closing(hanging(asked, settling(s.Run))), Ready: s.Ready, Health: s.Health}, nil
 }
 
 // Dialer makes connections to the other services.

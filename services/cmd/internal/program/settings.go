@@ -166,6 +166,7 @@ type GatewaySettings struct {
 	httpAddr string
 	foreign  foreignTokens
 	services addresses
+	hook     hookSettings
 }
 
 func (g *GatewaySettings) register(s *config.Set) {
@@ -201,6 +202,7 @@ func (g *GatewaySettings) register(s *config.Set) {
 	s.Bool(&g.NoLobby, "no-lobby", "there is no built-in room")
 	s.Bool(&g.NoDeflate, "no-deflate", "refuse permessage-deflate")
 	s.Int(&g.Rebalance, "rebalance", "clients a second to send elsewhere while this gateway has clearly more than the others; 0 for none")
+	g.hook.register(s, g)
 	s.Section("Shutting down")
 	s.Duration(&g.DrainDelay, "drain-delay", "how long to go on while not ready, so that load balancers notice")
 	s.Duration(&g.DrainTimeout, "drain-timeout", "how long sending clients away may take after that").Check(some(&g.DrainTimeout))

@@ -33,11 +33,16 @@ var authCommand = &command{
 func (s *Session) authenticate(ctx context.Context, id *string, token string) {
 	identity, err := s.hub.opts.Authenticate(token)
 	if err == nil {
-		if now := s.who(); now != nil && now.User.Id != identity.User.Id {
+		switch now := s.who(); {
+		case now == nil:
+			identity, err = s.mayConnect(ctx, identity, false)
+		case now.User.Id != identity.User.Id:
 			err = errs.New(errs.Forbidden, "the token is another user's")
 			if now.madeUp() {
 				err = errs.New(errs.Forbidden, "a guest signs in on another connection")
 			}
+		case now.renamed:
+			identity = identity.named(now.User.Username)
 		}
 	}
 	if errs.CodeOf(err) == errs.Unavailable {

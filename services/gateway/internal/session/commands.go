@@ -4,6 +4,7 @@ import (
 	"context"
 
 	wirev1 "github.com/parley-im/parley/proto/wire/v1"
+	"github.com/parley-im/parley/services/gateway/internal/hook"
 )
 
 // command is how one type of request is carried out.
@@ -16,6 +17,9 @@ type command struct {
 	guests bool
 	// slow requests ask another process and run in the lane.
 	slow bool
+	// publishes: the request stores what members get, which a hook may be asked
+	// about; it is slow then.
+	publishes bool
 	// history: the answer brings messages, maybe many.
 	history bool
 	// room names the room that a request is about, "" for none.
@@ -25,6 +29,11 @@ type command struct {
 	// run does it, and sends what is to be answered when it succeeds. An error
 	// is answered by whoever called it.
 	run func(context.Context, *Session, *wirev1.ClientFrame) error
+}
+
+// slow says whether a request runs in the lane.
+func (h *Hub) slow(c *command) bool {
+	return c.slow || c.publishes && h.opts.Hook.Asks(hook.Publish)
 }
 
 // commands are the requests that are served, by their type on the wire. To add

@@ -11,4 +11,6 @@
 // in a lane beside it, also one after the other, so that a service that hangs
 // does not hold up the chat. A request about a room that has requests in the
 // lane queues up behind them: join and message, sent in one breath, work.
+// Where a hook is asked about messages, they run in the lane, too, so that one
+// that hangs holds up what is said and nothing else.
 package session

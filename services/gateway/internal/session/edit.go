@@ -6,6 +6,7 @@ import (
 	"github.com/parley-im/parley/pkg/errs"
 	"github.com/parley-im/parley/pkg/ids"
 	"github.com/parley-im/parley/pkg/rights"
+	busv1 "github.com/parley-im/parley/proto/bus/v1"
 	historyv1 "github.com/parley-im/parley/proto/history/v1"
 	registryv1 "github.com/parley-im/parley/proto/registry/v1"
 	wirev1 "github.com/parley-im/parley/proto/wire/v1"
@@ -29,8 +30,12 @@ var editMessageCommand = &command{
 		if _, err := s.may(rights.Post, e.RoomId); err != nil {
 			return err
 		}
+		entry := &busv1.LogEntry{Kind: busv1.LogEntry_KIND_EDIT, Target: uint64(e.Target), Content: e.Content}
+		if err := s.mayPublish(ctx, f.Id, e.RoomId, entry); err != nil {
+			return err
+		}
 		request := &historyv1.EditMessageRequest{
-			RoomId: e.RoomId, Id: f.GetId(), Target: uint64(e.Target), Content: e.GetContent(), User: s.who().User,
+			RoomId: e.RoomId, Id: f.GetId(), Target: entry.Target, Content: entry.GetContent(), User: s.who().User,
 		}
 		return s.amend(ctx, f.Id, e.RoomId, func(moderator bool) (*historyv1.AmendResponse, error) {
 			request.Moderator = moderator

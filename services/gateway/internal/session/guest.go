@@ -10,6 +10,7 @@ import (
 	"github.com/parley-im/parley/pkg/rights"
 	wirev1 "github.com/parley-im/parley/proto/wire/v1"
 	"github.com/parley-im/parley/services/gateway/internal/conn"
+	"github.com/parley-im/parley/services/gateway/internal/hook"
 )
 
 // Guests says what those may who have not signed in. What they may in a room
@@ -74,7 +75,11 @@ func (s *Session) becomeGuest(ctx context.Context) error {
 	if s.hub.guests.Load() >= int64(s.hub.opts.Guests.Max) {
 		return &errs.Error{Code: errs.Unavailable, Message: "there are too many guests; sign in, with auth", RetryAfter: errs.DefaultRetryAfter}
 	}
-	identity, session := newGuest(), ids.New("s_")
+	identity, err := s.mayConnect(ctx, newGuest(), false)
+	if err != nil {
+		return err
+	}
+	session := ids.New("s_")
 	first, err := s.adopt(ctx, identity, session, nil, true)
 	if err != nil || !first {
 		return err
@@ -87,6 +92,14 @@ func (s *Session) becomeGuest(ctx context.Context) error {
 // becomeSilentGuest is for who has said nothing for as long as one may who is
 // not signed in.
 func (s *Session) becomeSilentGuest() {
+	if s.hub.opts.Hook.Asks(hook.Connect) {
+		s.lane.add("", s.welcomeSilent) // others' deadlines do not wait for it
+		return
+	}
+	s.welcomeSilent()
+}
+
+func (s *Session) welcomeSilent() {
 	if err := s.becomeGuest(context.Background()); err != nil {
 		s.log.Debug("a silent client does not become a guest", "error", err)
 		s.close(conn.Policy, "not authenticated in time")

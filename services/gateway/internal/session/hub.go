@@ -22,6 +22,7 @@ import (
 	"github.com/parley-im/parley/services/gateway/internal/announce"
 	"github.com/parley-im/parley/services/gateway/internal/conn"
 	"github.com/parley-im/parley/services/gateway/internal/fanout"
+	"github.com/parley-im/parley/services/gateway/internal/hook"
 )
 
 // Bus is what sessions say beside what rooms do; *bus.Bus is one.
@@ -42,6 +43,8 @@ type Options struct {
 	Registry  registryv1.RegistryClient
 	History   historyv1.HistoryClient
 	Presence  presencev1.PresenceClient
+	// Hook is asked before some things happen; nil is not.
+	Hook *hook.Hook
 
 	// Authenticate checks a token.
 	Authenticate func(token string) (*Identity, error)

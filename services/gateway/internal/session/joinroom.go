@@ -52,10 +52,14 @@ func (s *Session) join(ctx context.Context, request fanout.Request) error {
 	// then the client wants its history, and the place is taken anew so that
 	// nothing is both in that and sent live.
 	again := s.room(room)
+	create, err := s.mayJoin(ctx, s.who(), s.SessionID(), room)
+	if err != nil {
+		return err
+	}
 	admitted, err := s.hub.opts.Registry.Admit(ctx, &registryv1.AdmitRequest{
 		RoomId:   room,
 		Actor:    s.who().actor(),
-		Create:   !isDirect(room),
+		Create:   create,
 		ReadMark: true,
 	})
 	if err != nil {

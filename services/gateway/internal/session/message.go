@@ -23,7 +23,8 @@ var roomMessageCommand = messageCommand(busv1.LogEntry_KIND_ROOM_MESSAGE, (*wire
 // messageCommand stores a message in a room that the session is in.
 func messageCommand(kind busv1.LogEntry_Kind, get func(*wirev1.ClientFrame) *wirev1.SendMessage) *command {
 	return &command{
-		room: func(f *wirev1.ClientFrame) string { return get(f).RoomId },
+		publishes: true,
+		room:      func(f *wirev1.ClientFrame) string { return get(f).RoomId },
 		check: func(s *Session, f *wirev1.ClientFrame) error {
 			m := get(f)
 			if err := ids.CheckRoom("roomId", m.RoomId); err != nil {
@@ -34,16 +35,17 @@ func messageCommand(kind busv1.LogEntry_Kind, get func(*wirev1.ClientFrame) *wir
 			}
 			return s.checkContent(m.Content, m.Data)
 		},
-		run: func(_ context.Context, s *Session, f *wirev1.ClientFrame) error {
+		run: func(ctx context.Context, s *Session, f *wirev1.ClientFrame) error {
 			m := get(f)
-			return s.publish(f.Id, m.RoomId, &busv1.LogEntry{Kind: kind, Content: m.Content, Data: m.Data})
+			return s.publish(ctx, f.Id, m.RoomId, &busv1.LogEntry{Kind: kind, Content: m.Content, Data: m.Data})
 		},
 	}
 }
 
 // chatCommand stores a message in the lobby.
 var chatCommand = &command{
-	room: func(*wirev1.ClientFrame) string { return ids.Lobby },
+	publishes: true,
+	room:      func(*wirev1.ClientFrame) string { return ids.Lobby },
 	check: func(s *Session, f *wirev1.ClientFrame) error {
 		text := f.GetChat().Message
 		if text == "" {
@@ -51,8 +53,8 @@ var chatCommand = &command{
 		}
 		return s.checkText("message", text)
 	},
-	run: func(_ context.Context, s *Session, f *wirev1.ClientFrame) error {
-		return s.publish(f.Id, ids.Lobby, &busv1.LogEntry{
+	run: func(ctx context.Context, s *Session, f *wirev1.ClientFrame) error {
+		return s.publish(ctx, f.Id, ids.Lobby, &busv1.LogEntry{
 			Kind: busv1.LogEntry_KIND_CHAT_MESSAGE, Content: proto.String(f.GetChat().Message),
 		})
 	},
@@ -61,8 +63,11 @@ var chatCommand = &command{
 // publish stores an entry in a room's log and acknowledges it once the log has
 // it; members get it from there. It waits while the session has too many on
 // their way, which makes the client wait too.
-func (s *Session) publish(id *string, room string, entry *busv1.LogEntry) error {
+func (s *Session) publish(ctx context.Context, id *string, room string, entry *busv1.LogEntry) error {
 	if _, err := s.may(rights.Post, room); err != nil {
+		return err
+	}
+	if err := s.mayPublish(ctx, id, room, entry); err != nil {
 		return err
 	}
 	user := s.who().User

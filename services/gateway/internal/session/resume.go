@@ -78,6 +78,11 @@ var resumeCommand = &command{
 		if err != nil {
 			return &errs.Error{Code: errs.ResumeFailed, Message: "the resume token is not good: " + errs.From(err).Message, Cause: err}
 		}
+		identity, err := s.mayConnect(ctx, &r.Identity, true)
+		if err != nil {
+			return err
+		}
+		r.Identity = *identity
 		return s.resume(ctx, f.Id, r, f.GetResume().Rooms)
 	},
 }
@@ -94,7 +99,11 @@ func (s *Session) resume(ctx context.Context, id *string, r *Resumption, positio
 	admissions := make(map[string]*registryv1.AdmitResponse, len(positions))
 	var admitted []string
 	for room := range positions {
-		answer, err := s.hub.opts.Registry.Admit(ctx, &registryv1.AdmitRequest{RoomId: room, Actor: r.Identity.actor()})
+		var answer *registryv1.AdmitResponse
+		_, err := s.mayJoin(ctx, &r.Identity, r.Session, room)
+		if err == nil {
+			answer, err = s.hub.opts.Registry.Admit(ctx, &registryv1.AdmitRequest{RoomId: room, Actor: r.Identity.actor()})
+		}
 		if err != nil {
 			code := string(errs.CodeOf(err))
 			rooms[room] = &wirev1.ResumedRoom{Error: &code}

@@ -24,6 +24,8 @@ type Identity struct {
 	IssuedAt time.Time
 	// ExpiresAt is when the token ends; zero for never.
 	ExpiresAt time.Time
+
+	renamed bool // the hook has chosen the name
 }
 
 // HasRole says whether the account has a role.
@@ -229,7 +231,7 @@ func (s *Session) handle(message []byte) {
 	// Decided now, and not when the lane gets there, when a later auth may
 	// have been carried out.
 	known := s.who() != nil
-	if command.slow || s.lane.has(room) {
+	if s.hub.slow(command) || s.lane.has(room) {
 		s.lane.add(room, func() { s.run(command, f, known) })
 		return
 	}
@@ -256,7 +258,7 @@ func (s *Session) run(c *command, f *wirev1.ClientFrame, known bool) {
 		// Nothing ends what runs on the reading goroutine but what it bounds
 		// itself; the connection's end is found out by reading.
 		ctx := context.Background()
-		if c.slow {
+		if s.hub.slow(c) {
 			var cancel context.CancelFunc
 			ctx, cancel = s.asking()
 			defer cancel()
