@@ -31,6 +31,10 @@ type Deployment struct {
 	// Trust is how the services know each other and who else calls; until they
 	// are started it may be changed.
 	Trust []string
+	// Env is what else is set for all programs but NATS, Paths what is run in
+	// place of the programs that this package builds; both until they are started.
+	Env   []string
+	Paths map[string]string
 
 	t    testing.TB
 	nats string
@@ -104,11 +108,11 @@ func (d *Deployment) StartGateway(i int) {
 // spec gives a program its environment, most of which is the same for all.
 func (d *Deployment) spec(program string, env ...string) Spec {
 	admin := Addr(d.t)
-	env = append(env, d.Trust...)
+	env = append(append(env, d.Trust...), d.Env...)
 	env = append(env, "PARLEY_ADMIN_ADDR="+admin, "PARLEY_NATS_URL=nats://"+d.nats,
 		"PARLEY_AUTH_ADDR="+d.Addrs[Auth], "PARLEY_REGISTRY_ADDR="+d.Addrs[Registry],
 		"PARLEY_HISTORY_ADDR="+d.Addrs[History], "PARLEY_PRESENCE_ADDR="+d.Addrs[Presence], "PARLEY_EVENTS_ADDR="+d.Addrs[Events])
-	return Spec{Program: program, Env: env, Admin: "http://" + admin}
+	return Spec{Program: program, Path: d.Paths[program], Env: env, Admin: "http://" + admin}
 }
 
 // All gives the processes that were started.

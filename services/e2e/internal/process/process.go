@@ -27,7 +27,9 @@ const (
 // Spec says what to start.
 type Spec struct {
 	Program string
-	Args    []string
+	// Path is where Program lies when it is not one that this package builds.
+	Path string
+	Args []string
 	// Env is what is set beside what every program needs to run at all; of the
 	// test's own environment nothing else is passed on.
 	Env []string
@@ -40,8 +42,7 @@ type Spec struct {
 // goroutine.
 type Process struct {
 	Spec
-	t    testing.TB
-	path string
+	t testing.TB
 
 	cmd  *exec.Cmd
 	out  *output
@@ -56,7 +57,10 @@ func Start(t testing.TB, s Spec) *Process {
 	if s.ReadyPath == "" {
 		s.ReadyPath = "/readyz"
 	}
-	p := &Process{Spec: s, t: t, path: Binary(t, s.Program), out: new(output), err: new(output)}
+	if s.Path == "" {
+		s.Path = Binary(t, s.Program)
+	}
+	p := &Process{Spec: s, t: t, out: new(output), err: new(output)}
 	p.launch()
 	t.Cleanup(func() {
 		p.Kill()
@@ -72,7 +76,7 @@ func Start(t testing.TB, s Spec) *Process {
 
 func (p *Process) launch() {
 	p.t.Helper()
-	cmd := exec.Command(p.path, p.Args...)
+	cmd := exec.Command(p.Path, p.Args...)
 	for _, name := range []string{"PATH", "HOME", "TMPDIR"} {
 		if v, ok := os.LookupEnv(name); ok {
 			cmd.Env = append(cmd.Env, name+"="+v)
