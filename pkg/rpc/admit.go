@@ -58,7 +58,7 @@ func (s *Server) admit(ctx context.Context, method string) (context.Context, err
 		if s.refusals.allow() {
 			s.opts.Logger.Warn("a call was refused", "method", method, "caller", who.Name, "from", from.Addr.String(), "error", err)
 		}
-		return nil, err
+		return nil, refusal{err}
 	}
 	return access.With(ctx, who), nil
 }

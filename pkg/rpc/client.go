@@ -51,6 +51,10 @@ type ClientOptions struct {
 	// Token gives each call its bearer token; nil sends none. Without TLS it
 	// crosses the network in the clear.
 	Token func(ctx context.Context) (string, error)
+	// OnBehalf says that others are answered with what calls end with. That the
+	// service refuses this client's credentials, which is not for them, is then
+	// an unavailable error.
+	OnBehalf bool
 	// Timeout is what a unary call gets whose context has no deadline; default
 	// 3 s.
 	Timeout time.Duration

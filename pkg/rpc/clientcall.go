@@ -21,11 +21,12 @@ const maxMargin = 50 * time.Millisecond
 
 // caller is one client connection's way of making calls.
 type caller struct {
-	name    string
-	timeout time.Duration
-	log     *slog.Logger
-	limit   seldom
-	down    atomic.Bool
+	name     string
+	onBehalf bool
+	timeout  time.Duration
+	log      *slog.Logger
+	limit    seldom
+	down     atomic.Bool
 
 	calls    metric.Int64Counter
 	duration metric.Float64Histogram
@@ -33,7 +34,7 @@ type caller struct {
 }
 
 func newCaller(name string, o ClientOptions) *caller {
-	c := &caller{name: name, timeout: o.Timeout, log: o.Logger, labels: labels{service: name}}
+	c := &caller{name: name, onBehalf: o.OnBehalf, timeout: o.Timeout, log: o.Logger, labels: labels{service: name}}
 	var errCalls, errDuration error
 	c.calls, errCalls = o.Meter.Int64Counter("parley.rpc.client.calls",
 		metric.WithDescription("Calls made to other services, by service, method and code."))
@@ -49,7 +50,7 @@ func (c *caller) unary(ctx context.Context, name string, req, reply any, conn *g
 	inner, cancel := c.deadline(ctx)
 	defer cancel()
 	start := time.Now()
-	err := fromStatus(ctx, c.name, invoke(inner, name, req, reply, conn, opts...))
+	err := fromStatus(ctx, c.name, c.onBehalf, invoke(inner, name, req, reply, conn, opts...))
 	c.done(ctx, name, err)
 	c.duration.Record(ctx, time.Since(start).Seconds(), c.labels.of(name, "").record...)
 	return err
@@ -68,7 +69,7 @@ func (c *caller) deadline(ctx context.Context) (context.Context, context.CancelF
 func (c *caller) stream(ctx context.Context, desc *grpc.StreamDesc, conn *grpc.ClientConn, name string, streamer grpc.Streamer, opts ...grpc.CallOption) (grpc.ClientStream, error) {
 	s, err := streamer(ctx, desc, conn, name, opts...)
 	if err != nil {
-		err = fromStatus(ctx, c.name, err)
+		err = fromStatus(ctx, c.name, c.onBehalf, err)
 		c.done(ctx, name, err)
 		return nil, err
 	}
@@ -88,7 +89,7 @@ type clientStream struct {
 }
 
 func (s *clientStream) RecvMsg(m any) error {
-	err := fromStatus(s.ctx, s.c.name, s.ClientStream.RecvMsg(m))
+	err := fromStatus(s.ctx, s.c.name, s.c.onBehalf, s.ClientStream.RecvMsg(m))
 	if err != nil {
 		s.once.Do(func() {
 			switch {
@@ -109,11 +110,11 @@ func (s *clientStream) RecvMsg(m any) error {
 }
 
 func (s *clientStream) SendMsg(m any) error {
-	return fromStatus(s.ctx, s.c.name, s.ClientStream.SendMsg(m))
+	return fromStatus(s.ctx, s.c.name, s.c.onBehalf, s.ClientStream.SendMsg(m))
 }
 
 func (s *clientStream) CloseSend() error {
-	return fromStatus(s.ctx, s.c.name, s.ClientStream.CloseSend())
+	return fromStatus(s.ctx, s.c.name, s.c.onBehalf, s.ClientStream.CloseSend())
 }
 
 func (c *caller) count(ctx context.Context, name, code string) {

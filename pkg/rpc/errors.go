@@ -22,7 +22,15 @@ const (
 	domain = "parley"
 	// metaField is the ErrorInfo's metadata for the argument at fault.
 	metaField = "field"
+	// metaRefused is there when it is the call that was refused, because of who
+	// made it, and not what was asked.
+	metaRefused = "refused"
 )
+
+// refusal is why a call may not be made.
+type refusal struct{ error }
+
+func (r refusal) Unwrap() error { return r.error }
 
 // statusCodes gives each code the gRPC status that callers who do not know
 // ours act rightly on: what they may try again is Unavailable or
@@ -47,7 +55,7 @@ var statusCodes = map[errs.Code]codes.Code{
 }
 
 // toStatus writes a coded error as a status. The cause stays here.
-func toStatus(e *errs.Error) *status.Status {
+func toStatus(e *errs.Error, refused bool) *status.Status {
 	code, known := statusCodes[e.Code]
 	if !known {
 		code = codes.Unknown // a code of a newer version, carried all the same
@@ -56,8 +64,12 @@ func toStatus(e *errs.Error) *status.Status {
 	// to carry it, and the details with it.
 	st := status.New(code, strings.ToValidUTF8(e.Message, "\uFFFD"))
 	info := &errdetails.ErrorInfo{Domain: domain, Reason: string(e.Code)}
+	info.Metadata = make(map[string]string)
 	if e.Field != "" {
-		info.Metadata = map[string]string{metaField: strings.ToValidUTF8(e.Field, "\uFFFD")}
+		info.Metadata[metaField] = strings.ToValidUTF8(e.Field, "\uFFFD")
+	}
+	if refused {
+		info.Metadata[metaRefused] = "caller"
 	}
 	details := []protoadapt.MessageV1{info}
 	if e.RetryAfter > 0 {
@@ -72,8 +84,10 @@ func toStatus(e *errs.Error) *status.Status {
 // fromStatus turns what a call to a service ended with into an error of ours:
 // the coded one that the service gave, an unavailable one where the service
 // could not be reached or did not answer in time, context.Canceled where ctx,
-// the caller's own, was canceled. What is left is an ordinary error.
-func fromStatus(ctx context.Context, service string, err error) error {
+// the caller's own, was canceled. What is left is an ordinary error. Where the
+// call was made on behalf of somebody, that the service does not take it from
+// us is no answer to them: to them it is out of reach.
+func fromStatus(ctx context.Context, service string, onBehalf bool, err error) error {
 	if err == nil || err == io.EOF { //nolint:errorlint // gRPC gives io.EOF as it is
 		return err
 	}
@@ -82,16 +96,21 @@ func fromStatus(ctx context.Context, service string, err error) error {
 		return fmt.Errorf("asking the %s service: %w", service, err)
 	}
 	var reason, field string
+	var refused bool
 	var retryAfter time.Duration
 	for _, detail := range st.Details() {
 		switch d := detail.(type) {
 		case *errdetails.ErrorInfo:
 			if d.Domain == domain {
 				reason, field = d.Reason, d.Metadata[metaField]
+				refused = d.Metadata[metaRefused] != ""
 			}
 		case *errdetails.RetryInfo:
 			retryAfter = max(d.RetryDelay.AsDuration(), 0)
 		}
+	}
+	if refused && onBehalf {
+		return outOfReach(service, fmt.Errorf("it does not accept what this process shows to be known by: %s", st.Message()), 0)
 	}
 	if reason != "" {
 		coded := &errs.Error{Code: errs.Code(reason), Field: field, Message: st.Message(), RetryAfter: retryAfter}

@@ -145,7 +145,7 @@ func (s *Server) conclude(ctx context.Context, method string, err error) (code s
 	if coded.Code == errs.Internal {
 		coded = errs.New(errs.Internal, "an internal error")
 	}
-	return codeLabel(coded.Code), toStatus(coded).Err()
+	return codeLabel(coded.Code), toStatus(coded, errors.As(err, new(refusal))).Err()
 }
 
 func (s *Server) log(ctx context.Context, method string, err error, coded *errs.Error) {

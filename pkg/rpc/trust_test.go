@@ -94,6 +94,11 @@ func TestTokens(t *testing.T) {
 			t.Errorf("%q is told %v", c.token, err)
 		}
 	}
+	// Who is answered for has not been refused.
+	behalf := historyv1.NewHistoryClient(dial(t, address, rpc.ClientOptions{Token: bearer("a token of nobody here"), OnBehalf: true}))
+	if _, err := behalf.ListMessages(t.Context(), &historyv1.ListMessagesRequest{}); errs.CodeOf(err) != errs.Unavailable || !strings.Contains(err.Error(), "not known here") {
+		t.Errorf("on behalf of somebody: %v", err)
+	}
 	if text := logs.String(); !strings.Contains(text, "a call was refused") || strings.Contains(text, "of nobody here") || strings.Contains(text, readToken) {
 		t.Errorf("logged:\n%s", text)
 	}

@@ -123,8 +123,12 @@ func TestProcessWrongServiceToken(t *testing.T) {
 	d.Trust = []string{"PARLEY_SERVICE_TOKEN=a token of other services"}
 	d.StartGateway(0)
 	d.WaitReady()
-	if err := signsIn(d.URLs[0], "alice"); err == nil {
-		t.Error("it was served")
+	// The user did nothing wrong, and whoever runs the gateway is told what is.
+	if err := signsIn(d.URLs[0], "alice"); err == nil || !strings.HasPrefix(err.Error(), "503") {
+		t.Errorf("a user is told %v", err)
+	}
+	if said := d.Gateways[0].Stderr(); !strings.Contains(said, "does not accept what this process shows") {
+		t.Errorf("the gateway says %s", said)
 	}
 	process.Eventually(t, recovery, "the service tells", func() error {
 		if said := d.Services[process.Auth].Stderr(); !strings.Contains(said, "a call was refused") {

@@ -198,7 +198,7 @@ var readMethods = []string{
 
 func (d *Dialer) to(name, target, service string) (*grpc.ClientConn, error) {
 	o := rpc.ClientOptions{
-		Service: service, Idempotent: readMethods, InProcess: d.inProcess,
+		Service: service, Idempotent: readMethods, InProcess: d.inProcess, OnBehalf: true,
 		Logger: d.env.Logger, Meter: d.env.Metrics.Meter("parley/rpc"),
 	}
 	if d.inProcess == nil {
