@@ -37,7 +37,7 @@ func (s *Set) readFile(path string) (found []reading, errs []error) {
 		switch first, twice := lines[name]; {
 		case t == nil && slices.Contains(known, name): // another program's
 		case t == nil:
-			errs = append(errs, fmt.Errorf("%s: unknown setting %s%s", where, name, suggest(name, known)))
+			errs = append(errs, fmt.Errorf("%s: unknown setting %s%s", where, name, suggest(spelled(name), known)))
 		case twice:
 			errs = append(errs, fmt.Errorf("%s: %s was given already in line %d", where, name, first))
 		default:

@@ -1,6 +1,15 @@
 package config
 
-import "slices"
+import (
+	"slices"
+	"strings"
+)
+
+// spelled writes a name as a file's keys are, for who has taken that of the variable or of a Go field.
+func spelled(name string) string {
+	name = strings.ToLower(strings.ReplaceAll(name, "_", "-"))
+	return strings.TrimPrefix(name, "parley-")
+}
 
 // suggest completes an error about an unknown name with the known name nearest to it.
 func suggest(name string, known []string) string {

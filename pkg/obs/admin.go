@@ -74,7 +74,7 @@ func NewAdmin(o AdminOptions) (*Admin, error) {
 	}
 	listener, err := net.Listen("tcp", o.Addr)
 	if err != nil {
-		return nil, fmt.Errorf("admin port: %w", err)
+		return nil, fmt.Errorf("admin-addr: listening: %w", err)
 	}
 	a.listener = listener
 	return a, nil

@@ -167,7 +167,7 @@ func TestRunFails(t *testing.T) {
 	}
 	first := newAdmin(t, AdminOptions{Addr: "127.0.0.1:0"})
 	defer first.Close()
-	if _, err := NewAdmin(AdminOptions{Addr: first.Addr().String()}); err == nil || !strings.HasPrefix(err.Error(), "admin port: ") {
+	if _, err := NewAdmin(AdminOptions{Addr: first.Addr().String()}); err == nil || !strings.HasPrefix(err.Error(), "admin-addr: ") {
 		t.Error("a taken address:", err)
 	}
 }

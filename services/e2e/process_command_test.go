@@ -71,6 +71,11 @@ func TestProcessCommandLine(t *testing.T) {
 		{process.Parley, args("serve", "now"), nil, 1, "", "now"},
 		{process.Parley, args("serve", "--check-config"), args("PARLEY_HTTP_ADDR=nonsense"), 1, "", "want host:port"},
 		{process.Parley, args("serve", "--check-config"), args("PARLEY_ADMIN_ADDR=9090"), 1, "", "want host:port"},
+		{process.Parley, args("serve", "--check-config", "--http-addr", ":99999"), nil, 1, "", "http-addr"},
+		{process.Parley, args("serve", "--check-config", "--replicas", "3"), nil, 1, "", "replicas: the NATS inside is one node"},
+		{process.Parley, args("serve", "--check-config", "--replicas", "3", "--nats-url", "nats://127.0.0.1:1"), nil, 0, "configuration ok", ""},
+		{process.Parley, args("serve", "--check-config"), args("PARLEY_ALLOWED_ORIGINS=https://app.example.com/"), 1, "", "without a path or a slash"},
+		{process.Parley, args("serve", "--check-config"), args("PARLEY_ALLOWED_ORIGINS=https://app.example.com,*.example.com,localhost:3000"), 0, "configuration ok", ""},
 		{process.Parley, args("serve", "--check-config", "--max-connections", "0"), nil, 1, "", "want more than 0"},
 		{process.Parley, args("serve", "--check-config", "--rate-limit", "0", "--rate-burst", "0", "--admin-addr", ""), nil, 0, "configuration ok", ""},
 		{process.Auth, args("--check-config", "--grpc-addr", "nonsense"), needs[:1], 1, "", "want host:port"},
@@ -154,7 +159,7 @@ func TestProcessCannotStart(t *testing.T) {
 		said []string
 	}{
 		"the clients' port is taken": {"PARLEY_HTTP_ADDR=" + addr, []string{"http-addr", addr, "address already in use"}},
-		"the admin port is taken":    {"PARLEY_ADMIN_ADDR=" + admin, []string{"admin", admin, "address already in use"}},
+		"the admin port is taken":    {"PARLEY_ADMIN_ADDR=" + admin, []string{"admin-addr", admin, "address already in use"}},
 		"no such address":            {"PARLEY_HTTP_ADDR=nonsense", []string{"http-addr", "nonsense"}},
 		"the data are a file":        {"PARLEY_DATA_DIR=" + file, []string{"data-dir " + file, "not a directory"}},
 		"the data are not writable":  {"PARLEY_DATA_DIR=" + filepath.Join(closed, "data"), []string{"data-dir " + closed, "permission denied"}},

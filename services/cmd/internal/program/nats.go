@@ -34,7 +34,7 @@ func (n *natsSettings) settings(s *config.Set) (url *config.Setting) {
 	n.Replicas = 1
 	s.Int(&n.Replicas, "replicas", "how many NATS nodes keep each record and message, 1 to 5; 3 in a cluster")
 	s.Bool(&n.Synced, "nats-synced", "declare that the NATS servers force every write to disk before they acknowledge it (sync_interval: always); acks say so")
-	s.Int(&n.Shards, "shards", "streams the log is spread over; 0 is what the deployment has, and 16 for a new one")
+	s.Int(&n.Shards, "shards", "streams the log is spread over; 0 is what the deployment has, and for a new one 16, or 1 on the NATS inside parley serve")
 	n.PublishWindow = 2 * time.Millisecond
 	s.Duration(&n.PublishWindow, "publish-window", "how long a message may wait to go to the log together with others; the first after a pause goes at once")
 	s.Validate(func() error {

@@ -63,6 +63,9 @@ func (v *ServeSettings) register(s *config.Set) {
 		s.String(service.addr, service.name+"-addr", "serve "+service.name+"'s API here too, for other back ends").Check(listening(service.addr))
 	}
 	s.Validate(func() error {
+		if v.nats.URL == "" && v.nats.Replicas > 1 {
+			return errors.New("replicas: the NATS inside is one node: set 1, or nats-url to that of a cluster")
+		}
 		if v.services.events != "" && !v.eventsOn {
 			return errors.New("events-addr: there are no events to serve without --events (PARLEY_EVENTS=on)")
 		}

@@ -5,6 +5,8 @@ import (
 	"fmt"
 	"net"
 	"os"
+	"path"
+	"strings"
 	"time"
 
 	"github.com/parley-im/parley/pkg/bus"
@@ -174,7 +176,7 @@ func (g *GatewaySettings) register(s *config.Set) {
 	g.httpAddr = ":8080"
 	s.Section("Clients")
 	s.String(&g.httpAddr, "http-addr", "where clients connect: sockets, the HTTP API and the demo page").Check(listening(&g.httpAddr))
-	s.Strings(&g.AllowedOrigins, "allowed-origins", "origins from which browsers may connect beside the gateway's own")
+	s.Strings(&g.AllowedOrigins, "allowed-origins", "origins whose pages may connect beside the gateway's own, like https://app.example.com; a host, or one with *, lets them use the socket, but not the HTTP API").Check(origins(&g.AllowedOrigins))
 	g.foreign.register(s)
 	s.Section("Limits")
 	s.Int(&g.MaxConnections, "max-connections", "connections at once").Check(some(&g.MaxConnections))
@@ -226,8 +228,36 @@ func some[T int | int64 | time.Duration](p *T) func() error {
 // listening accepts where a server can listen; empty, where that is allowed.
 func listening(p *string) func() error {
 	return func() error {
-		if _, _, err := net.SplitHostPort(*p); *p != "" && err != nil {
+		if *p == "" {
+			return nil
+		}
+		_, port, err := net.SplitHostPort(*p)
+		if err != nil {
 			return errors.New("want host:port, or :port for all addresses of the machine")
+		}
+		if _, err := net.LookupPort("tcp", port); err != nil {
+			return errors.New("want a port of 0 to 65535")
+		}
+		return nil
+	}
+}
+
+// origins accepts what the origin of a page can be like: a scheme and a host
+// with its port, or a pattern of hosts. With a path, or a slash at its end, an
+// entry would be none's.
+func origins(p *[]string) func() error {
+	return func() error {
+		for _, origin := range *p {
+			scheme, host, whole := strings.Cut(origin, "://")
+			if !whole {
+				scheme, host = "https", origin
+			}
+			if scheme == "" || host == "" || strings.ContainsAny(host, "/?#@ ") {
+				return fmt.Errorf("want origins like https://app.example.com, without a path or a slash at the end, and not %q", origin)
+			}
+			if _, err := path.Match(host, ""); err != nil {
+				return fmt.Errorf("%q is not a pattern", origin)
+			}
 		}
 		return nil
 	}
