@@ -55,6 +55,9 @@ type Server struct {
 // readyTimeout is generous: a start reads back all that the streams hold.
 const readyTimeout = 30 * time.Second
 
+// readyStep is how often it is asked whether it has given up.
+const readyStep = 100 * time.Millisecond
+
 // Start runs a server and returns when it takes connections.
 func Start(o Options) (*Server, error) {
 	if o.Dir == "" {
@@ -110,19 +113,38 @@ func start(o Options) (*server.Server, error) {
 	if err != nil {
 		return nil, fmt.Errorf("setting up the NATS server: %w", err)
 	}
-	if o.Logger != nil {
-		s.SetLogger(logger{o.Logger}, false, false)
+	log := o.Logger
+	if log == nil {
+		log = slog.New(slog.DiscardHandler)
 	}
+	failed := make(chan string, 1)
+	s.SetLogger(logger{log, failed}, false, false)
 	s.Start()
-	if !s.ReadyForConnections(readyTimeout) {
+	if err := ready(s, failed); err != nil {
 		s.Shutdown()
-		return nil, fmt.Errorf("the NATS server was not ready within %s", readyTimeout)
+		return nil, err
 	}
 	if !s.JetStreamEnabled() {
 		s.Shutdown()
 		return nil, fmt.Errorf("JetStream did not start on %s (see the log; is the directory in use or not writable?)", o.Dir)
 	}
 	return s, nil
+}
+
+// ready waits until the server takes connections, or has said why it never
+// will.
+func ready(s *server.Server, failed <-chan string) error {
+	for deadline := time.Now().Add(readyTimeout); !s.ReadyForConnections(readyStep); {
+		select {
+		case why := <-failed:
+			return fmt.Errorf("the NATS server does not start: %s", why)
+		default:
+		}
+		if time.Now().After(deadline) {
+			return fmt.Errorf("the NATS server was not ready within %s", readyTimeout)
+		}
+	}
+	return nil
 }
 
 func split(addr string) (host string, port int, err error) {
@@ -155,14 +177,23 @@ func (s *Server) Shutdown() {
 
 // logger hands the server's own messages to slog: only what somebody should
 // look at, for its notices are many.
-type logger struct{ log *slog.Logger }
+type logger struct {
+	log    *slog.Logger
+	failed chan<- string // gets the first thing that ends the server
+}
 
 func (l logger) Noticef(f string, a ...any) { l.log.Debug("nats-server", "text", text(f, a)) }
 func (l logger) Warnf(f string, a ...any)   { l.log.Warn("nats-server", "text", text(f, a)) }
 func (l logger) Errorf(f string, a ...any)  { l.log.Error("nats-server", "text", text(f, a)) }
-func (l logger) Fatalf(f string, a ...any)  { l.log.Error("nats-server", "text", text(f, a)) }
-func (l logger) Debugf(string, ...any)      {}
-func (l logger) Tracef(string, ...any)      {}
+func (l logger) Fatalf(f string, a ...any) {
+	l.log.Error("nats-server", "text", text(f, a))
+	select {
+	case l.failed <- text(f, a):
+	default: // something else did before
+	}
+}
+func (l logger) Debugf(string, ...any) {}
+func (l logger) Tracef(string, ...any) {}
 
 func text(format string, args []any) string {
 	return strings.TrimSpace(fmt.Sprintf(format, args...))
