@@ -62,6 +62,9 @@ func (c *client) live(ctx context.Context) {
 		if ctx.Err() != nil {
 			return
 		}
+		if !reached {
+			c.run.notReached(err)
+		}
 		if reached && time.Since(began) > 5*time.Second {
 			failures = 0
 		}

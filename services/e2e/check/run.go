@@ -30,6 +30,7 @@ type run struct {
 	repeats []Again
 	seen    []Violation
 	notes   map[string]int // what went wrong and may
+	refused error          // why the last attempt to connect came to nothing
 }
 
 // Run checks a deployment. Its error says that the run could not be made, and
@@ -58,6 +59,9 @@ func Run(ctx context.Context, o Options) (*Report, error) {
 	}
 	alive.Go(func() { r.progress(ctx) })
 	if err := r.await(ctx, "all clients to join their rooms", r.whole); err != nil {
+		if why := r.whyNot(); why != nil {
+			err = fmt.Errorf("%w: %w", err, why)
+		}
 		return nil, err
 	}
 	r.say("%d clients are in %d rooms; seed %d", len(r.clients), o.Rooms, r.opts.Seed)
@@ -305,6 +309,20 @@ func (r *run) count(note string) {
 	r.notes[note]++
 }
 
+// notReached keeps why a gateway could not be reached, for who looks at a run
+// that does not begin.
+func (r *run) notReached(err error) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.refused = err
+}
+
+func (r *run) whyNot() error {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.refused
+}
+
 // awaitPatience is how long all clients may take to be there.
 const awaitPatience = 2 * time.Minute
 
@@ -351,6 +369,9 @@ func (r *run) progress(ctx context.Context) {
 			}
 			r.say("%d sent, %d acknowledged, %d delivered; %d of %d clients connected",
 				r.sent.Load(), r.acked.Load(), r.delivered.Load(), connected, len(r.clients))
+			if why := r.whyNot(); connected == 0 && why != nil {
+				r.say("not connected: %v", why)
+			}
 		}
 	}
 }
