@@ -249,11 +249,11 @@ func (s *Service) conclude() {
 	s.mu.Unlock()
 
 	if completed {
-		s.log.Info("the picture is complete", "users", users, "gateways", gateways)
+		s.log.Info("who is online is known", "users", users, "gateways", gateways)
 		s.announce()
 	}
 	if changed {
-		s.log.Info("the floor has changed", "speaker", speaks)
+		s.log.Info("who tells the rooms of joins and leaves has changed", "this_replica", speaks)
 		wake(s.rosterWoken)
 	}
 }
