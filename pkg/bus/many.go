@@ -4,9 +4,6 @@ import (
 	"context"
 	"fmt"
 	"slices"
-	"strconv"
-	"strings"
-	"time"
 
 	"github.com/nats-io/nats.go"
 )
@@ -48,20 +45,11 @@ func (k *KV) GetMany(ctx context.Context, keys []string) (map[string]Entry, erro
 	slices.Sort(subjects)
 	found := make(map[string]Entry)
 	err := k.b.newest(ctx, "KV_"+string(k.bucket), slices.Compact(subjects), func(msg *nats.Msg) (uint64, error) {
-		revision, err := strconv.ParseUint(msg.Header.Get(headerSequence), 10, 64)
-		if err != nil {
-			return 0, fmt.Errorf("a record without its revision: %w", err)
+		e, err := k.entry(msg)
+		if err == nil && !e.Deleted {
+			found[e.Key] = e
 		}
-		if isMarker(msg.Header) {
-			return revision, nil
-		}
-		stored, err := time.Parse(time.RFC3339Nano, msg.Header.Get("Nats-Time-Stamp"))
-		if err != nil {
-			return 0, fmt.Errorf("a record without its time: %w", err)
-		}
-		key := strings.TrimPrefix(msg.Header.Get("Nats-Subject"), k.subject(""))
-		found[key] = Entry{Key: key, Value: msg.Data, Revision: revision, Stored: stored}
-		return revision, nil
+		return e.Revision, err
 	})
 	if err != nil {
 		return nil, fmt.Errorf("reading %d keys of %s: %w", len(keys), k.bucket, err)

@@ -65,11 +65,14 @@ const (
 	Rooms Bucket = "parley_rooms"
 	// Reads holds how far users have read in rooms: "<room>.<user>".
 	Reads Bucket = "parley_reads"
-	// Users holds accounts.
+	// Users holds accounts, which of them are disabled, and invite codes.
 	Users Bucket = "parley_users"
-	// Sessions holds sign-ins and revocations; both end by the bucket's TTL.
+	// Sessions holds sign-ins, revocations and changes of roles; all end by the
+	// bucket's TTL.
 	Sessions Bucket = "parley_sessions"
-	// Keys holds signing keys: "private.<kid>" and "public.<kid>".
+	// Keys holds signing keys: "private.<kid>" and "public.<kid>"; "current" and
+	// "next" name the one that signs and the one that will, "until.<kid>" says
+	// when an old one is taken away.
 	Keys Bucket = "parley_keys"
 	// Config holds the deployment's own record.
 	Config Bucket = "parley_config"

@@ -2191,6 +2191,72 @@ func (x *EventsUser) GetRooms() []string {
 	return nil
 }
 
+// Standing is what of an account tokens issued before may not know. Auth
+// writes it and gateways watch it: under disabled.<user> in parley_users, where
+// it stays, and under roles.<user> in parley_sessions, which forgets it when no
+// token is left from before.
+type Standing struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The revision of the account that it is of: what is of an earlier one is
+	// passed over.
+	Revision      uint64   `protobuf:"varint,1,opt,name=revision,proto3" json:"revision,omitempty"`
+	Disabled      bool     `protobuf:"varint,2,opt,name=disabled,proto3" json:"disabled,omitempty"`
+	Roles         []string `protobuf:"bytes,3,rep,name=roles,proto3" json:"roles,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Standing) Reset() {
+	*x = Standing{}
+	mi := &file_bus_v1_bus_proto_msgTypes[30]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Standing) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Standing) ProtoMessage() {}
+
+func (x *Standing) ProtoReflect() protoreflect.Message {
+	mi := &file_bus_v1_bus_proto_msgTypes[30]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Standing.ProtoReflect.Descriptor instead.
+func (*Standing) Descriptor() ([]byte, []int) {
+	return file_bus_v1_bus_proto_rawDescGZIP(), []int{30}
+}
+
+func (x *Standing) GetRevision() uint64 {
+	if x != nil {
+		return x.Revision
+	}
+	return 0
+}
+
+func (x *Standing) GetDisabled() bool {
+	if x != nil {
+		return x.Disabled
+	}
+	return false
+}
+
+func (x *Standing) GetRoles() []string {
+	if x != nil {
+		return x.Roles
+	}
+	return nil
+}
+
 var File_bus_v1_bus_proto protoreflect.FileDescriptor
 
 const file_bus_v1_bus_proto_rawDesc = "" +
@@ -2348,7 +2414,11 @@ const file_bus_v1_bus_proto_rawDesc = "" +
 	"EventsUser\x12(\n" +
 	"\x04user\x18\x01 \x01(\v2\x14.parley.wire.v1.UserR\x04user\x12\x16\n" +
 	"\x06online\x18\x02 \x01(\bR\x06online\x12\x14\n" +
-	"\x05rooms\x18\x03 \x03(\tR\x05roomsB0Z.github.com/parley-im/parley/proto/bus/v1;busv1b\x06proto3"
+	"\x05rooms\x18\x03 \x03(\tR\x05rooms\"X\n" +
+	"\bStanding\x12\x1a\n" +
+	"\brevision\x18\x01 \x01(\x04R\brevision\x12\x1a\n" +
+	"\bdisabled\x18\x02 \x01(\bR\bdisabled\x12\x14\n" +
+	"\x05roles\x18\x03 \x03(\tR\x05rolesB0Z.github.com/parley-im/parley/proto/bus/v1;busv1b\x06proto3"
 
 var (
 	file_bus_v1_bus_proto_rawDescOnce sync.Once
@@ -2363,7 +2433,7 @@ func file_bus_v1_bus_proto_rawDescGZIP() []byte {
 }
 
 var file_bus_v1_bus_proto_enumTypes = make([]protoimpl.EnumInfo, 1)
-var file_bus_v1_bus_proto_msgTypes = make([]protoimpl.MessageInfo, 31)
+var file_bus_v1_bus_proto_msgTypes = make([]protoimpl.MessageInfo, 32)
 var file_bus_v1_bus_proto_goTypes = []any{
 	(LogEntry_Kind)(0),              // 0: parley.bus.v1.LogEntry.Kind
 	(*LogEntry)(nil),                // 1: parley.bus.v1.LogEntry
@@ -2396,15 +2466,16 @@ var file_bus_v1_bus_proto_goTypes = []any{
 	(*EventsSource)(nil),            // 28: parley.bus.v1.EventsSource
 	(*EventsPresence)(nil),          // 29: parley.bus.v1.EventsPresence
 	(*EventsUser)(nil),              // 30: parley.bus.v1.EventsUser
-	nil,                             // 31: parley.bus.v1.EventsPosition.SourcesEntry
-	(*v1.User)(nil),                 // 32: parley.wire.v1.User
-	(*v1.RoomUpdated)(nil),          // 33: parley.wire.v1.RoomUpdated
-	(*v11.Room)(nil),                // 34: parley.registry.v1.Room
-	(v11.Role)(0),                   // 35: parley.registry.v1.Role
+	(*Standing)(nil),                // 31: parley.bus.v1.Standing
+	nil,                             // 32: parley.bus.v1.EventsPosition.SourcesEntry
+	(*v1.User)(nil),                 // 33: parley.wire.v1.User
+	(*v1.RoomUpdated)(nil),          // 34: parley.wire.v1.RoomUpdated
+	(*v11.Room)(nil),                // 35: parley.registry.v1.Room
+	(v11.Role)(0),                   // 36: parley.registry.v1.Role
 }
 var file_bus_v1_bus_proto_depIdxs = []int32{
 	0,  // 0: parley.bus.v1.LogEntry.kind:type_name -> parley.bus.v1.LogEntry.Kind
-	32, // 1: parley.bus.v1.LogEntry.user:type_name -> parley.wire.v1.User
+	33, // 1: parley.bus.v1.LogEntry.user:type_name -> parley.wire.v1.User
 	3,  // 2: parley.bus.v1.LiveEvent.signal:type_name -> parley.bus.v1.LiveSignal
 	4,  // 3: parley.bus.v1.LiveEvent.roster:type_name -> parley.bus.v1.RosterEvent
 	6,  // 4: parley.bus.v1.LiveEvent.changed:type_name -> parley.bus.v1.RoomChanged
@@ -2414,27 +2485,27 @@ var file_bus_v1_bus_proto_depIdxs = []int32{
 	9,  // 8: parley.bus.v1.LiveEvent.muted:type_name -> parley.bus.v1.UserMuted
 	11, // 9: parley.bus.v1.LiveEvent.members_only:type_name -> parley.bus.v1.MembersOnly
 	10, // 10: parley.bus.v1.LiveEvent.role:type_name -> parley.bus.v1.UserRole
-	32, // 11: parley.bus.v1.LiveSignal.user:type_name -> parley.wire.v1.User
-	32, // 12: parley.bus.v1.RosterEvent.joined:type_name -> parley.wire.v1.User
-	32, // 13: parley.bus.v1.RosterEvent.left:type_name -> parley.wire.v1.User
-	32, // 14: parley.bus.v1.StatusEvent.user:type_name -> parley.wire.v1.User
-	33, // 15: parley.bus.v1.RoomChanged.room:type_name -> parley.wire.v1.RoomUpdated
-	34, // 16: parley.bus.v1.RoomChanged.record:type_name -> parley.registry.v1.Room
-	35, // 17: parley.bus.v1.UserRole.role:type_name -> parley.registry.v1.Role
+	33, // 11: parley.bus.v1.LiveSignal.user:type_name -> parley.wire.v1.User
+	33, // 12: parley.bus.v1.RosterEvent.joined:type_name -> parley.wire.v1.User
+	33, // 13: parley.bus.v1.RosterEvent.left:type_name -> parley.wire.v1.User
+	33, // 14: parley.bus.v1.StatusEvent.user:type_name -> parley.wire.v1.User
+	34, // 15: parley.bus.v1.RoomChanged.room:type_name -> parley.wire.v1.RoomUpdated
+	35, // 16: parley.bus.v1.RoomChanged.record:type_name -> parley.registry.v1.Room
+	36, // 17: parley.bus.v1.UserRole.role:type_name -> parley.registry.v1.Role
 	13, // 18: parley.bus.v1.UserEvent.session_revoked:type_name -> parley.bus.v1.SessionRevoked
 	14, // 19: parley.bus.v1.UserEvent.account_disabled:type_name -> parley.bus.v1.AccountDisabled
-	32, // 20: parley.bus.v1.Broadcast.from:type_name -> parley.wire.v1.User
+	33, // 20: parley.bus.v1.Broadcast.from:type_name -> parley.wire.v1.User
 	18, // 21: parley.bus.v1.PresenceDelta.changes:type_name -> parley.bus.v1.PresenceChange
 	19, // 22: parley.bus.v1.PresenceChange.online:type_name -> parley.bus.v1.SessionOnline
 	20, // 23: parley.bus.v1.PresenceChange.offline:type_name -> parley.bus.v1.SessionOffline
 	21, // 24: parley.bus.v1.PresenceChange.status:type_name -> parley.bus.v1.SessionStatus
-	32, // 25: parley.bus.v1.SessionOnline.user:type_name -> parley.wire.v1.User
+	33, // 25: parley.bus.v1.SessionOnline.user:type_name -> parley.wire.v1.User
 	21, // 26: parley.bus.v1.SessionOnline.status:type_name -> parley.bus.v1.SessionStatus
 	24, // 27: parley.bus.v1.PresenceSnapshot.sessions:type_name -> parley.bus.v1.SnapshotSession
 	19, // 28: parley.bus.v1.SnapshotSession.online:type_name -> parley.bus.v1.SessionOnline
-	31, // 29: parley.bus.v1.EventsPosition.sources:type_name -> parley.bus.v1.EventsPosition.SourcesEntry
+	32, // 29: parley.bus.v1.EventsPosition.sources:type_name -> parley.bus.v1.EventsPosition.SourcesEntry
 	30, // 30: parley.bus.v1.EventsPresence.users:type_name -> parley.bus.v1.EventsUser
-	32, // 31: parley.bus.v1.EventsUser.user:type_name -> parley.wire.v1.User
+	33, // 31: parley.bus.v1.EventsUser.user:type_name -> parley.wire.v1.User
 	28, // 32: parley.bus.v1.EventsPosition.SourcesEntry.value:type_name -> parley.bus.v1.EventsSource
 	33, // [33:33] is the sub-list for method output_type
 	33, // [33:33] is the sub-list for method input_type
@@ -2478,7 +2549,7 @@ func file_bus_v1_bus_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_bus_v1_bus_proto_rawDesc), len(file_bus_v1_bus_proto_rawDesc)),
 			NumEnums:      1,
-			NumMessages:   31,
+			NumMessages:   32,
 			NumExtensions: 0,
 			NumServices:   0,
 		},
