@@ -997,6 +997,96 @@ func (x *TrimResponse) GetErased() uint64 {
 	return 0
 }
 
+type BroadcastRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// At most 16 KiB of UTF-8.
+	Content string `protobuf:"bytes,1,opt,name=content,proto3" json:"content,omitempty"`
+	// As whom.
+	From          *v1.User `protobuf:"bytes,2,opt,name=from,proto3" json:"from,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *BroadcastRequest) Reset() {
+	*x = BroadcastRequest{}
+	mi := &file_history_v1_history_proto_msgTypes[13]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *BroadcastRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*BroadcastRequest) ProtoMessage() {}
+
+func (x *BroadcastRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_history_v1_history_proto_msgTypes[13]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use BroadcastRequest.ProtoReflect.Descriptor instead.
+func (*BroadcastRequest) Descriptor() ([]byte, []int) {
+	return file_history_v1_history_proto_rawDescGZIP(), []int{13}
+}
+
+func (x *BroadcastRequest) GetContent() string {
+	if x != nil {
+		return x.Content
+	}
+	return ""
+}
+
+func (x *BroadcastRequest) GetFrom() *v1.User {
+	if x != nil {
+		return x.From
+	}
+	return nil
+}
+
+type BroadcastResponse struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *BroadcastResponse) Reset() {
+	*x = BroadcastResponse{}
+	mi := &file_history_v1_history_proto_msgTypes[14]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *BroadcastResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*BroadcastResponse) ProtoMessage() {}
+
+func (x *BroadcastResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_history_v1_history_proto_msgTypes[14]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use BroadcastResponse.ProtoReflect.Descriptor instead.
+func (*BroadcastResponse) Descriptor() ([]byte, []int) {
+	return file_history_v1_history_proto_rawDescGZIP(), []int{14}
+}
+
 var File_history_v1_history_proto protoreflect.FileDescriptor
 
 const file_history_v1_history_proto_rawDesc = "" +
@@ -1075,13 +1165,18 @@ const file_history_v1_history_proto_rawDesc = "" +
 	"\aroom_id\x18\x01 \x01(\tR\x06roomId\x12\x12\n" +
 	"\x04keep\x18\x02 \x01(\rR\x04keep\"&\n" +
 	"\fTrimResponse\x12\x16\n" +
-	"\x06erased\x18\x01 \x01(\x04R\x06erased2\xf9\x04\n" +
+	"\x06erased\x18\x01 \x01(\x04R\x06erased\"V\n" +
+	"\x10BroadcastRequest\x12\x18\n" +
+	"\acontent\x18\x01 \x01(\tR\acontent\x12(\n" +
+	"\x04from\x18\x02 \x01(\v2\x14.parley.wire.v1.UserR\x04from\"\x13\n" +
+	"\x11BroadcastResponse2\xd7\x05\n" +
 	"\aHistory\x12V\n" +
 	"\aPublish\x12!.parley.history.v1.PublishRequest\x1a\".parley.history.v1.PublishResponse\"\x04\x88\xb5\x18\x03\x12e\n" +
 	"\fListMessages\x12&.parley.history.v1.ListMessagesRequest\x1a'.parley.history.v1.ListMessagesResponse\"\x04\x88\xb5\x18\x04\x12N\n" +
 	"\x06Replay\x12 .parley.history.v1.ReplayRequest\x1a\x1a.parley.history.v1.Message\"\x04\x88\xb5\x18\x040\x01\x12\\\n" +
 	"\vEditMessage\x12%.parley.history.v1.EditMessageRequest\x1a .parley.history.v1.AmendResponse\"\x04\x88\xb5\x18\x03\x12`\n" +
-	"\rDeleteMessage\x12'.parley.history.v1.DeleteMessageRequest\x1a .parley.history.v1.AmendResponse\"\x04\x88\xb5\x18\x03\x12P\n" +
+	"\rDeleteMessage\x12'.parley.history.v1.DeleteMessageRequest\x1a .parley.history.v1.AmendResponse\"\x04\x88\xb5\x18\x03\x12\\\n" +
+	"\tBroadcast\x12#.parley.history.v1.BroadcastRequest\x1a$.parley.history.v1.BroadcastResponse\"\x04\x88\xb5\x18\x02\x12P\n" +
 	"\x05Erase\x12\x1f.parley.history.v1.EraseRequest\x1a .parley.history.v1.EraseResponse\"\x04\x88\xb5\x18\x01\x12M\n" +
 	"\x04Trim\x12\x1e.parley.history.v1.TrimRequest\x1a\x1f.parley.history.v1.TrimResponse\"\x04\x88\xb5\x18\x01B8Z6github.com/parley-im/parley/proto/history/v1;historyv1b\x06proto3"
 
@@ -1098,7 +1193,7 @@ func file_history_v1_history_proto_rawDescGZIP() []byte {
 }
 
 var file_history_v1_history_proto_enumTypes = make([]protoimpl.EnumInfo, 1)
-var file_history_v1_history_proto_msgTypes = make([]protoimpl.MessageInfo, 13)
+var file_history_v1_history_proto_msgTypes = make([]protoimpl.MessageInfo, 15)
 var file_history_v1_history_proto_goTypes = []any{
 	(Message_Kind)(0),             // 0: parley.history.v1.Message.Kind
 	(*Message)(nil),               // 1: parley.history.v1.Message
@@ -1114,40 +1209,45 @@ var file_history_v1_history_proto_goTypes = []any{
 	(*EraseResponse)(nil),         // 11: parley.history.v1.EraseResponse
 	(*TrimRequest)(nil),           // 12: parley.history.v1.TrimRequest
 	(*TrimResponse)(nil),          // 13: parley.history.v1.TrimResponse
-	(*v1.User)(nil),               // 14: parley.wire.v1.User
-	(*timestamppb.Timestamp)(nil), // 15: google.protobuf.Timestamp
+	(*BroadcastRequest)(nil),      // 14: parley.history.v1.BroadcastRequest
+	(*BroadcastResponse)(nil),     // 15: parley.history.v1.BroadcastResponse
+	(*v1.User)(nil),               // 16: parley.wire.v1.User
+	(*timestamppb.Timestamp)(nil), // 17: google.protobuf.Timestamp
 }
 var file_history_v1_history_proto_depIdxs = []int32{
 	0,  // 0: parley.history.v1.Message.kind:type_name -> parley.history.v1.Message.Kind
-	14, // 1: parley.history.v1.Message.user:type_name -> parley.wire.v1.User
-	15, // 2: parley.history.v1.Message.timestamp:type_name -> google.protobuf.Timestamp
-	14, // 3: parley.history.v1.PublishRequest.user:type_name -> parley.wire.v1.User
+	16, // 1: parley.history.v1.Message.user:type_name -> parley.wire.v1.User
+	17, // 2: parley.history.v1.Message.timestamp:type_name -> google.protobuf.Timestamp
+	16, // 3: parley.history.v1.PublishRequest.user:type_name -> parley.wire.v1.User
 	0,  // 4: parley.history.v1.PublishRequest.kind:type_name -> parley.history.v1.Message.Kind
-	15, // 5: parley.history.v1.PublishResponse.timestamp:type_name -> google.protobuf.Timestamp
-	14, // 6: parley.history.v1.EditMessageRequest.user:type_name -> parley.wire.v1.User
-	14, // 7: parley.history.v1.DeleteMessageRequest.user:type_name -> parley.wire.v1.User
-	15, // 8: parley.history.v1.AmendResponse.timestamp:type_name -> google.protobuf.Timestamp
+	17, // 5: parley.history.v1.PublishResponse.timestamp:type_name -> google.protobuf.Timestamp
+	16, // 6: parley.history.v1.EditMessageRequest.user:type_name -> parley.wire.v1.User
+	16, // 7: parley.history.v1.DeleteMessageRequest.user:type_name -> parley.wire.v1.User
+	17, // 8: parley.history.v1.AmendResponse.timestamp:type_name -> google.protobuf.Timestamp
 	1,  // 9: parley.history.v1.ListMessagesResponse.messages:type_name -> parley.history.v1.Message
-	15, // 10: parley.history.v1.ReplayRequest.since:type_name -> google.protobuf.Timestamp
-	2,  // 11: parley.history.v1.History.Publish:input_type -> parley.history.v1.PublishRequest
-	7,  // 12: parley.history.v1.History.ListMessages:input_type -> parley.history.v1.ListMessagesRequest
-	9,  // 13: parley.history.v1.History.Replay:input_type -> parley.history.v1.ReplayRequest
-	4,  // 14: parley.history.v1.History.EditMessage:input_type -> parley.history.v1.EditMessageRequest
-	5,  // 15: parley.history.v1.History.DeleteMessage:input_type -> parley.history.v1.DeleteMessageRequest
-	10, // 16: parley.history.v1.History.Erase:input_type -> parley.history.v1.EraseRequest
-	12, // 17: parley.history.v1.History.Trim:input_type -> parley.history.v1.TrimRequest
-	3,  // 18: parley.history.v1.History.Publish:output_type -> parley.history.v1.PublishResponse
-	8,  // 19: parley.history.v1.History.ListMessages:output_type -> parley.history.v1.ListMessagesResponse
-	1,  // 20: parley.history.v1.History.Replay:output_type -> parley.history.v1.Message
-	6,  // 21: parley.history.v1.History.EditMessage:output_type -> parley.history.v1.AmendResponse
-	6,  // 22: parley.history.v1.History.DeleteMessage:output_type -> parley.history.v1.AmendResponse
-	11, // 23: parley.history.v1.History.Erase:output_type -> parley.history.v1.EraseResponse
-	13, // 24: parley.history.v1.History.Trim:output_type -> parley.history.v1.TrimResponse
-	18, // [18:25] is the sub-list for method output_type
-	11, // [11:18] is the sub-list for method input_type
-	11, // [11:11] is the sub-list for extension type_name
-	11, // [11:11] is the sub-list for extension extendee
-	0,  // [0:11] is the sub-list for field type_name
+	17, // 10: parley.history.v1.ReplayRequest.since:type_name -> google.protobuf.Timestamp
+	16, // 11: parley.history.v1.BroadcastRequest.from:type_name -> parley.wire.v1.User
+	2,  // 12: parley.history.v1.History.Publish:input_type -> parley.history.v1.PublishRequest
+	7,  // 13: parley.history.v1.History.ListMessages:input_type -> parley.history.v1.ListMessagesRequest
+	9,  // 14: parley.history.v1.History.Replay:input_type -> parley.history.v1.ReplayRequest
+	4,  // 15: parley.history.v1.History.EditMessage:input_type -> parley.history.v1.EditMessageRequest
+	5,  // 16: parley.history.v1.History.DeleteMessage:input_type -> parley.history.v1.DeleteMessageRequest
+	14, // 17: parley.history.v1.History.Broadcast:input_type -> parley.history.v1.BroadcastRequest
+	10, // 18: parley.history.v1.History.Erase:input_type -> parley.history.v1.EraseRequest
+	12, // 19: parley.history.v1.History.Trim:input_type -> parley.history.v1.TrimRequest
+	3,  // 20: parley.history.v1.History.Publish:output_type -> parley.history.v1.PublishResponse
+	8,  // 21: parley.history.v1.History.ListMessages:output_type -> parley.history.v1.ListMessagesResponse
+	1,  // 22: parley.history.v1.History.Replay:output_type -> parley.history.v1.Message
+	6,  // 23: parley.history.v1.History.EditMessage:output_type -> parley.history.v1.AmendResponse
+	6,  // 24: parley.history.v1.History.DeleteMessage:output_type -> parley.history.v1.AmendResponse
+	15, // 25: parley.history.v1.History.Broadcast:output_type -> parley.history.v1.BroadcastResponse
+	11, // 26: parley.history.v1.History.Erase:output_type -> parley.history.v1.EraseResponse
+	13, // 27: parley.history.v1.History.Trim:output_type -> parley.history.v1.TrimResponse
+	20, // [20:28] is the sub-list for method output_type
+	12, // [12:20] is the sub-list for method input_type
+	12, // [12:12] is the sub-list for extension type_name
+	12, // [12:12] is the sub-list for extension extendee
+	0,  // [0:12] is the sub-list for field type_name
 }
 
 func init() { file_history_v1_history_proto_init() }
@@ -1168,7 +1268,7 @@ func file_history_v1_history_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_history_v1_history_proto_rawDesc), len(file_history_v1_history_proto_rawDesc)),
 			NumEnums:      1,
-			NumMessages:   13,
+			NumMessages:   15,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

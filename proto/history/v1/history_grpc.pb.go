@@ -30,6 +30,7 @@ const (
 	History_Replay_FullMethodName        = "/parley.history.v1.History/Replay"
 	History_EditMessage_FullMethodName   = "/parley.history.v1.History/EditMessage"
 	History_DeleteMessage_FullMethodName = "/parley.history.v1.History/DeleteMessage"
+	History_Broadcast_FullMethodName     = "/parley.history.v1.History/Broadcast"
 	History_Erase_FullMethodName         = "/parley.history.v1.History/Erase"
 	History_Trim_FullMethodName          = "/parley.history.v1.History/Trim"
 )
@@ -64,6 +65,10 @@ type HistoryClient interface {
 	// it finishes what a failure has interrupted.
 	// Errors: invalid-argument, not-found, forbidden, unavailable.
 	DeleteMessage(ctx context.Context, in *DeleteMessageRequest, opts ...grpc.CallOption) (*AmendResponse, error)
+	// Broadcast speaks to every connection of every gateway, as admin-broadcast
+	// of the wire protocol does. It is not stored: who is not connected misses it.
+	// Errors: invalid-argument, too-large, unavailable.
+	Broadcast(ctx context.Context, in *BroadcastRequest, opts ...grpc.CallOption) (*BroadcastResponse, error)
 	// Erase takes a room's whole log away. The registry calls it when a room is
 	// deleted or expires.
 	// Errors: invalid-argument, unavailable.
@@ -141,6 +146,16 @@ func (c *historyClient) DeleteMessage(ctx context.Context, in *DeleteMessageRequ
 	return out, nil
 }
 
+func (c *historyClient) Broadcast(ctx context.Context, in *BroadcastRequest, opts ...grpc.CallOption) (*BroadcastResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(BroadcastResponse)
+	err := c.cc.Invoke(ctx, History_Broadcast_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
 func (c *historyClient) Erase(ctx context.Context, in *EraseRequest, opts ...grpc.CallOption) (*EraseResponse, error) {
 	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
 	out := new(EraseResponse)
@@ -191,6 +206,10 @@ type HistoryServer interface {
 	// it finishes what a failure has interrupted.
 	// Errors: invalid-argument, not-found, forbidden, unavailable.
 	DeleteMessage(context.Context, *DeleteMessageRequest) (*AmendResponse, error)
+	// Broadcast speaks to every connection of every gateway, as admin-broadcast
+	// of the wire protocol does. It is not stored: who is not connected misses it.
+	// Errors: invalid-argument, too-large, unavailable.
+	Broadcast(context.Context, *BroadcastRequest) (*BroadcastResponse, error)
 	// Erase takes a room's whole log away. The registry calls it when a room is
 	// deleted or expires.
 	// Errors: invalid-argument, unavailable.
@@ -223,6 +242,9 @@ func (UnimplementedHistoryServer) EditMessage(context.Context, *EditMessageReque
 }
 func (UnimplementedHistoryServer) DeleteMessage(context.Context, *DeleteMessageRequest) (*AmendResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method DeleteMessage not implemented")
+}
+func (UnimplementedHistoryServer) Broadcast(context.Context, *BroadcastRequest) (*BroadcastResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method Broadcast not implemented")
 }
 func (UnimplementedHistoryServer) Erase(context.Context, *EraseRequest) (*EraseResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method Erase not implemented")
@@ -334,6 +356,24 @@ func _History_DeleteMessage_Handler(srv interface{}, ctx context.Context, dec fu
 	return interceptor(ctx, in, info, handler)
 }
 
+func _History_Broadcast_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(BroadcastRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(HistoryServer).Broadcast(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: History_Broadcast_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(HistoryServer).Broadcast(ctx, req.(*BroadcastRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
 func _History_Erase_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
 	in := new(EraseRequest)
 	if err := dec(in); err != nil {
@@ -392,6 +432,10 @@ var History_ServiceDesc = grpc.ServiceDesc{
 		{
 			MethodName: "DeleteMessage",
 			Handler:    _History_DeleteMessage_Handler,
+		},
+		{
+			MethodName: "Broadcast",
+			Handler:    _History_Broadcast_Handler,
 		},
 		{
 			MethodName: "Erase",
