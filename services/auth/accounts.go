@@ -3,13 +3,12 @@ package auth
 import (
 	"context"
 	"errors"
-	"net/netip"
+	"slices"
 	"time"
 
 	"github.com/parley-im/parley/pkg/bus"
 	"github.com/parley-im/parley/pkg/errs"
 	"github.com/parley-im/parley/pkg/ids"
-	"github.com/parley-im/parley/pkg/limit"
 	authv1 "github.com/parley-im/parley/proto/auth/v1"
 )
 
@@ -19,28 +18,57 @@ const roleUser = "user"
 var errWrong = errs.New(errs.Unauthenticated, "username or password is wrong")
 
 func (s *Service) register(ctx context.Context, records *store, q *authv1.RegisterRequest) (*authv1.SignedIn, error) {
+	if s.opts.Registration == Closed {
+		return nil, errs.New(errs.Forbidden, "registration is closed, ask an administrator for an account")
+	}
 	username, err := ids.Username("username", q.Username)
 	if err != nil {
 		return nil, err
 	}
-	if err := checkNewPassword(q.Password, s.opts.MinPasswordLength); err != nil {
+	if err := checkNewPassword("password", q.Password, s.opts.MinPasswordLength); err != nil {
 		return nil, err
 	}
 	if err := s.admit(q.Client); err != nil {
 		return nil, err
 	}
-	// Spares the work of hashing; what decides is the creation.
-	if _, err := records.account(ctx, username); !errors.Is(err, bus.ErrNotFound) {
-		if err == nil {
-			err = errTaken
+	byInvite := s.opts.Registration == ByInvite
+	if byInvite {
+		// First: who has no code learns nothing about usernames.
+		if err := s.checkInvite(ctx, records, q.InviteCode); err != nil {
+			return nil, err
 		}
+	}
+	if err := s.free(ctx, records, username); err != nil {
 		return nil, err
+	}
+	if byInvite {
+		if err := s.useInvite(ctx, records, q.InviteCode, -1); err != nil {
+			return nil, err
+		}
 	}
 	a, err := s.newAccount(ctx, records, username, q.Password)
 	if err != nil {
+		if byInvite {
+			if err := s.useInvite(ctx, records, q.InviteCode, +1); err != nil {
+				s.log.Warn("giving a use of an invite code back", "error", err)
+			}
+		}
 		return nil, err
 	}
 	return s.signIn(ctx, records, a, q.Client, "register")
+}
+
+// free says whether a username can be taken. It spares the work of hashing; what
+// decides is the creation.
+func (s *Service) free(ctx context.Context, records *store, username string) error {
+	_, err := records.account(ctx, username)
+	if errors.Is(err, bus.ErrNotFound) {
+		return nil
+	}
+	if err == nil {
+		err = errTaken
+	}
+	return err
 }
 
 var errTaken = &errs.Error{Code: errs.AlreadyExists, Field: "username", Message: "username: is taken"}
@@ -74,18 +102,15 @@ func (s *Service) login(ctx context.Context, records *store, q *authv1.LoginRequ
 	if err != nil {
 		return nil, err
 	}
-	if err := checkPassword(q.Password); err != nil {
+	if err := checkPassword("password", q.Password); err != nil {
 		return nil, err
 	}
 	if err := s.admit(q.Client); err != nil {
 		return nil, err
 	}
-	if wait := s.guesses.wait(username, time.Now()); wait > 0 {
-		return nil, rateLimited("too many wrong passwords", wait)
-	}
 	a, err := records.account(ctx, username)
-	if errors.Is(err, bus.ErrNotFound) && s.opts.AutoRegister {
-		if err := checkNewPassword(q.Password, s.opts.MinPasswordLength); err != nil {
+	if errors.Is(err, bus.ErrNotFound) && s.opts.AutoRegister && s.opts.Registration == Open {
+		if err := checkNewPassword("password", q.Password, s.opts.MinPasswordLength); err != nil {
 			return nil, err
 		}
 		a, err = s.newAccount(ctx, records, username, q.Password)
@@ -102,79 +127,69 @@ func (s *Service) login(ctx context.Context, records *store, q *authv1.LoginRequ
 	if err != nil {
 		return nil, err
 	}
-	match, outdated, err := s.hasher.check(ctx, q.Password, a.Password)
+	match, outdated, err := s.guess(ctx, a, username, q.Password, q.Client)
 	if err != nil {
 		return nil, err
 	}
 	if !match {
-		s.guesses.wrong(username, time.Now())
 		return nil, errWrong
 	}
 	if a.Disabled { // only who knows the password learns of it
 		return nil, errs.New(errs.Forbidden, "this account is disabled")
 	}
-	if outdated {
-		s.rehash(ctx, records, a, q.Password)
-	}
+	s.renew(ctx, records, a, q, outdated)
 	if err := records.index(ctx, a); err != nil {
 		return nil, err
 	}
 	return s.signIn(ctx, records, a, q.Client, "login")
 }
 
-// rehash replaces a password's hash by one of today's making. The next sign-in
-// tries again where it fails.
-func (s *Service) rehash(ctx context.Context, records *store, a *account, password string) {
-	hash, err := s.hasher.hash(ctx, password)
+// renew notes on an account what a right password has shown: where it came
+// from, and, where the hash is outdated, the password for one of today's making.
+// The next sign-in tries again where it fails.
+func (s *Service) renew(ctx context.Context, records *store, a *account, q *authv1.LoginRequest, outdated bool) {
+	place := placeOf(q.Client)
+	if a.knows(place) && !outdated {
+		return
+	}
+	renewed := *a
+	var err error
+	if outdated {
+		renewed.Password, err = s.hasher.hash(ctx, q.Password)
+	}
 	if err == nil {
-		renewed := *a
-		renewed.Password = hash
+		renewed.know(place)
 		err = records.updateAccount(ctx, &renewed)
 	}
-	if err != nil {
-		s.log.Warn("renewing a password's hash", "user", a.ID, "error", err)
+	if err != nil && !errors.Is(err, bus.ErrConflict) {
+		s.log.Warn("renewing an account", "user", a.ID, "error", err)
 	}
+}
+
+// knows says whether the account's password was right from a place lately.
+// Where a caller tells no place, there is none to tell apart, nor an account
+// from one that does not exist.
+func (a *account) knows(place string) bool {
+	return place == "" || slices.Contains(a.Places, placeMark(a.ID, place))
+}
+
+// know remembers a place, in place of the oldest one.
+func (a *account) know(place string) {
+	if a.knows(place) {
+		return
+	}
+	a.Places = append(a.Places[max(0, len(a.Places)-maxPlaces+1):len(a.Places):len(a.Places)], placeMark(a.ID, place))
 }
 
 // admit counts an attempt from the client's address; a caller that tells none
 // is trusted to limit by itself.
 func (s *Service) admit(client *authv1.Client) error {
-	key := client.GetAddress()
+	key := placeOf(client)
 	if key == "" {
 		return nil
-	}
-	if address, err := netip.ParseAddr(key); err == nil {
-		key = limit.AddressKey(address)
 	}
 	if ok, wait := s.addresses.Allow(key); !ok {
 		return rateLimited("too many sign-ins from this address", wait)
 	}
 	return nil
-}
-
-func (s *Service) getUser(ctx context.Context, records *store, q *authv1.GetUserRequest) (*authv1.User, error) {
-	var a *account
-	var err error
-	switch who := q.Who.(type) {
-	case *authv1.GetUserRequest_Id:
-		if err := ids.CheckUser("id", who.Id); err != nil {
-			return nil, err
-		}
-		a, err = records.accountOf(ctx, who.Id)
-	case *authv1.GetUserRequest_Username:
-		username, invalid := ids.Username("username", who.Username)
-		if invalid != nil {
-			return nil, invalid
-		}
-		a, err = records.account(ctx, username)
-	default:
-		return nil, errs.Invalid("id", "is missing, and so is username")
-	}
-	if errors.Is(err, bus.ErrNotFound) {
-		return nil, errs.New(errs.NotFound, "no such user")
-	}
-	if err != nil {
-		return nil, err
-	}
-	return a.user(), nil
 }

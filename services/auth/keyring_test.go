@@ -45,7 +45,12 @@ func TestFirstKeyStays(t *testing.T) {
 	if err != nil || len(keys) != 3 {
 		t.Errorf("the bucket has %v, %v", keys, err)
 	}
-	if err := k.load(t.Context(), kv, first); err != nil || k.current.Load().KeyID() != first {
+	entry, err := kv.Get(t.Context(), keyPrivate+first)
+	if err != nil {
+		t.Fatal(err)
+	}
+	r := &ring{entries: map[string]bus.Entry{entry.Key: entry}}
+	if err := k.load(r, first); err != nil || k.current.Load().KeyID() != first {
 		t.Errorf("loading it: %v", err)
 	}
 }

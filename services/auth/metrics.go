@@ -15,7 +15,7 @@ type metrics struct {
 	signIns, registrations, failures metric.Int64Counter
 }
 
-func newMetrics(m metric.Meter, h *hasher) (*metrics, error) {
+func newMetrics(m metric.Meter, h *hasher, g *guesses) (*metrics, error) {
 	var failed error
 	counter := func(name, help string) metric.Int64Counter {
 		c, err := m.Int64Counter(name, metric.WithDescription(help))
@@ -29,15 +29,18 @@ func newMetrics(m metric.Meter, h *hasher) (*metrics, error) {
 		registrations: counter("parley.auth.registrations", "Accounts made."),
 		failures:      counter("parley.auth.failures", "Calls that were refused or failed, by method and error code."),
 	}
-	_, err := m.Int64ObservableGauge("parley.auth.hash.queue",
-		metric.WithDescription("Passwords that are being hashed or wait for it."),
-		metric.WithInt64Callback(func(_ context.Context, o metric.Int64Observer) error {
-			o.Observe(h.inside.Load())
-			return nil
-		}))
-	if err != nil && failed == nil {
-		failed = fmt.Errorf("making metric parley.auth.hash.queue: %w", err)
+	gauge := func(name, help string, read func() int64) {
+		_, err := m.Int64ObservableGauge(name, metric.WithDescription(help),
+			metric.WithInt64Callback(func(_ context.Context, o metric.Int64Observer) error {
+				o.Observe(read())
+				return nil
+			}))
+		if err != nil && failed == nil {
+			failed = fmt.Errorf("making metric %s: %w", name, err)
+		}
 	}
+	gauge("parley.auth.hash.queue", "Passwords that are being hashed or wait for it.", h.inside.Load)
+	gauge("parley.auth.guesses", "Counts of wrong passwords that are remembered.", func() int64 { return int64(g.len()) })
 	return made, failed
 }
 

@@ -31,25 +31,25 @@ const (
 )
 
 // checkPassword holds a password against the contract.
-func checkPassword(password string) error {
+func checkPassword(field, password string) error {
 	switch {
 	case password == "":
-		return errs.Invalid("password", "is missing")
+		return errs.Invalid(field, "is missing")
 	case len(password) > maxPassword:
-		return errs.Invalid("password", "is longer than %d bytes", maxPassword)
+		return errs.Invalid(field, "is longer than %d bytes", maxPassword)
 	case !utf8.ValidString(password):
-		return errs.Invalid("password", "is not UTF-8")
+		return errs.Invalid(field, "is not UTF-8")
 	}
 	return nil
 }
 
 // checkNewPassword holds it against the deployment's wish too.
-func checkNewPassword(password string, least int) error {
-	if err := checkPassword(password); err != nil {
+func checkNewPassword(field, password string, least int) error {
+	if err := checkPassword(field, password); err != nil {
 		return err
 	}
 	if utf8.RuneCountInString(password) < least {
-		return errs.Invalid("password", "is shorter than %d characters", least)
+		return errs.Invalid(field, "is shorter than %d characters", least)
 	}
 	return nil
 }
@@ -60,6 +60,7 @@ func checkNewPassword(password string, least int) error {
 type hasher struct {
 	slots  chan struct{}
 	inside atomic.Int64 // being hashed or waiting
+	made   atomic.Int64 // hashes, to keep or to compare
 	dummy  string       // the hash of a password that nobody has
 }
 
@@ -97,6 +98,7 @@ func (h *hasher) hash(ctx context.Context, password string) (string, error) {
 		return "", err
 	}
 	defer leave()
+	h.made.Add(1)
 	hash, err := argon2id.CreateHash(prepare(password), &hashing)
 	if err != nil {
 		return "", fmt.Errorf("hashing a password: %w", err)
@@ -116,6 +118,7 @@ func (h *hasher) check(ctx context.Context, password, hash string) (match, outda
 	if !known {
 		hash = h.dummy
 	}
+	h.made.Add(1)
 	match, params, err := argon2id.CheckHash(prepare(password), hash)
 	if err != nil {
 		return false, false, errors.New("checking a password: the hash cannot be read") // and is not shown

@@ -20,25 +20,20 @@ func (s *Service) revoke(ctx context.Context, records *store, q *authv1.RevokeRe
 		if what.SessionId == "" {
 			return nil, errs.Invalid("sessionId", "is missing")
 		}
+		if user, _ := userOf(what.SessionId); q.OwnerId != "" && q.OwnerId != user {
+			return nil, errs.New(errs.NotFound, "no such sign-in")
+		}
 		revoked, err = s.end(ctx, records, what.SessionId)
 	case *authv1.RevokeRequest_RefreshToken:
 		if what.RefreshToken == "" {
 			return nil, errs.Invalid("refreshToken", "is missing")
 		}
-		revoked, err = s.endByRefresh(ctx, records, what.RefreshToken)
+		revoked, err = s.endByRefresh(ctx, records, what.RefreshToken, q.All)
 	case *authv1.RevokeRequest_Token:
 		if what.Token == "" {
 			return nil, errs.Invalid("token", "is missing")
 		}
-		// One that has expired still says which sign-in to end.
-		claims, invalid := s.verifier.VerifyEnded(what.Token)
-		if errs.CodeOf(invalid) == errs.Unavailable {
-			return nil, invalid
-		}
-		if invalid != nil {
-			return nil, errs.Invalid("token", "is not valid")
-		}
-		revoked, err = s.end(ctx, records, claims.SessionID)
+		revoked, err = s.endByToken(ctx, records, what.Token, q.All)
 	case *authv1.RevokeRequest_UserId:
 		if err := ids.CheckUser("userId", what.UserId); err != nil {
 			return nil, err
@@ -63,7 +58,7 @@ func (s *Service) end(ctx context.Context, records *store, sid string) (int, err
 		return 0, err
 	}
 	user, _ := userOf(sid) // it had a record
-	s.tell(user, &busv1.SessionRevoked{SignInId: sid, BeforeMs: time.Now().UnixMilli()})
+	s.tell(user, revoked(&busv1.SessionRevoked{SignInId: sid, BeforeMs: time.Now().UnixMilli()}))
 	return 1, nil
 }
 
@@ -94,24 +89,45 @@ func (s *Service) remove(ctx context.Context, records *store, sid string) (int, 
 	return 0, errs.Missing("the sign-ins", bus.ErrConflict)
 }
 
-// endByRefresh ends the sign-in of a refresh token. It need not be the newest:
-// a client whose last answer was lost must be able to sign out.
-func (s *Service) endByRefresh(ctx context.Context, records *store, refresh string) (int, error) {
-	sid, hash, ok := parseRefresh(refresh)
+// endByRefresh ends the sign-in of a refresh token, or all of its user. It need
+// not be the newest: a client whose last answer was lost must be able to sign
+// out.
+func (s *Service) endByRefresh(ctx context.Context, records *store, refresh string, all bool) (int, error) {
+	sid, _, ok := parseRefresh(*s.refreshKey.Load(), refresh)
 	if !ok {
 		return 0, errs.Invalid("refreshToken", "is not valid")
 	}
+	if !all {
+		return s.end(ctx, records, sid)
+	}
 	in, err := records.signIn(ctx, sid)
 	if errors.Is(err, bus.ErrNotFound) {
-		return 0, nil
+		err = errRefresh
 	}
 	if err != nil {
 		return 0, err
 	}
-	if !sameHash(hash, in.Refresh) && !sameHash(hash, in.Previous) {
-		return 0, errs.Invalid("refreshToken", "is not valid")
+	return s.endAll(ctx, records, in.UserID)
+}
+
+// endByToken ends the sign-in of an access token, or all of its user. One that
+// has expired still says which sign-in to end, but not more.
+func (s *Service) endByToken(ctx context.Context, records *store, raw string, all bool) (int, error) {
+	if !all {
+		claims, err := s.verifier.VerifyEnded(raw)
+		if errs.CodeOf(err) == errs.Unavailable {
+			return 0, err
+		}
+		if err != nil {
+			return 0, errs.Invalid("token", "is not valid")
+		}
+		return s.end(ctx, records, claims.SessionID)
 	}
-	return s.end(ctx, records, sid)
+	claims, err := s.current(raw)
+	if err != nil {
+		return 0, err
+	}
+	return s.endAll(ctx, records, claims.UserID)
 }
 
 // endAll ends all sign-ins of a user, and voids the tokens of those that are
@@ -133,15 +149,39 @@ func (s *Service) endAll(ctx context.Context, records *store, user string) (int,
 		}
 		ended += n
 	}
-	s.tell(user, &busv1.SessionRevoked{BeforeMs: before.UnixMilli()})
+	s.tell(user, revoked(&busv1.SessionRevoked{BeforeMs: before.UnixMilli()}))
 	return ended, nil
 }
 
-// tell speaks to the user's connections. It may be lost; gateways that watch
-// the revocations learn of it all the same.
-func (s *Service) tell(user string, revoked *busv1.SessionRevoked) {
-	event := &busv1.UserEvent{Event: &busv1.UserEvent_SessionRevoked{SessionRevoked: revoked}}
-	if err := s.opts.Bus.PublishUser(user, event); err != nil {
-		s.log.Warn("telling a user's connections of a revocation", "user", user, "error", err)
+// endOthers ends all sign-ins of a user but one, "" for none. Tokens that others
+// issue are not touched.
+func (s *Service) endOthers(ctx context.Context, records *store, user, kept string) (int, error) {
+	list, err := records.signInsOf(ctx, user)
+	if err != nil {
+		return 0, err
 	}
+	ended := 0
+	for _, sid := range list {
+		if sid == kept {
+			continue
+		}
+		n, err := s.end(ctx, records, sid)
+		if err != nil {
+			return ended, err
+		}
+		ended += n
+	}
+	return ended, nil
+}
+
+// tell speaks to the user's connections. It may be lost, so gateways do not
+// wait for it: they watch the revocations and standings.
+func (s *Service) tell(user string, event *busv1.UserEvent) {
+	if err := s.opts.Bus.PublishUser(user, event); err != nil {
+		s.log.Warn("telling a user's connections", "user", user, "error", err)
+	}
+}
+
+func revoked(r *busv1.SessionRevoked) *busv1.UserEvent {
+	return &busv1.UserEvent{Event: &busv1.UserEvent_SessionRevoked{SessionRevoked: r}}
 }

@@ -1,10 +1,10 @@
 package auth
 
 import (
-	"crypto/rand"
+	"crypto/hmac"
 	"crypto/sha256"
-	"crypto/subtle"
 	"encoding/base64"
+	"strconv"
 	"strings"
 
 	"github.com/parley-im/parley/pkg/ids"
@@ -12,13 +12,18 @@ import (
 
 // A sign-in's id is "s_", 22 random characters, and the user's id as
 // ids.Token: so that it leads to its record without an index, and is fit for a
-// KV key. A refresh token is the sign-in's id, a dot, and a secret of 256 bits.
+// KV key.
+//
+// A refresh token is the sign-in's id, the token's number within the sign-in,
+// and a MAC of both by a key of the deployment. So the next token follows from
+// the one before, whoever asks and however often, and one that was used is
+// known as one of ours however old it is. The record holds the number alone:
+// who reads it has no token.
 const (
 	sidPrefix = "s_"
 	sidRandom = 22 // characters that ids.New adds
 	// maxSID is that of the longest user id, 128 bytes.
-	maxSID     = len(sidPrefix) + sidRandom + 171
-	secretSize = 32 // bytes
+	maxSID = len(sidPrefix) + sidRandom + 171
 )
 
 func newSID(user string) string { return ids.New(sidPrefix) + ids.Token(user) }
@@ -51,30 +56,32 @@ func signInKey(sid string) (key string, ok bool) {
 	return signInPrefix(user) + sid, true
 }
 
-// newRefresh makes a refresh token and what is kept of it.
-func newRefresh(sid string) (refresh string, hash []byte) {
-	var secret [secretSize]byte
-	rand.Read(secret[:]) // never fails, crypto/rand
-	return sid + "." + base64.RawURLEncoding.EncodeToString(secret[:]), hashSecret(secret[:])
+// refreshToken makes a sign-in's refresh token of a number.
+func refreshToken(key []byte, sid string, number uint64) string {
+	text := sid + "." + strconv.FormatUint(number, 10)
+	return text + "." + base64.RawURLEncoding.EncodeToString(mac(key, text))
 }
 
-// parseRefresh takes a refresh token apart.
-func parseRefresh(refresh string) (sid string, hash []byte, ok bool) {
-	sid, text, ok := strings.Cut(refresh, ".")
-	if !ok || len(sid) > maxSID || len(text) != base64.RawURLEncoding.EncodedLen(secretSize) {
-		return "", nil, false
+// parseRefresh takes a refresh token apart; false for what we never made.
+func parseRefresh(key []byte, refresh string) (sid string, number uint64, ok bool) {
+	if len(refresh) > maxSID+len(".18446744073709551615.")+base64.RawURLEncoding.EncodedLen(sha256.Size) {
+		return "", 0, false
 	}
-	secret, err := base64.RawURLEncoding.Strict().DecodeString(text)
-	if err != nil || len(secret) != secretSize {
-		return "", nil, false
+	dot := strings.LastIndexByte(refresh, '.')
+	if dot < 0 || len(refresh)-dot-1 != base64.RawURLEncoding.EncodedLen(sha256.Size) { // decoding passes over line breaks
+		return "", 0, false
 	}
-	return sid, hashSecret(secret), true
+	got, err := base64.RawURLEncoding.Strict().DecodeString(refresh[dot+1:])
+	if err != nil || !hmac.Equal(got, mac(key, refresh[:dot])) {
+		return "", 0, false
+	}
+	sid, text, _ := strings.Cut(refresh[:dot], ".")
+	number, err = strconv.ParseUint(text, 10, 64)
+	return sid, number, err == nil
 }
 
-// hashSecret needs no salt and no slowness: nobody guesses 256 bits.
-func hashSecret(secret []byte) []byte {
-	sum := sha256.Sum256(secret)
-	return sum[:]
+func mac(key []byte, text string) []byte {
+	h := hmac.New(sha256.New, key)
+	h.Write([]byte("refresh:" + text))
+	return h.Sum(nil)
 }
-
-func sameHash(a, b []byte) bool { return subtle.ConstantTimeCompare(a, b) == 1 }

@@ -2,8 +2,9 @@
 // checks passwords, issues and takes back the tokens that gateways check by
 // themselves.
 //
-// It owns the accounts (bucket Users), the sign-ins and revocations (bucket
-// Sessions) and the signing keys (bucket Keys), and nothing else writes them.
+// It owns the accounts and invite codes (bucket Users), the sign-ins and
+// revocations (bucket Sessions) and the signing keys (bucket Keys), and nothing
+// else writes them.
 // Any number of replicas work on the same records; every change of one is
 // compared with the revision that was read. It knows nothing of rooms and
 // connections: that a revocation ends connections is the gateways' business.
@@ -29,6 +30,16 @@ import (
 	authv1 "github.com/parley-im/parley/proto/auth/v1"
 )
 
+// Registration says who may register.
+type Registration string
+
+// The ways of registration.
+const (
+	Open     Registration = "open"   // anybody
+	ByInvite Registration = "invite" // who has an invite code
+	Closed   Registration = "closed" // nobody: accounts are made by CreateUser
+)
+
 // Options says how the service works.
 type Options struct {
 	// Bus is needed.
@@ -41,8 +52,15 @@ type Options struct {
 	// TokenTTL is how long a token is good; default and longest
 	// bus.SessionTTL, for no revocation is remembered longer.
 	TokenTTL time.Duration
-	// AutoRegister makes the first Login of an unknown username register it.
+	// Registration is who may register; default Open.
+	Registration Registration
+	// AutoRegister makes the first Login of an unknown username register it,
+	// where registration is open.
 	AutoRegister bool
+	// RefreshGrace is for how long a refresh token that was used is answered
+	// again, because the answer may have been lost; default 30 s, negative for
+	// never.
+	RefreshGrace time.Duration
 	// MinPasswordLength is what a new password must have, in characters;
 	// default 1.
 	MinPasswordLength int
@@ -60,11 +78,12 @@ type Options struct {
 	// PerAddress limits Register and Login by the client's address; the zero
 	// value is 100 at once and 10 a second after that.
 	PerAddress limit.Options
-	// PerAccount limits wrong passwords by username; the zero value is 10 at
-	// once and one in 3 s after that. Its Keys is how many usernames are
-	// remembered, default 100,000.
-	PerAccount limit.Options
+	// Guessing is how wrong passwords are slowed down; the zero value is
+	// defaultGuessing.
+	Guessing Guessing
 }
+
+const defaultRefreshGrace = 30 * time.Second
 
 func (o *Options) complete() error {
 	switch {
@@ -74,6 +93,8 @@ func (o *Options) complete() error {
 		return fmt.Errorf("auth: a token's life of %s is not between 0 and %s", o.TokenTTL, bus.SessionTTL)
 	case o.MinPasswordLength < 0 || o.MinPasswordLength > maxPassword:
 		return fmt.Errorf("auth: a shortest password of %d is not between 0 and %d", o.MinPasswordLength, maxPassword)
+	case o.Registration != "" && o.Registration != Open && o.Registration != ByInvite && o.Registration != Closed:
+		return fmt.Errorf("auth: registration %q is not open, invite or closed", o.Registration)
 	case o.HashConcurrency < 0:
 		return fmt.Errorf("auth: %d passwords hashed at the same time is negative", o.HashConcurrency)
 	}
@@ -89,8 +110,11 @@ func (o *Options) complete() error {
 	if o.PerAddress == (limit.Options{}) {
 		o.PerAddress = limit.Options{Every: time.Second / 10, Burst: 100}
 	}
-	if o.PerAccount == (limit.Options{}) {
-		o.PerAccount = limit.Options{Every: 3 * time.Second, Burst: 10}
+	if o.Registration == "" {
+		o.Registration = Open
+	}
+	if o.RefreshGrace == 0 {
+		o.RefreshGrace = defaultRefreshGrace
 	}
 	return nil
 }
@@ -108,7 +132,8 @@ type Service struct {
 	verifier    *token.Verifier
 	revocations *bus.Revocations
 	keys        *keyring
-	records     atomic.Pointer[store] // nil until the buckets are open
+	records     atomic.Pointer[store]  // nil until the buckets are open
+	refreshKey  atomic.Pointer[[]byte] // of the refresh tokens; there when records are
 }
 
 // New makes the service; Run gives it life.
@@ -134,10 +159,8 @@ func New(o Options) (*Service, error) {
 	if s.addresses, err = limit.NewKeyed(o.PerAddress); err != nil {
 		return nil, fmt.Errorf("auth: per address: %w", err)
 	}
-	if s.guesses, err = newGuesses(o.PerAccount); err != nil {
-		return nil, err
-	}
-	if s.metrics, err = newMetrics(o.Meter, s.hasher); err != nil {
+	s.guesses = newGuesses(o.Guessing)
+	if s.metrics, err = newMetrics(o.Meter, s.hasher, s.guesses); err != nil {
 		return nil, err
 	}
 	return s, nil
@@ -151,7 +174,12 @@ func (s *Service) Register(r grpc.ServiceRegistrar) { authv1.RegisterAuthServer(
 func (s *Service) Run(ctx context.Context) error {
 	for {
 		records, err := openStore(ctx, s.opts.Bus)
+		var key []byte
 		if err == nil {
+			key, err = s.opts.Bus.Secret(ctx, "refresh")
+		}
+		if err == nil {
+			s.refreshKey.Store(&key)
 			s.records.Store(records)
 			break
 		}

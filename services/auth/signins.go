@@ -28,21 +28,32 @@ var errRefresh = errs.New(errs.Unauthenticated, "refresh token is not valid")
 
 // signIn makes a sign-in for an account whose owner has shown to be who they
 // say.
+//
+// The account is read again when the record is there: who has given it a new
+// password or disabled it meanwhile has either found this sign-in and ended it,
+// or is found here.
 func (s *Service) signIn(ctx context.Context, records *store, a *account, from *authv1.Client, method string) (*authv1.SignedIn, error) {
 	now := time.Now()
 	sid := newSID(a.ID)
-	refresh, hash := newRefresh(sid)
 	in := &signIn{
-		UserID:    a.ID,
-		Username:  a.Username,
-		CreatedMs: now.UnixMilli(),
-		Refresh:   hash,
+		UserID:     a.ID,
+		Username:   a.Username,
+		CreatedMs:  now.UnixMilli(),
+		Generation: a.Generation,
 	}
 	in.use(from, now)
 	if err := records.createSignIn(ctx, sid, in); err != nil {
 		return nil, err
 	}
-	return s.issue(ctx, a, sid, refresh, method)
+	a, err := records.account(ctx, a.Username)
+	if err == nil && !a.has(sid, in) {
+		err = errWrong
+	}
+	if err != nil {
+		_ = records.deleteSignIn(ctx, sid, in.revision) // nobody has a token of it
+		return nil, err
+	}
+	return s.issue(ctx, a, sid, in.Rotation, method)
 }
 
 // use notes that, and from where, a sign-in is used.
@@ -66,7 +77,7 @@ func cut(text string, size int) string {
 
 // issue writes a token. The sign-in's record was written before, and so
 // outlives it.
-func (s *Service) issue(ctx context.Context, a *account, sid, refresh, method string) (*authv1.SignedIn, error) {
+func (s *Service) issue(ctx context.Context, a *account, sid string, rotation uint64, method string) (*authv1.SignedIn, error) {
 	now := time.Now()
 	expires := now.Add(s.opts.TokenTTL).Truncate(time.Second)
 	signed, err := s.keys.current.Load().Sign(token.Claims{
@@ -83,27 +94,29 @@ func (s *Service) issue(ctx context.Context, a *account, sid, refresh, method st
 	s.metrics.signedIn(ctx, method)
 	return &authv1.SignedIn{
 		Token:        signed,
-		RefreshToken: refresh,
+		RefreshToken: refreshToken(*s.refreshKey.Load(), sid, rotation),
 		ExpiresAt:    timestamppb.New(expires),
 		User:         a.user(),
 		SessionId:    sid,
 	}, nil
 }
 
-// refresh rotates a sign-in's refresh token. The change is made to the record
-// as it was read, so of two calls with the same token one wins and the other
-// comes too late. A token that was rotated out before the call is a copy in
-// somebody's hands, its owner's or a thief's, and nobody can tell who has the
+// refresh rotates a sign-in's refresh token. One that was used before is a copy
+// in somebody's hands, its owner's or a thief's, and nobody can tell who has the
 // newer one: the sign-in ends (RFC 9700, section 4.14.2).
+//
+// But an answer may have been lost, and two windows of one browser refresh at
+// the same time. So the one before the newest is answered again for a short
+// while, with the same next token: who asks twice has gained nothing by it. A
+// thief who is as fast is found out at the refresh after that.
 func (s *Service) refresh(ctx context.Context, records *store, q *authv1.RefreshRequest) (*authv1.SignedIn, error) {
 	if q.RefreshToken == "" {
 		return nil, errs.Invalid("refreshToken", "is missing")
 	}
-	sid, hash, ok := parseRefresh(q.RefreshToken)
+	sid, number, ok := parseRefresh(*s.refreshKey.Load(), q.RefreshToken)
 	if !ok {
 		return nil, errRefresh
 	}
-	wasGood := false
 	for range conflicts {
 		in, err := records.signIn(ctx, sid)
 		if errors.Is(err, bus.ErrNotFound) {
@@ -112,24 +125,31 @@ func (s *Service) refresh(ctx context.Context, records *store, q *authv1.Refresh
 		if err != nil {
 			return nil, err
 		}
-		if !sameHash(hash, in.Refresh) {
-			if sameHash(hash, in.Previous) && !wasGood {
-				s.log.Warn("a refresh token was used twice, its sign-in ends", "user", in.UserID, "session", sid)
-				if _, err := s.end(ctx, records, sid); err != nil {
-					return nil, err
-				}
-				return nil, errRefresh
+		now := time.Now()
+		again := number+1 == in.Rotation && now.Sub(time.UnixMilli(in.RotatedMs)) <= s.opts.RefreshGrace
+		switch {
+		case number > in.Rotation: // of what a restore has undone
+			return nil, errRefresh
+		case number < in.Rotation && !again:
+			s.log.Warn("a refresh token was used twice, its sign-in ends", "user", in.UserID, "session", sid)
+			if _, err := s.end(ctx, records, sid); err != nil {
+				return nil, err
 			}
 			return nil, errRefresh
 		}
-		wasGood = true
 		a, err := s.holder(ctx, records, in.UserID, in.Username)
+		if err == nil && !a.has(sid, in) {
+			err = errRefresh
+		}
 		if err != nil {
 			return nil, err
 		}
-		next, nextHash := newRefresh(sid)
-		in.Previous, in.Refresh = in.Refresh, nextHash
-		in.use(q.Client, time.Now())
+		if again {
+			return s.issue(ctx, a, sid, in.Rotation, "refresh")
+		}
+		in.Rotation++
+		in.RotatedMs = now.UnixMilli()
+		in.use(q.Client, now)
 		err = records.updateSignIn(ctx, sid, in)
 		if errors.Is(err, bus.ErrConflict) {
 			continue
@@ -137,7 +157,7 @@ func (s *Service) refresh(ctx context.Context, records *store, q *authv1.Refresh
 		if err != nil {
 			return nil, err
 		}
-		return s.issue(ctx, a, sid, next, "refresh")
+		return s.issue(ctx, a, sid, in.Rotation, "refresh")
 	}
 	return nil, errs.Missing("the sign-ins", bus.ErrConflict)
 }

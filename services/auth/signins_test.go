@@ -2,6 +2,7 @@ package auth_test
 
 import (
 	"encoding/json"
+	"strconv"
 	"strings"
 	"sync"
 	"testing"
@@ -50,14 +51,8 @@ func TestRefreshRotates(t *testing.T) {
 			t.Error(err)
 		}
 	}
-	// One older than the previous is no good, and proves nothing.
+	// Used ones again, and the sign-in ends for all who hold it.
 	_, err = refresh(t, api, first.RefreshToken)
-	wantCode(t, err, errs.Unauthenticated, "")
-	if _, err := verify(t, api, third.Token); err != nil {
-		t.Error(err)
-	}
-	// The previous one again: the sign-in ends, for all who hold it.
-	_, err = refresh(t, api, second.RefreshToken)
 	wantCode(t, err, errs.Unauthenticated, "")
 	_, err = refresh(t, api, third.RefreshToken)
 	wantCode(t, err, errs.Unauthenticated, "")
@@ -65,15 +60,57 @@ func TestRefreshRotates(t *testing.T) {
 	wantCode(t, err, errs.Unauthenticated, "")
 }
 
+// An answer that was lost is given again, the same, for a while.
+func TestRefreshAgain(t *testing.T) {
+	api, _ := one(t, auth.Options{})
+	first := register(t, api, "alice", "secret")
+	second, err := refresh(t, api, first.RefreshToken)
+	if err != nil {
+		t.Fatal(err)
+	}
+	again, err := refresh(t, api, first.RefreshToken)
+	if err != nil || again.RefreshToken != second.RefreshToken || again.SessionId != first.SessionId {
+		t.Errorf("again: %v, %v", again, err)
+	}
+	third, err := refresh(t, api, again.RefreshToken)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := verify(t, api, again.Token); err != nil {
+		t.Error(err)
+	}
+	_, err = refresh(t, api, first.RefreshToken)
+	wantCode(t, err, errs.Unauthenticated, "")
+	_, err = refresh(t, api, third.RefreshToken)
+	wantCode(t, err, errs.Unauthenticated, "")
+
+	// Without the while, the one before the newest is a copy as well.
+	strict, _ := one(t, auth.Options{RefreshGrace: -1})
+	first = register(t, strict, "alice", "secret")
+	second, err = refresh(t, strict, first.RefreshToken)
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, err = refresh(t, strict, first.RefreshToken)
+	wantCode(t, err, errs.Unauthenticated, "")
+	_, err = refresh(t, strict, second.RefreshToken)
+	wantCode(t, err, errs.Unauthenticated, "")
+}
+
 func TestBadRefreshTokens(t *testing.T) {
 	api, _ := one(t, auth.Options{})
 	in := register(t, api, "alice", "secret")
-	sid, secret, _ := strings.Cut(in.RefreshToken, ".")
+	sid, rest, _ := strings.Cut(in.RefreshToken, ".")
+	number, secret, _ := strings.Cut(rest, ".")
+	if number != "0" || len(secret) != 43 {
+		t.Fatalf("the refresh token is %s", in.RefreshToken)
+	}
 	other := strings.Repeat("A", 43)
 	for _, bad := range []string{
 		"x", ".", "..", sid, sid + ".", "." + secret, sid + "." + other, sid + "." + secret + "A", sid + "." + secret[1:],
 		"s_" + secret, sid[1:] + "." + secret, sid + "A." + secret, sid[:24] + "*." + secret, sid[:24] + ">." + secret,
-		ids.New("s_") + ids.Token("nobody") + "." + secret, in.Token, in.RefreshToken + "\n", strings.Repeat("x", 1<<20),
+		sid + ".1." + secret, sid + ".00." + secret, sid + ".0." + other, sid + ".0." + secret + "A", sid + ".-0." + secret,
+		ids.New("s_") + ids.Token("nobody") + ".0." + secret, in.Token, in.RefreshToken + "\n", strings.Repeat("x", 1<<20),
 	} {
 		_, err := refresh(t, api, bad)
 		wantCode(t, err, errs.Unauthenticated, "")
@@ -83,33 +120,34 @@ func TestBadRefreshTokens(t *testing.T) {
 	}
 }
 
-func TestConcurrentRefreshesHaveOneWinner(t *testing.T) {
+func TestConcurrentRefreshesAreOne(t *testing.T) {
 	server := startNATS(t, t.TempDir())
 	apis := make([]authv1.AuthServer, 2)
 	for i := range apis {
 		apis[i], _ = start(t, auth.Options{Bus: connect(t, server)})
 	}
 	in := register(t, apis[0], "alice", "secret")
-	results := make(chan error, 16)
+	next := make(chan string, 16)
 	var wg sync.WaitGroup
-	for i := range cap(results) {
+	for i := range cap(next) {
 		wg.Go(func() {
-			_, err := apis[i%2].Refresh(t.Context(), &authv1.RefreshRequest{RefreshToken: in.RefreshToken})
-			results <- err
+			answer, err := apis[i%2].Refresh(t.Context(), &authv1.RefreshRequest{RefreshToken: in.RefreshToken})
+			if err != nil {
+				t.Error(err)
+			}
+			next <- answer.GetRefreshToken()
 		})
 	}
 	wg.Wait()
-	close(results)
-	won := 0
-	for err := range results {
-		if err == nil {
-			won++
-		} else {
-			wantCode(t, err, errs.Unauthenticated, "")
+	close(next)
+	first := <-next
+	for token := range next {
+		if token != first {
+			t.Errorf("two that follow: %s and %s", first, token)
 		}
 	}
-	if won != 1 {
-		t.Errorf("%d calls won", won)
+	if _, err := refresh(t, apis[0], first); err != nil {
+		t.Error(err)
 	}
 }
 
@@ -240,16 +278,15 @@ func TestSignInRecord(t *testing.T) {
 	var record struct {
 		Address, UserAgent string
 		CreatedMs, UsedMs  int64
-		Refresh            []byte
 	}
 	if err := json.Unmarshal(e.Value, &record); err != nil {
 		t.Fatal(err)
 	}
 	if record.Address != client.Address || record.UserAgent != strings.Repeat("ü", 128) ||
-		record.CreatedMs == 0 || record.UsedMs != record.CreatedMs || len(record.Refresh) != 32 {
+		record.CreatedMs == 0 || record.UsedMs != record.CreatedMs {
 		t.Errorf("kept %s", e.Value)
 	}
-	if strings.Contains(string(e.Value), in.RefreshToken[len(in.SessionId)+1:]) {
+	if strings.Contains(string(e.Value), in.RefreshToken[len(in.SessionId)+len(".0."):]) {
 		t.Error("the refresh token is kept in the clear")
 	}
 }
@@ -291,36 +328,62 @@ func TestTouch(t *testing.T) {
 }
 
 func TestThrottle(t *testing.T) {
-	api, _ := one(t, auth.Options{
-		PerAccount: limit.Options{Every: time.Hour, Burst: 3},
-		PerAddress: limit.Options{Every: time.Hour, Burst: 20},
-	})
+	hours := func(free int) auth.Slowdown {
+		return auth.Slowdown{Free: free, First: time.Hour, Longest: time.Hour, Forgive: time.Hour}
+	}
+	server := startNATS(t, t.TempDir())
+	limited := func() authv1.AuthServer {
+		api, _ := start(t, auth.Options{
+			Bus:        connect(t, server),
+			Guessing:   auth.Guessing{Here: hours(3), Elsewhere: hours(6), Address: hours(100)},
+			PerAddress: limit.Options{Every: time.Hour, Burst: 20},
+		})
+		return api
+	}
+	api := limited()
 	register(t, api, "alice", "secret")
 	register(t, api, "bob", "secret")
+	from := func(api authv1.AuthServer, username, password, address string) error {
+		_, err := api.Login(t.Context(), &authv1.LoginRequest{Username: username, Password: password, Client: &authv1.Client{Address: address}})
+		return err
+	}
+	if err := from(api, "alice", "secret", "192.0.2.1"); err != nil { // where she is known from now on
+		t.Fatal(err)
+	}
 	for _, username := range []string{"alice", "nobody"} {
 		for range 3 {
-			_, err := login(t, api, username, "wrong")
-			wantCode(t, err, errs.Unauthenticated, "")
+			wantCode(t, from(api, username, "wrong", "192.0.2.66"), errs.Unauthenticated, "")
 		}
-		_, err := login(t, api, username, "secret")
-		wantCode(t, err, errs.RateLimited, "")
+		wantCode(t, from(api, username, "secret", "192.0.2.66"), errs.RateLimited, "")
+		for range 3 {
+			wantCode(t, from(api, username, "wrong", "192.0.2.67"), errs.Unauthenticated, "")
+		}
+		wantCode(t, from(api, username, "secret", "192.0.2.68"), errs.RateLimited, "")
+	}
+	if err := from(api, "alice", "secret", "192.0.2.1"); err != nil {
+		t.Errorf("kept out of where she is known: %v", err)
+	}
+	// Other replicas know where she is known, too.
+	api = limited()
+	for i := range 6 {
+		wantCode(t, from(api, "alice", "wrong", "192.0.2."+strconv.Itoa(100+i)), errs.Unauthenticated, "")
+	}
+	wantCode(t, from(api, "alice", "secret", "192.0.2.2"), errs.RateLimited, "")
+	if err := from(api, "alice", "secret", "192.0.2.1"); err != nil {
+		t.Errorf("kept out of where she is known: %v", err)
 	}
 	for range 10 { // right ones are free
 		if _, err := login(t, api, "bob", "secret"); err != nil {
 			t.Fatal(err)
 		}
 	}
-	from := func(address string) error {
-		_, err := api.Login(t.Context(), &authv1.LoginRequest{Username: "bob", Password: "secret", Client: &authv1.Client{Address: address}})
-		return err
-	}
 	for range 20 {
-		if err := from("2001:db8::1"); err != nil {
+		if err := from(api, "bob", "secret", "2001:db8::1"); err != nil {
 			t.Fatal(err)
 		}
 	}
-	wantCode(t, from("2001:db8::2"), errs.RateLimited, "") // the same network
-	if err := from("192.0.2.7"); err != nil {
+	wantCode(t, from(api, "bob", "secret", "2001:db8::2"), errs.RateLimited, "") // the same network
+	if err := from(api, "bob", "secret", "192.0.2.7"); err != nil {
 		t.Error(err)
 	}
 }

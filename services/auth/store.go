@@ -24,8 +24,20 @@ type account struct {
 	Password  string   `json:"password,omitempty"` // argon2id, with its parameters; none: no password is right
 	Disabled  bool     `json:"disabled,omitempty"`
 	CreatedMs int64    `json:"createdMs"`
+	// Generation is counted up by what ends sign-ins all at once, a new password
+	// or disabling: those of an earlier one are void, whoever is just making
+	// one. Kept is the sign-in that changed the password, and goes on.
+	Generation uint64 `json:"generation,omitempty"`
+	Kept       string `json:"kept,omitempty"`
+	// Places are where the password was right from lately, see placeOf.
+	Places []string `json:"places,omitempty"`
 
 	revision uint64
+}
+
+// has says whether a sign-in of the account is not void.
+func (a *account) has(sid string, in *signIn) bool {
+	return a.ID == in.UserID && !a.Disabled && (in.Generation == a.Generation || sid == a.Kept)
 }
 
 func (a *account) user() *authv1.User {
@@ -47,12 +59,15 @@ type signIn struct {
 	UserAgent string `json:"userAgent,omitempty"`
 	CreatedMs int64  `json:"createdMs"`
 	UsedMs    int64  `json:"usedMs"`
-	// Refresh and Previous are SHA-256 hashes of the refresh token's secret
-	// and of the one it replaced.
-	Refresh  []byte `json:"refresh"`
-	Previous []byte `json:"previous,omitempty"`
+	// Generation is the account's, as the sign-in was made.
+	Generation uint64 `json:"generation,omitempty"`
+	// Rotation counts the refresh tokens: the newest one has this number.
+	// RotatedMs is when it was made.
+	Rotation  uint64 `json:"rotation,omitempty"`
+	RotatedMs int64  `json:"rotatedMs,omitempty"`
 
 	revision uint64
+	stored   time.Time
 }
 
 // store reads and writes the records. Its errors are bus.ErrNotFound,
@@ -73,14 +88,17 @@ func openStore(ctx context.Context, b *bus.Bus) (*store, error) {
 	return &store{users: users, sessions: sessions}, nil
 }
 
+// accountKeys matches all of accountKey.
+const accountKeys = "account.*"
+
 func accountKey(username string) string { return "account." + ids.Token(username) }
 func idKey(user string) string          { return "id." + ids.Token(user) }
 
 // account reads the account of a username in NFC.
 func (s *store) account(ctx context.Context, username string) (*account, error) {
 	a := new(account)
-	revision, err := read(ctx, s.users, accountKey(username), a)
-	a.revision = revision
+	e, err := read(ctx, s.users, accountKey(username), a)
+	a.revision = e.Revision
 	return a, err
 }
 
@@ -140,8 +158,8 @@ func (s *store) signIn(ctx context.Context, sid string) (*signIn, error) {
 		return nil, bus.ErrNotFound
 	}
 	in := new(signIn)
-	revision, err := read(ctx, s.sessions, key, in)
-	in.revision = revision
+	e, err := read(ctx, s.sessions, key, in)
+	in.revision, in.stored = e.Revision, e.Stored
 	return in, err
 }
 
@@ -176,10 +194,11 @@ func (s *store) deleteSignIn(ctx context.Context, sid string, revision uint64) e
 	return missing("the sign-ins", s.sessions.Delete(ctx, key, revision))
 }
 
-// signInsOf lists the ids of a user's sign-ins.
+// signInsOf lists the ids of a user's sign-ins, some of which may have ended.
+// None that was made before is missing.
 func (s *store) signInsOf(ctx context.Context, user string) ([]string, error) {
 	prefix := signInPrefix(user)
-	keys, err := s.sessions.Keys(ctx, prefix+"*")
+	keys, err := s.sessions.Written(ctx, prefix+"*")
 	if err != nil {
 		return nil, missing("the sign-ins", err)
 	}
@@ -189,15 +208,19 @@ func (s *store) signInsOf(ctx context.Context, user string) ([]string, error) {
 	return keys, nil
 }
 
-func read(ctx context.Context, kv *bus.KV, key string, into any) (revision uint64, err error) {
+func read(ctx context.Context, kv *bus.KV, key string, into any) (bus.Entry, error) {
 	e, err := kv.Get(ctx, key)
 	if err != nil {
-		return 0, missing("the store", err)
+		return bus.Entry{}, missing("the store", err)
 	}
+	return e, decode(e, into)
+}
+
+func decode(e bus.Entry, into any) error {
 	if err := json.Unmarshal(e.Value, into); err != nil {
-		return 0, fmt.Errorf("decoding record %s: %w", key, err)
+		return fmt.Errorf("decoding record %s: %w", e.Key, err)
 	}
-	return e.Revision, nil
+	return nil
 }
 
 // missing makes a failure to reach a bucket one that is worth another try, and

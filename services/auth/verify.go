@@ -8,19 +8,26 @@ import (
 
 	"github.com/parley-im/parley/pkg/bus"
 	"github.com/parley-im/parley/pkg/errs"
+	"github.com/parley-im/parley/pkg/token"
 	authv1 "github.com/parley-im/parley/proto/auth/v1"
 )
+
+// current checks a token as a gateway does.
+func (s *Service) current(raw string) (token.Claims, error) {
+	claims, err := s.verifier.Verify(raw)
+	if err == nil && s.revocations.Revoked(claims.SessionID, claims.UserID, claims.IssuedAt) {
+		err = errs.New(errs.Unauthenticated, "this sign-in has ended")
+	}
+	return claims, err
+}
 
 func (s *Service) verify(ctx context.Context, records *store, q *authv1.VerifyRequest) (*authv1.VerifyResponse, error) {
 	if q.Token == "" {
 		return nil, errs.Invalid("token", "is missing")
 	}
-	claims, err := s.verifier.Verify(q.Token)
+	claims, err := s.current(q.Token)
 	if err != nil {
 		return nil, err
-	}
-	if s.revocations.Revoked(claims.SessionID, claims.UserID, claims.IssuedAt) {
-		return nil, errs.New(errs.Unauthenticated, "this sign-in has ended")
 	}
 	answer := &authv1.VerifyResponse{SessionId: claims.SessionID}
 	if !claims.ExpiresAt.IsZero() {

@@ -16,6 +16,7 @@ import (
 	_ "github.com/parley-im/parley/proto/access/v1"
 	protoreflect "google.golang.org/protobuf/reflect/protoreflect"
 	protoimpl "google.golang.org/protobuf/runtime/protoimpl"
+	durationpb "google.golang.org/protobuf/types/known/durationpb"
 	timestamppb "google.golang.org/protobuf/types/known/timestamppb"
 	reflect "reflect"
 	sync "sync"
@@ -36,7 +37,7 @@ type User struct {
 	Id string `protobuf:"bytes,1,opt,name=id,proto3" json:"id,omitempty"`
 	// 1–32 characters after Unicode NFC, without control characters.
 	Username string `protobuf:"bytes,2,opt,name=username,proto3" json:"username,omitempty"`
-	// "user", "admin", or names of the deployment's own.
+	// "user", "moderator", "admin", or names of the deployment's own.
 	Roles         []string               `protobuf:"bytes,3,rep,name=roles,proto3" json:"roles,omitempty"`
 	Disabled      bool                   `protobuf:"varint,4,opt,name=disabled,proto3" json:"disabled,omitempty"`
 	CreatedAt     *timestamppb.Timestamp `protobuf:"bytes,5,opt,name=created_at,json=createdAt,proto3" json:"created_at,omitempty"`
@@ -169,8 +170,10 @@ type RegisterRequest struct {
 	// Brought to Unicode NFC; then 1–32 characters without control characters.
 	Username string `protobuf:"bytes,1,opt,name=username,proto3" json:"username,omitempty"`
 	// 1–1024 bytes; the deployment may ask for more than one.
-	Password      string  `protobuf:"bytes,2,opt,name=password,proto3" json:"password,omitempty"`
-	Client        *Client `protobuf:"bytes,3,opt,name=client,proto3" json:"client,omitempty"`
+	Password string  `protobuf:"bytes,2,opt,name=password,proto3" json:"password,omitempty"`
+	Client   *Client `protobuf:"bytes,3,opt,name=client,proto3" json:"client,omitempty"`
+	// Needed where registration is by invite, and not looked at elsewhere.
+	InviteCode    string `protobuf:"bytes,4,opt,name=invite_code,json=inviteCode,proto3" json:"invite_code,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -224,6 +227,13 @@ func (x *RegisterRequest) GetClient() *Client {
 		return x.Client
 	}
 	return nil
+}
+
+func (x *RegisterRequest) GetInviteCode() string {
+	if x != nil {
+		return x.InviteCode
+	}
+	return ""
 }
 
 type LoginRequest struct {
@@ -343,8 +353,8 @@ type SignedIn struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// A JWT for the gateways: iss, sub, sid, username, roles, iat, exp.
 	Token string `protobuf:"bytes,1,opt,name=token,proto3" json:"token,omitempty"`
-	// Opaque; good for one Refresh until the sign-in ends (1 h after its last
-	// use by default).
+	// Opaque; good for one Refresh until the sign-in ends, 1 h after its last
+	// use: a Refresh, or an open connection.
 	RefreshToken string `protobuf:"bytes,2,opt,name=refresh_token,json=refreshToken,proto3" json:"refresh_token,omitempty"`
 	// When the token ends.
 	ExpiresAt *timestamppb.Timestamp `protobuf:"bytes,3,opt,name=expires_at,json=expiresAt,proto3" json:"expires_at,omitempty"`
@@ -536,7 +546,12 @@ type RevokeRequest struct {
 	//	*RevokeRequest_RefreshToken
 	//	*RevokeRequest_UserId
 	//	*RevokeRequest_Token
-	What          isRevokeRequest_What `protobuf_oneof:"what"`
+	What isRevokeRequest_What `protobuf_oneof:"what"`
+	// With refresh_token or token, which must not have ended then: all sign-ins
+	// of its user.
+	All bool `protobuf:"varint,5,opt,name=all,proto3" json:"all,omitempty"`
+	// With session_id: only where the sign-in is this user's, else not-found.
+	OwnerId       string `protobuf:"bytes,6,opt,name=owner_id,json=ownerId,proto3" json:"owner_id,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -610,6 +625,20 @@ func (x *RevokeRequest) GetToken() string {
 		if x, ok := x.What.(*RevokeRequest_Token); ok {
 			return x.Token
 		}
+	}
+	return ""
+}
+
+func (x *RevokeRequest) GetAll() bool {
+	if x != nil {
+		return x.All
+	}
+	return false
+}
+
+func (x *RevokeRequest) GetOwnerId() string {
+	if x != nil {
+		return x.OwnerId
 	}
 	return ""
 }
@@ -853,11 +882,1146 @@ func (*TouchResponse) Descriptor() ([]byte, []int) {
 	return file_auth_v1_auth_proto_rawDescGZIP(), []int{12}
 }
 
+type ChangePasswordRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// An access token of a sign-in, which goes on.
+	Token string `protobuf:"bytes,1,opt,name=token,proto3" json:"token,omitempty"`
+	// The one in force.
+	Password string `protobuf:"bytes,2,opt,name=password,proto3" json:"password,omitempty"`
+	// 1–1024 bytes; the deployment may ask for more than one.
+	NewPassword   string  `protobuf:"bytes,3,opt,name=new_password,json=newPassword,proto3" json:"new_password,omitempty"`
+	Client        *Client `protobuf:"bytes,4,opt,name=client,proto3" json:"client,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ChangePasswordRequest) Reset() {
+	*x = ChangePasswordRequest{}
+	mi := &file_auth_v1_auth_proto_msgTypes[13]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ChangePasswordRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ChangePasswordRequest) ProtoMessage() {}
+
+func (x *ChangePasswordRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_auth_v1_auth_proto_msgTypes[13]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ChangePasswordRequest.ProtoReflect.Descriptor instead.
+func (*ChangePasswordRequest) Descriptor() ([]byte, []int) {
+	return file_auth_v1_auth_proto_rawDescGZIP(), []int{13}
+}
+
+func (x *ChangePasswordRequest) GetToken() string {
+	if x != nil {
+		return x.Token
+	}
+	return ""
+}
+
+func (x *ChangePasswordRequest) GetPassword() string {
+	if x != nil {
+		return x.Password
+	}
+	return ""
+}
+
+func (x *ChangePasswordRequest) GetNewPassword() string {
+	if x != nil {
+		return x.NewPassword
+	}
+	return ""
+}
+
+func (x *ChangePasswordRequest) GetClient() *Client {
+	if x != nil {
+		return x.Client
+	}
+	return nil
+}
+
+type ChangePasswordResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// How many other sign-ins were ended.
+	Revoked       uint32 `protobuf:"varint,1,opt,name=revoked,proto3" json:"revoked,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ChangePasswordResponse) Reset() {
+	*x = ChangePasswordResponse{}
+	mi := &file_auth_v1_auth_proto_msgTypes[14]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ChangePasswordResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ChangePasswordResponse) ProtoMessage() {}
+
+func (x *ChangePasswordResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_auth_v1_auth_proto_msgTypes[14]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ChangePasswordResponse.ProtoReflect.Descriptor instead.
+func (*ChangePasswordResponse) Descriptor() ([]byte, []int) {
+	return file_auth_v1_auth_proto_rawDescGZIP(), []int{14}
+}
+
+func (x *ChangePasswordResponse) GetRevoked() uint32 {
+	if x != nil {
+		return x.Revoked
+	}
+	return 0
+}
+
+type ListSessionsRequest struct {
+	state  protoimpl.MessageState `protogen:"open.v1"`
+	UserId string                 `protobuf:"bytes,1,opt,name=user_id,json=userId,proto3" json:"user_id,omitempty"`
+	// 1–1000, default 100.
+	Limit int32 `protobuf:"varint,2,opt,name=limit,proto3" json:"limit,omitempty"`
+	// next_cursor of the page before.
+	Cursor        string `protobuf:"bytes,3,opt,name=cursor,proto3" json:"cursor,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ListSessionsRequest) Reset() {
+	*x = ListSessionsRequest{}
+	mi := &file_auth_v1_auth_proto_msgTypes[15]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ListSessionsRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ListSessionsRequest) ProtoMessage() {}
+
+func (x *ListSessionsRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_auth_v1_auth_proto_msgTypes[15]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ListSessionsRequest.ProtoReflect.Descriptor instead.
+func (*ListSessionsRequest) Descriptor() ([]byte, []int) {
+	return file_auth_v1_auth_proto_rawDescGZIP(), []int{15}
+}
+
+func (x *ListSessionsRequest) GetUserId() string {
+	if x != nil {
+		return x.UserId
+	}
+	return ""
+}
+
+func (x *ListSessionsRequest) GetLimit() int32 {
+	if x != nil {
+		return x.Limit
+	}
+	return 0
+}
+
+func (x *ListSessionsRequest) GetCursor() string {
+	if x != nil {
+		return x.Cursor
+	}
+	return ""
+}
+
+type ListSessionsResponse struct {
+	state    protoimpl.MessageState `protogen:"open.v1"`
+	Sessions []*Session             `protobuf:"bytes,1,rep,name=sessions,proto3" json:"sessions,omitempty"`
+	// Empty on the last page.
+	NextCursor    string `protobuf:"bytes,2,opt,name=next_cursor,json=nextCursor,proto3" json:"next_cursor,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ListSessionsResponse) Reset() {
+	*x = ListSessionsResponse{}
+	mi := &file_auth_v1_auth_proto_msgTypes[16]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ListSessionsResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ListSessionsResponse) ProtoMessage() {}
+
+func (x *ListSessionsResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_auth_v1_auth_proto_msgTypes[16]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ListSessionsResponse.ProtoReflect.Descriptor instead.
+func (*ListSessionsResponse) Descriptor() ([]byte, []int) {
+	return file_auth_v1_auth_proto_rawDescGZIP(), []int{16}
+}
+
+func (x *ListSessionsResponse) GetSessions() []*Session {
+	if x != nil {
+		return x.Sessions
+	}
+	return nil
+}
+
+func (x *ListSessionsResponse) GetNextCursor() string {
+	if x != nil {
+		return x.NextCursor
+	}
+	return ""
+}
+
+// Session is one sign-in.
+type Session struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// What Revoke takes, and the sid of its tokens.
+	Id        string                 `protobuf:"bytes,1,opt,name=id,proto3" json:"id,omitempty"`
+	UserId    string                 `protobuf:"bytes,2,opt,name=user_id,json=userId,proto3" json:"user_id,omitempty"`
+	CreatedAt *timestamppb.Timestamp `protobuf:"bytes,3,opt,name=created_at,json=createdAt,proto3" json:"created_at,omitempty"`
+	// Its last Refresh, or within 5 minutes its last open connection.
+	UsedAt *timestamppb.Timestamp `protobuf:"bytes,4,opt,name=used_at,json=usedAt,proto3" json:"used_at,omitempty"`
+	// When it ends if it is not used before.
+	ExpiresAt *timestamppb.Timestamp `protobuf:"bytes,5,opt,name=expires_at,json=expiresAt,proto3" json:"expires_at,omitempty"`
+	// Where it was made, or refreshed last, from.
+	Client        *Client `protobuf:"bytes,6,opt,name=client,proto3" json:"client,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Session) Reset() {
+	*x = Session{}
+	mi := &file_auth_v1_auth_proto_msgTypes[17]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Session) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Session) ProtoMessage() {}
+
+func (x *Session) ProtoReflect() protoreflect.Message {
+	mi := &file_auth_v1_auth_proto_msgTypes[17]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Session.ProtoReflect.Descriptor instead.
+func (*Session) Descriptor() ([]byte, []int) {
+	return file_auth_v1_auth_proto_rawDescGZIP(), []int{17}
+}
+
+func (x *Session) GetId() string {
+	if x != nil {
+		return x.Id
+	}
+	return ""
+}
+
+func (x *Session) GetUserId() string {
+	if x != nil {
+		return x.UserId
+	}
+	return ""
+}
+
+func (x *Session) GetCreatedAt() *timestamppb.Timestamp {
+	if x != nil {
+		return x.CreatedAt
+	}
+	return nil
+}
+
+func (x *Session) GetUsedAt() *timestamppb.Timestamp {
+	if x != nil {
+		return x.UsedAt
+	}
+	return nil
+}
+
+func (x *Session) GetExpiresAt() *timestamppb.Timestamp {
+	if x != nil {
+		return x.ExpiresAt
+	}
+	return nil
+}
+
+func (x *Session) GetClient() *Client {
+	if x != nil {
+		return x.Client
+	}
+	return nil
+}
+
+type CreateUserRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Brought to Unicode NFC; then 1–32 characters without control characters.
+	Username string `protobuf:"bytes,1,opt,name=username,proto3" json:"username,omitempty"`
+	// 1–1024 bytes; the deployment may ask for more than one.
+	Password      string `protobuf:"bytes,2,opt,name=password,proto3" json:"password,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *CreateUserRequest) Reset() {
+	*x = CreateUserRequest{}
+	mi := &file_auth_v1_auth_proto_msgTypes[18]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *CreateUserRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*CreateUserRequest) ProtoMessage() {}
+
+func (x *CreateUserRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_auth_v1_auth_proto_msgTypes[18]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use CreateUserRequest.ProtoReflect.Descriptor instead.
+func (*CreateUserRequest) Descriptor() ([]byte, []int) {
+	return file_auth_v1_auth_proto_rawDescGZIP(), []int{18}
+}
+
+func (x *CreateUserRequest) GetUsername() string {
+	if x != nil {
+		return x.Username
+	}
+	return ""
+}
+
+func (x *CreateUserRequest) GetPassword() string {
+	if x != nil {
+		return x.Password
+	}
+	return ""
+}
+
+type ListUsersRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Only usernames that begin so, after Unicode NFC.
+	Prefix string `protobuf:"bytes,1,opt,name=prefix,proto3" json:"prefix,omitempty"`
+	// 1–1000, default 100.
+	Limit int32 `protobuf:"varint,2,opt,name=limit,proto3" json:"limit,omitempty"`
+	// next_cursor of the page before.
+	Cursor        string `protobuf:"bytes,3,opt,name=cursor,proto3" json:"cursor,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ListUsersRequest) Reset() {
+	*x = ListUsersRequest{}
+	mi := &file_auth_v1_auth_proto_msgTypes[19]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ListUsersRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ListUsersRequest) ProtoMessage() {}
+
+func (x *ListUsersRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_auth_v1_auth_proto_msgTypes[19]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ListUsersRequest.ProtoReflect.Descriptor instead.
+func (*ListUsersRequest) Descriptor() ([]byte, []int) {
+	return file_auth_v1_auth_proto_rawDescGZIP(), []int{19}
+}
+
+func (x *ListUsersRequest) GetPrefix() string {
+	if x != nil {
+		return x.Prefix
+	}
+	return ""
+}
+
+func (x *ListUsersRequest) GetLimit() int32 {
+	if x != nil {
+		return x.Limit
+	}
+	return 0
+}
+
+func (x *ListUsersRequest) GetCursor() string {
+	if x != nil {
+		return x.Cursor
+	}
+	return ""
+}
+
+type ListUsersResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	Users []*User                `protobuf:"bytes,1,rep,name=users,proto3" json:"users,omitempty"`
+	// Empty on the last page.
+	NextCursor    string `protobuf:"bytes,2,opt,name=next_cursor,json=nextCursor,proto3" json:"next_cursor,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ListUsersResponse) Reset() {
+	*x = ListUsersResponse{}
+	mi := &file_auth_v1_auth_proto_msgTypes[20]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ListUsersResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ListUsersResponse) ProtoMessage() {}
+
+func (x *ListUsersResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_auth_v1_auth_proto_msgTypes[20]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ListUsersResponse.ProtoReflect.Descriptor instead.
+func (*ListUsersResponse) Descriptor() ([]byte, []int) {
+	return file_auth_v1_auth_proto_rawDescGZIP(), []int{20}
+}
+
+func (x *ListUsersResponse) GetUsers() []*User {
+	if x != nil {
+		return x.Users
+	}
+	return nil
+}
+
+func (x *ListUsersResponse) GetNextCursor() string {
+	if x != nil {
+		return x.NextCursor
+	}
+	return ""
+}
+
+type SetRolesRequest struct {
+	state  protoimpl.MessageState `protogen:"open.v1"`
+	UserId string                 `protobuf:"bytes,1,opt,name=user_id,json=userId,proto3" json:"user_id,omitempty"`
+	// At most 16 of 1–32 characters of [a-z0-9_-]; "admin" and "moderator" mean
+	// something to Parley, the others to whoever gives them.
+	Roles         []string `protobuf:"bytes,2,rep,name=roles,proto3" json:"roles,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *SetRolesRequest) Reset() {
+	*x = SetRolesRequest{}
+	mi := &file_auth_v1_auth_proto_msgTypes[21]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *SetRolesRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*SetRolesRequest) ProtoMessage() {}
+
+func (x *SetRolesRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_auth_v1_auth_proto_msgTypes[21]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use SetRolesRequest.ProtoReflect.Descriptor instead.
+func (*SetRolesRequest) Descriptor() ([]byte, []int) {
+	return file_auth_v1_auth_proto_rawDescGZIP(), []int{21}
+}
+
+func (x *SetRolesRequest) GetUserId() string {
+	if x != nil {
+		return x.UserId
+	}
+	return ""
+}
+
+func (x *SetRolesRequest) GetRoles() []string {
+	if x != nil {
+		return x.Roles
+	}
+	return nil
+}
+
+type SetPasswordRequest struct {
+	state  protoimpl.MessageState `protogen:"open.v1"`
+	UserId string                 `protobuf:"bytes,1,opt,name=user_id,json=userId,proto3" json:"user_id,omitempty"`
+	// 1–1024 bytes; the deployment may ask for more than one.
+	Password      string `protobuf:"bytes,2,opt,name=password,proto3" json:"password,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *SetPasswordRequest) Reset() {
+	*x = SetPasswordRequest{}
+	mi := &file_auth_v1_auth_proto_msgTypes[22]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *SetPasswordRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*SetPasswordRequest) ProtoMessage() {}
+
+func (x *SetPasswordRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_auth_v1_auth_proto_msgTypes[22]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use SetPasswordRequest.ProtoReflect.Descriptor instead.
+func (*SetPasswordRequest) Descriptor() ([]byte, []int) {
+	return file_auth_v1_auth_proto_rawDescGZIP(), []int{22}
+}
+
+func (x *SetPasswordRequest) GetUserId() string {
+	if x != nil {
+		return x.UserId
+	}
+	return ""
+}
+
+func (x *SetPasswordRequest) GetPassword() string {
+	if x != nil {
+		return x.Password
+	}
+	return ""
+}
+
+type DisableUserRequest struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	UserId        string                 `protobuf:"bytes,1,opt,name=user_id,json=userId,proto3" json:"user_id,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *DisableUserRequest) Reset() {
+	*x = DisableUserRequest{}
+	mi := &file_auth_v1_auth_proto_msgTypes[23]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *DisableUserRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*DisableUserRequest) ProtoMessage() {}
+
+func (x *DisableUserRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_auth_v1_auth_proto_msgTypes[23]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use DisableUserRequest.ProtoReflect.Descriptor instead.
+func (*DisableUserRequest) Descriptor() ([]byte, []int) {
+	return file_auth_v1_auth_proto_rawDescGZIP(), []int{23}
+}
+
+func (x *DisableUserRequest) GetUserId() string {
+	if x != nil {
+		return x.UserId
+	}
+	return ""
+}
+
+type EnableUserRequest struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	UserId        string                 `protobuf:"bytes,1,opt,name=user_id,json=userId,proto3" json:"user_id,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *EnableUserRequest) Reset() {
+	*x = EnableUserRequest{}
+	mi := &file_auth_v1_auth_proto_msgTypes[24]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *EnableUserRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*EnableUserRequest) ProtoMessage() {}
+
+func (x *EnableUserRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_auth_v1_auth_proto_msgTypes[24]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use EnableUserRequest.ProtoReflect.Descriptor instead.
+func (*EnableUserRequest) Descriptor() ([]byte, []int) {
+	return file_auth_v1_auth_proto_rawDescGZIP(), []int{24}
+}
+
+func (x *EnableUserRequest) GetUserId() string {
+	if x != nil {
+		return x.UserId
+	}
+	return ""
+}
+
+type CreateInviteRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// How many may register with it: 1–10,000, default 1.
+	Uses uint32 `protobuf:"varint,1,opt,name=uses,proto3" json:"uses,omitempty"`
+	// How long it is good: 1 minute to 365 days, default 7 days.
+	Life          *durationpb.Duration `protobuf:"bytes,2,opt,name=life,proto3" json:"life,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *CreateInviteRequest) Reset() {
+	*x = CreateInviteRequest{}
+	mi := &file_auth_v1_auth_proto_msgTypes[25]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *CreateInviteRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*CreateInviteRequest) ProtoMessage() {}
+
+func (x *CreateInviteRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_auth_v1_auth_proto_msgTypes[25]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use CreateInviteRequest.ProtoReflect.Descriptor instead.
+func (*CreateInviteRequest) Descriptor() ([]byte, []int) {
+	return file_auth_v1_auth_proto_rawDescGZIP(), []int{25}
+}
+
+func (x *CreateInviteRequest) GetUses() uint32 {
+	if x != nil {
+		return x.Uses
+	}
+	return 0
+}
+
+func (x *CreateInviteRequest) GetLife() *durationpb.Duration {
+	if x != nil {
+		return x.Life
+	}
+	return nil
+}
+
+type CreateInviteResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// 20 letters and digits in groups; case and hyphens do not matter.
+	Code          string  `protobuf:"bytes,1,opt,name=code,proto3" json:"code,omitempty"`
+	Invite        *Invite `protobuf:"bytes,2,opt,name=invite,proto3" json:"invite,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *CreateInviteResponse) Reset() {
+	*x = CreateInviteResponse{}
+	mi := &file_auth_v1_auth_proto_msgTypes[26]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *CreateInviteResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*CreateInviteResponse) ProtoMessage() {}
+
+func (x *CreateInviteResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_auth_v1_auth_proto_msgTypes[26]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use CreateInviteResponse.ProtoReflect.Descriptor instead.
+func (*CreateInviteResponse) Descriptor() ([]byte, []int) {
+	return file_auth_v1_auth_proto_rawDescGZIP(), []int{26}
+}
+
+func (x *CreateInviteResponse) GetCode() string {
+	if x != nil {
+		return x.Code
+	}
+	return ""
+}
+
+func (x *CreateInviteResponse) GetInvite() *Invite {
+	if x != nil {
+		return x.Invite
+	}
+	return nil
+}
+
+// Invite is an invite code without the code.
+type Invite struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// What RevokeInvite takes.
+	Id string `protobuf:"bytes,1,opt,name=id,proto3" json:"id,omitempty"`
+	// How many may still register with it.
+	UsesLeft      uint32                 `protobuf:"varint,2,opt,name=uses_left,json=usesLeft,proto3" json:"uses_left,omitempty"`
+	CreatedAt     *timestamppb.Timestamp `protobuf:"bytes,3,opt,name=created_at,json=createdAt,proto3" json:"created_at,omitempty"`
+	ExpiresAt     *timestamppb.Timestamp `protobuf:"bytes,4,opt,name=expires_at,json=expiresAt,proto3" json:"expires_at,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Invite) Reset() {
+	*x = Invite{}
+	mi := &file_auth_v1_auth_proto_msgTypes[27]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Invite) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Invite) ProtoMessage() {}
+
+func (x *Invite) ProtoReflect() protoreflect.Message {
+	mi := &file_auth_v1_auth_proto_msgTypes[27]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Invite.ProtoReflect.Descriptor instead.
+func (*Invite) Descriptor() ([]byte, []int) {
+	return file_auth_v1_auth_proto_rawDescGZIP(), []int{27}
+}
+
+func (x *Invite) GetId() string {
+	if x != nil {
+		return x.Id
+	}
+	return ""
+}
+
+func (x *Invite) GetUsesLeft() uint32 {
+	if x != nil {
+		return x.UsesLeft
+	}
+	return 0
+}
+
+func (x *Invite) GetCreatedAt() *timestamppb.Timestamp {
+	if x != nil {
+		return x.CreatedAt
+	}
+	return nil
+}
+
+func (x *Invite) GetExpiresAt() *timestamppb.Timestamp {
+	if x != nil {
+		return x.ExpiresAt
+	}
+	return nil
+}
+
+type ListInvitesRequest struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ListInvitesRequest) Reset() {
+	*x = ListInvitesRequest{}
+	mi := &file_auth_v1_auth_proto_msgTypes[28]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ListInvitesRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ListInvitesRequest) ProtoMessage() {}
+
+func (x *ListInvitesRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_auth_v1_auth_proto_msgTypes[28]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ListInvitesRequest.ProtoReflect.Descriptor instead.
+func (*ListInvitesRequest) Descriptor() ([]byte, []int) {
+	return file_auth_v1_auth_proto_rawDescGZIP(), []int{28}
+}
+
+type ListInvitesResponse struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Invites       []*Invite              `protobuf:"bytes,1,rep,name=invites,proto3" json:"invites,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ListInvitesResponse) Reset() {
+	*x = ListInvitesResponse{}
+	mi := &file_auth_v1_auth_proto_msgTypes[29]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ListInvitesResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ListInvitesResponse) ProtoMessage() {}
+
+func (x *ListInvitesResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_auth_v1_auth_proto_msgTypes[29]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ListInvitesResponse.ProtoReflect.Descriptor instead.
+func (*ListInvitesResponse) Descriptor() ([]byte, []int) {
+	return file_auth_v1_auth_proto_rawDescGZIP(), []int{29}
+}
+
+func (x *ListInvitesResponse) GetInvites() []*Invite {
+	if x != nil {
+		return x.Invites
+	}
+	return nil
+}
+
+type RevokeInviteRequest struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Id            string                 `protobuf:"bytes,1,opt,name=id,proto3" json:"id,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *RevokeInviteRequest) Reset() {
+	*x = RevokeInviteRequest{}
+	mi := &file_auth_v1_auth_proto_msgTypes[30]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *RevokeInviteRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*RevokeInviteRequest) ProtoMessage() {}
+
+func (x *RevokeInviteRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_auth_v1_auth_proto_msgTypes[30]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use RevokeInviteRequest.ProtoReflect.Descriptor instead.
+func (*RevokeInviteRequest) Descriptor() ([]byte, []int) {
+	return file_auth_v1_auth_proto_rawDescGZIP(), []int{30}
+}
+
+func (x *RevokeInviteRequest) GetId() string {
+	if x != nil {
+		return x.Id
+	}
+	return ""
+}
+
+type RevokeInviteResponse struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *RevokeInviteResponse) Reset() {
+	*x = RevokeInviteResponse{}
+	mi := &file_auth_v1_auth_proto_msgTypes[31]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *RevokeInviteResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*RevokeInviteResponse) ProtoMessage() {}
+
+func (x *RevokeInviteResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_auth_v1_auth_proto_msgTypes[31]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use RevokeInviteResponse.ProtoReflect.Descriptor instead.
+func (*RevokeInviteResponse) Descriptor() ([]byte, []int) {
+	return file_auth_v1_auth_proto_rawDescGZIP(), []int{31}
+}
+
+type RotateKeysRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// How long the new key is published before it signs: 1 s to 1 h, default
+	// 90 s, for others may keep the published keys for a minute
+	// (/.well-known/jwks.json says so). Who has not read it by then refuses the
+	// tokens that it signs.
+	Lead          *durationpb.Duration `protobuf:"bytes,1,opt,name=lead,proto3" json:"lead,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *RotateKeysRequest) Reset() {
+	*x = RotateKeysRequest{}
+	mi := &file_auth_v1_auth_proto_msgTypes[32]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *RotateKeysRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*RotateKeysRequest) ProtoMessage() {}
+
+func (x *RotateKeysRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_auth_v1_auth_proto_msgTypes[32]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use RotateKeysRequest.ProtoReflect.Descriptor instead.
+func (*RotateKeysRequest) Descriptor() ([]byte, []int) {
+	return file_auth_v1_auth_proto_rawDescGZIP(), []int{32}
+}
+
+func (x *RotateKeysRequest) GetLead() *durationpb.Duration {
+	if x != nil {
+		return x.Lead
+	}
+	return nil
+}
+
+type RotateKeysResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The new key.
+	Kid string `protobuf:"bytes,1,opt,name=kid,proto3" json:"kid,omitempty"`
+	// From when on it signs.
+	SignsAt *timestamppb.Timestamp `protobuf:"bytes,2,opt,name=signs_at,json=signsAt,proto3" json:"signs_at,omitempty"`
+	// The key that signs until then. About an hour after signs_at, when the last
+	// token that it signed has expired, it is taken away.
+	OldKid        string `protobuf:"bytes,3,opt,name=old_kid,json=oldKid,proto3" json:"old_kid,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *RotateKeysResponse) Reset() {
+	*x = RotateKeysResponse{}
+	mi := &file_auth_v1_auth_proto_msgTypes[33]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *RotateKeysResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*RotateKeysResponse) ProtoMessage() {}
+
+func (x *RotateKeysResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_auth_v1_auth_proto_msgTypes[33]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use RotateKeysResponse.ProtoReflect.Descriptor instead.
+func (*RotateKeysResponse) Descriptor() ([]byte, []int) {
+	return file_auth_v1_auth_proto_rawDescGZIP(), []int{33}
+}
+
+func (x *RotateKeysResponse) GetKid() string {
+	if x != nil {
+		return x.Kid
+	}
+	return ""
+}
+
+func (x *RotateKeysResponse) GetSignsAt() *timestamppb.Timestamp {
+	if x != nil {
+		return x.SignsAt
+	}
+	return nil
+}
+
+func (x *RotateKeysResponse) GetOldKid() string {
+	if x != nil {
+		return x.OldKid
+	}
+	return ""
+}
+
 var File_auth_v1_auth_proto protoreflect.FileDescriptor
 
 const file_auth_v1_auth_proto_rawDesc = "" +
 	"\n" +
-	"\x12auth/v1/auth.proto\x12\x0eparley.auth.v1\x1a\x16access/v1/access.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\x9f\x01\n" +
+	"\x12auth/v1/auth.proto\x12\x0eparley.auth.v1\x1a\x16access/v1/access.proto\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\x9f\x01\n" +
 	"\x04User\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\x12\x1a\n" +
 	"\busername\x18\x02 \x01(\tR\busername\x12\x14\n" +
@@ -868,11 +2032,13 @@ const file_auth_v1_auth_proto_rawDesc = "" +
 	"\x06Client\x12\x18\n" +
 	"\aaddress\x18\x01 \x01(\tR\aaddress\x12\x1d\n" +
 	"\n" +
-	"user_agent\x18\x02 \x01(\tR\tuserAgent\"y\n" +
+	"user_agent\x18\x02 \x01(\tR\tuserAgent\"\x9a\x01\n" +
 	"\x0fRegisterRequest\x12\x1a\n" +
 	"\busername\x18\x01 \x01(\tR\busername\x12\x1a\n" +
 	"\bpassword\x18\x02 \x01(\tR\bpassword\x12.\n" +
-	"\x06client\x18\x03 \x01(\v2\x16.parley.auth.v1.ClientR\x06client\"v\n" +
+	"\x06client\x18\x03 \x01(\v2\x16.parley.auth.v1.ClientR\x06client\x12\x1f\n" +
+	"\vinvite_code\x18\x04 \x01(\tR\n" +
+	"inviteCode\"v\n" +
 	"\fLoginRequest\x12\x1a\n" +
 	"\busername\x18\x01 \x01(\tR\busername\x12\x1a\n" +
 	"\bpassword\x18\x02 \x01(\tR\bpassword\x12.\n" +
@@ -895,13 +2061,15 @@ const file_auth_v1_auth_proto_rawDesc = "" +
 	"\n" +
 	"session_id\x18\x02 \x01(\tR\tsessionId\x129\n" +
 	"\n" +
-	"expires_at\x18\x03 \x01(\v2\x1a.google.protobuf.TimestampR\texpiresAt\"\x92\x01\n" +
+	"expires_at\x18\x03 \x01(\v2\x1a.google.protobuf.TimestampR\texpiresAt\"\xbf\x01\n" +
 	"\rRevokeRequest\x12\x1f\n" +
 	"\n" +
 	"session_id\x18\x01 \x01(\tH\x00R\tsessionId\x12%\n" +
 	"\rrefresh_token\x18\x02 \x01(\tH\x00R\frefreshToken\x12\x19\n" +
 	"\auser_id\x18\x03 \x01(\tH\x00R\x06userId\x12\x16\n" +
-	"\x05token\x18\x04 \x01(\tH\x00R\x05tokenB\x06\n" +
+	"\x05token\x18\x04 \x01(\tH\x00R\x05token\x12\x10\n" +
+	"\x03all\x18\x05 \x01(\bR\x03all\x12\x19\n" +
+	"\bowner_id\x18\x06 \x01(\tR\aownerIdB\x06\n" +
 	"\x04what\"*\n" +
 	"\x0eRevokeResponse\x12\x18\n" +
 	"\arevoked\x18\x01 \x01(\rR\arevoked\"G\n" +
@@ -912,7 +2080,77 @@ const file_auth_v1_auth_proto_rawDesc = "" +
 	"\fTouchRequest\x12\x1f\n" +
 	"\vsession_ids\x18\x01 \x03(\tR\n" +
 	"sessionIds\"\x0f\n" +
-	"\rTouchResponse2\x96\x04\n" +
+	"\rTouchResponse\"\x9c\x01\n" +
+	"\x15ChangePasswordRequest\x12\x14\n" +
+	"\x05token\x18\x01 \x01(\tR\x05token\x12\x1a\n" +
+	"\bpassword\x18\x02 \x01(\tR\bpassword\x12!\n" +
+	"\fnew_password\x18\x03 \x01(\tR\vnewPassword\x12.\n" +
+	"\x06client\x18\x04 \x01(\v2\x16.parley.auth.v1.ClientR\x06client\"2\n" +
+	"\x16ChangePasswordResponse\x12\x18\n" +
+	"\arevoked\x18\x01 \x01(\rR\arevoked\"\\\n" +
+	"\x13ListSessionsRequest\x12\x17\n" +
+	"\auser_id\x18\x01 \x01(\tR\x06userId\x12\x14\n" +
+	"\x05limit\x18\x02 \x01(\x05R\x05limit\x12\x16\n" +
+	"\x06cursor\x18\x03 \x01(\tR\x06cursor\"l\n" +
+	"\x14ListSessionsResponse\x123\n" +
+	"\bsessions\x18\x01 \x03(\v2\x17.parley.auth.v1.SessionR\bsessions\x12\x1f\n" +
+	"\vnext_cursor\x18\x02 \x01(\tR\n" +
+	"nextCursor\"\x8d\x02\n" +
+	"\aSession\x12\x0e\n" +
+	"\x02id\x18\x01 \x01(\tR\x02id\x12\x17\n" +
+	"\auser_id\x18\x02 \x01(\tR\x06userId\x129\n" +
+	"\n" +
+	"created_at\x18\x03 \x01(\v2\x1a.google.protobuf.TimestampR\tcreatedAt\x123\n" +
+	"\aused_at\x18\x04 \x01(\v2\x1a.google.protobuf.TimestampR\x06usedAt\x129\n" +
+	"\n" +
+	"expires_at\x18\x05 \x01(\v2\x1a.google.protobuf.TimestampR\texpiresAt\x12.\n" +
+	"\x06client\x18\x06 \x01(\v2\x16.parley.auth.v1.ClientR\x06client\"K\n" +
+	"\x11CreateUserRequest\x12\x1a\n" +
+	"\busername\x18\x01 \x01(\tR\busername\x12\x1a\n" +
+	"\bpassword\x18\x02 \x01(\tR\bpassword\"X\n" +
+	"\x10ListUsersRequest\x12\x16\n" +
+	"\x06prefix\x18\x01 \x01(\tR\x06prefix\x12\x14\n" +
+	"\x05limit\x18\x02 \x01(\x05R\x05limit\x12\x16\n" +
+	"\x06cursor\x18\x03 \x01(\tR\x06cursor\"`\n" +
+	"\x11ListUsersResponse\x12*\n" +
+	"\x05users\x18\x01 \x03(\v2\x14.parley.auth.v1.UserR\x05users\x12\x1f\n" +
+	"\vnext_cursor\x18\x02 \x01(\tR\n" +
+	"nextCursor\"@\n" +
+	"\x0fSetRolesRequest\x12\x17\n" +
+	"\auser_id\x18\x01 \x01(\tR\x06userId\x12\x14\n" +
+	"\x05roles\x18\x02 \x03(\tR\x05roles\"I\n" +
+	"\x12SetPasswordRequest\x12\x17\n" +
+	"\auser_id\x18\x01 \x01(\tR\x06userId\x12\x1a\n" +
+	"\bpassword\x18\x02 \x01(\tR\bpassword\"-\n" +
+	"\x12DisableUserRequest\x12\x17\n" +
+	"\auser_id\x18\x01 \x01(\tR\x06userId\",\n" +
+	"\x11EnableUserRequest\x12\x17\n" +
+	"\auser_id\x18\x01 \x01(\tR\x06userId\"X\n" +
+	"\x13CreateInviteRequest\x12\x12\n" +
+	"\x04uses\x18\x01 \x01(\rR\x04uses\x12-\n" +
+	"\x04life\x18\x02 \x01(\v2\x19.google.protobuf.DurationR\x04life\"Z\n" +
+	"\x14CreateInviteResponse\x12\x12\n" +
+	"\x04code\x18\x01 \x01(\tR\x04code\x12.\n" +
+	"\x06invite\x18\x02 \x01(\v2\x16.parley.auth.v1.InviteR\x06invite\"\xab\x01\n" +
+	"\x06Invite\x12\x0e\n" +
+	"\x02id\x18\x01 \x01(\tR\x02id\x12\x1b\n" +
+	"\tuses_left\x18\x02 \x01(\rR\busesLeft\x129\n" +
+	"\n" +
+	"created_at\x18\x03 \x01(\v2\x1a.google.protobuf.TimestampR\tcreatedAt\x129\n" +
+	"\n" +
+	"expires_at\x18\x04 \x01(\v2\x1a.google.protobuf.TimestampR\texpiresAt\"\x14\n" +
+	"\x12ListInvitesRequest\"G\n" +
+	"\x13ListInvitesResponse\x120\n" +
+	"\ainvites\x18\x01 \x03(\v2\x16.parley.auth.v1.InviteR\ainvites\"%\n" +
+	"\x13RevokeInviteRequest\x12\x0e\n" +
+	"\x02id\x18\x01 \x01(\tR\x02id\"\x16\n" +
+	"\x14RevokeInviteResponse\"B\n" +
+	"\x11RotateKeysRequest\x12-\n" +
+	"\x04lead\x18\x01 \x01(\v2\x19.google.protobuf.DurationR\x04lead\"v\n" +
+	"\x12RotateKeysResponse\x12\x10\n" +
+	"\x03kid\x18\x01 \x01(\tR\x03kid\x125\n" +
+	"\bsigns_at\x18\x02 \x01(\v2\x1a.google.protobuf.TimestampR\asignsAt\x12\x17\n" +
+	"\aold_kid\x18\x03 \x01(\tR\x06oldKid2\xb2\f\n" +
 	"\x04Auth\x12K\n" +
 	"\bRegister\x12\x1f.parley.auth.v1.RegisterRequest\x1a\x18.parley.auth.v1.SignedIn\"\x04\x88\xb5\x18\x06\x12E\n" +
 	"\x05Login\x12\x1c.parley.auth.v1.LoginRequest\x1a\x18.parley.auth.v1.SignedIn\"\x04\x88\xb5\x18\x06\x12I\n" +
@@ -920,7 +2158,22 @@ const file_auth_v1_auth_proto_rawDesc = "" +
 	"\x06Verify\x12\x1d.parley.auth.v1.VerifyRequest\x1a\x1e.parley.auth.v1.VerifyResponse\"\x04\x88\xb5\x18\x04\x12M\n" +
 	"\x06Revoke\x12\x1d.parley.auth.v1.RevokeRequest\x1a\x1e.parley.auth.v1.RevokeResponse\"\x04\x88\xb5\x18\x02\x12E\n" +
 	"\aGetUser\x12\x1e.parley.auth.v1.GetUserRequest\x1a\x14.parley.auth.v1.User\"\x04\x88\xb5\x18\x04\x12J\n" +
-	"\x05Touch\x12\x1c.parley.auth.v1.TouchRequest\x1a\x1d.parley.auth.v1.TouchResponse\"\x04\x88\xb5\x18\x01B2Z0github.com/parley-im/parley/proto/auth/v1;authv1b\x06proto3"
+	"\x05Touch\x12\x1c.parley.auth.v1.TouchRequest\x1a\x1d.parley.auth.v1.TouchResponse\"\x04\x88\xb5\x18\x01\x12e\n" +
+	"\x0eChangePassword\x12%.parley.auth.v1.ChangePasswordRequest\x1a&.parley.auth.v1.ChangePasswordResponse\"\x04\x88\xb5\x18\x06\x12_\n" +
+	"\fListSessions\x12#.parley.auth.v1.ListSessionsRequest\x1a$.parley.auth.v1.ListSessionsResponse\"\x04\x88\xb5\x18\x04\x12K\n" +
+	"\n" +
+	"CreateUser\x12!.parley.auth.v1.CreateUserRequest\x1a\x14.parley.auth.v1.User\"\x04\x88\xb5\x18\x06\x12V\n" +
+	"\tListUsers\x12 .parley.auth.v1.ListUsersRequest\x1a!.parley.auth.v1.ListUsersResponse\"\x04\x88\xb5\x18\x04\x12G\n" +
+	"\bSetRoles\x12\x1f.parley.auth.v1.SetRolesRequest\x1a\x14.parley.auth.v1.User\"\x04\x88\xb5\x18\x02\x12M\n" +
+	"\vSetPassword\x12\".parley.auth.v1.SetPasswordRequest\x1a\x14.parley.auth.v1.User\"\x04\x88\xb5\x18\x02\x12M\n" +
+	"\vDisableUser\x12\".parley.auth.v1.DisableUserRequest\x1a\x14.parley.auth.v1.User\"\x04\x88\xb5\x18\x02\x12K\n" +
+	"\n" +
+	"EnableUser\x12!.parley.auth.v1.EnableUserRequest\x1a\x14.parley.auth.v1.User\"\x04\x88\xb5\x18\x02\x12_\n" +
+	"\fCreateInvite\x12#.parley.auth.v1.CreateInviteRequest\x1a$.parley.auth.v1.CreateInviteResponse\"\x04\x88\xb5\x18\x02\x12\\\n" +
+	"\vListInvites\x12\".parley.auth.v1.ListInvitesRequest\x1a#.parley.auth.v1.ListInvitesResponse\"\x04\x88\xb5\x18\x02\x12_\n" +
+	"\fRevokeInvite\x12#.parley.auth.v1.RevokeInviteRequest\x1a$.parley.auth.v1.RevokeInviteResponse\"\x04\x88\xb5\x18\x02\x12Y\n" +
+	"\n" +
+	"RotateKeys\x12!.parley.auth.v1.RotateKeysRequest\x1a\".parley.auth.v1.RotateKeysResponse\"\x04\x88\xb5\x18\x02B2Z0github.com/parley-im/parley/proto/auth/v1;authv1b\x06proto3"
 
 var (
 	file_auth_v1_auth_proto_rawDescOnce sync.Once
@@ -934,51 +2187,111 @@ func file_auth_v1_auth_proto_rawDescGZIP() []byte {
 	return file_auth_v1_auth_proto_rawDescData
 }
 
-var file_auth_v1_auth_proto_msgTypes = make([]protoimpl.MessageInfo, 13)
+var file_auth_v1_auth_proto_msgTypes = make([]protoimpl.MessageInfo, 34)
 var file_auth_v1_auth_proto_goTypes = []any{
-	(*User)(nil),                  // 0: parley.auth.v1.User
-	(*Client)(nil),                // 1: parley.auth.v1.Client
-	(*RegisterRequest)(nil),       // 2: parley.auth.v1.RegisterRequest
-	(*LoginRequest)(nil),          // 3: parley.auth.v1.LoginRequest
-	(*RefreshRequest)(nil),        // 4: parley.auth.v1.RefreshRequest
-	(*SignedIn)(nil),              // 5: parley.auth.v1.SignedIn
-	(*VerifyRequest)(nil),         // 6: parley.auth.v1.VerifyRequest
-	(*VerifyResponse)(nil),        // 7: parley.auth.v1.VerifyResponse
-	(*RevokeRequest)(nil),         // 8: parley.auth.v1.RevokeRequest
-	(*RevokeResponse)(nil),        // 9: parley.auth.v1.RevokeResponse
-	(*GetUserRequest)(nil),        // 10: parley.auth.v1.GetUserRequest
-	(*TouchRequest)(nil),          // 11: parley.auth.v1.TouchRequest
-	(*TouchResponse)(nil),         // 12: parley.auth.v1.TouchResponse
-	(*timestamppb.Timestamp)(nil), // 13: google.protobuf.Timestamp
+	(*User)(nil),                   // 0: parley.auth.v1.User
+	(*Client)(nil),                 // 1: parley.auth.v1.Client
+	(*RegisterRequest)(nil),        // 2: parley.auth.v1.RegisterRequest
+	(*LoginRequest)(nil),           // 3: parley.auth.v1.LoginRequest
+	(*RefreshRequest)(nil),         // 4: parley.auth.v1.RefreshRequest
+	(*SignedIn)(nil),               // 5: parley.auth.v1.SignedIn
+	(*VerifyRequest)(nil),          // 6: parley.auth.v1.VerifyRequest
+	(*VerifyResponse)(nil),         // 7: parley.auth.v1.VerifyResponse
+	(*RevokeRequest)(nil),          // 8: parley.auth.v1.RevokeRequest
+	(*RevokeResponse)(nil),         // 9: parley.auth.v1.RevokeResponse
+	(*GetUserRequest)(nil),         // 10: parley.auth.v1.GetUserRequest
+	(*TouchRequest)(nil),           // 11: parley.auth.v1.TouchRequest
+	(*TouchResponse)(nil),          // 12: parley.auth.v1.TouchResponse
+	(*ChangePasswordRequest)(nil),  // 13: parley.auth.v1.ChangePasswordRequest
+	(*ChangePasswordResponse)(nil), // 14: parley.auth.v1.ChangePasswordResponse
+	(*ListSessionsRequest)(nil),    // 15: parley.auth.v1.ListSessionsRequest
+	(*ListSessionsResponse)(nil),   // 16: parley.auth.v1.ListSessionsResponse
+	(*Session)(nil),                // 17: parley.auth.v1.Session
+	(*CreateUserRequest)(nil),      // 18: parley.auth.v1.CreateUserRequest
+	(*ListUsersRequest)(nil),       // 19: parley.auth.v1.ListUsersRequest
+	(*ListUsersResponse)(nil),      // 20: parley.auth.v1.ListUsersResponse
+	(*SetRolesRequest)(nil),        // 21: parley.auth.v1.SetRolesRequest
+	(*SetPasswordRequest)(nil),     // 22: parley.auth.v1.SetPasswordRequest
+	(*DisableUserRequest)(nil),     // 23: parley.auth.v1.DisableUserRequest
+	(*EnableUserRequest)(nil),      // 24: parley.auth.v1.EnableUserRequest
+	(*CreateInviteRequest)(nil),    // 25: parley.auth.v1.CreateInviteRequest
+	(*CreateInviteResponse)(nil),   // 26: parley.auth.v1.CreateInviteResponse
+	(*Invite)(nil),                 // 27: parley.auth.v1.Invite
+	(*ListInvitesRequest)(nil),     // 28: parley.auth.v1.ListInvitesRequest
+	(*ListInvitesResponse)(nil),    // 29: parley.auth.v1.ListInvitesResponse
+	(*RevokeInviteRequest)(nil),    // 30: parley.auth.v1.RevokeInviteRequest
+	(*RevokeInviteResponse)(nil),   // 31: parley.auth.v1.RevokeInviteResponse
+	(*RotateKeysRequest)(nil),      // 32: parley.auth.v1.RotateKeysRequest
+	(*RotateKeysResponse)(nil),     // 33: parley.auth.v1.RotateKeysResponse
+	(*timestamppb.Timestamp)(nil),  // 34: google.protobuf.Timestamp
+	(*durationpb.Duration)(nil),    // 35: google.protobuf.Duration
 }
 var file_auth_v1_auth_proto_depIdxs = []int32{
-	13, // 0: parley.auth.v1.User.created_at:type_name -> google.protobuf.Timestamp
+	34, // 0: parley.auth.v1.User.created_at:type_name -> google.protobuf.Timestamp
 	1,  // 1: parley.auth.v1.RegisterRequest.client:type_name -> parley.auth.v1.Client
 	1,  // 2: parley.auth.v1.LoginRequest.client:type_name -> parley.auth.v1.Client
 	1,  // 3: parley.auth.v1.RefreshRequest.client:type_name -> parley.auth.v1.Client
-	13, // 4: parley.auth.v1.SignedIn.expires_at:type_name -> google.protobuf.Timestamp
+	34, // 4: parley.auth.v1.SignedIn.expires_at:type_name -> google.protobuf.Timestamp
 	0,  // 5: parley.auth.v1.SignedIn.user:type_name -> parley.auth.v1.User
 	0,  // 6: parley.auth.v1.VerifyResponse.user:type_name -> parley.auth.v1.User
-	13, // 7: parley.auth.v1.VerifyResponse.expires_at:type_name -> google.protobuf.Timestamp
-	2,  // 8: parley.auth.v1.Auth.Register:input_type -> parley.auth.v1.RegisterRequest
-	3,  // 9: parley.auth.v1.Auth.Login:input_type -> parley.auth.v1.LoginRequest
-	4,  // 10: parley.auth.v1.Auth.Refresh:input_type -> parley.auth.v1.RefreshRequest
-	6,  // 11: parley.auth.v1.Auth.Verify:input_type -> parley.auth.v1.VerifyRequest
-	8,  // 12: parley.auth.v1.Auth.Revoke:input_type -> parley.auth.v1.RevokeRequest
-	10, // 13: parley.auth.v1.Auth.GetUser:input_type -> parley.auth.v1.GetUserRequest
-	11, // 14: parley.auth.v1.Auth.Touch:input_type -> parley.auth.v1.TouchRequest
-	5,  // 15: parley.auth.v1.Auth.Register:output_type -> parley.auth.v1.SignedIn
-	5,  // 16: parley.auth.v1.Auth.Login:output_type -> parley.auth.v1.SignedIn
-	5,  // 17: parley.auth.v1.Auth.Refresh:output_type -> parley.auth.v1.SignedIn
-	7,  // 18: parley.auth.v1.Auth.Verify:output_type -> parley.auth.v1.VerifyResponse
-	9,  // 19: parley.auth.v1.Auth.Revoke:output_type -> parley.auth.v1.RevokeResponse
-	0,  // 20: parley.auth.v1.Auth.GetUser:output_type -> parley.auth.v1.User
-	12, // 21: parley.auth.v1.Auth.Touch:output_type -> parley.auth.v1.TouchResponse
-	15, // [15:22] is the sub-list for method output_type
-	8,  // [8:15] is the sub-list for method input_type
-	8,  // [8:8] is the sub-list for extension type_name
-	8,  // [8:8] is the sub-list for extension extendee
-	0,  // [0:8] is the sub-list for field type_name
+	34, // 7: parley.auth.v1.VerifyResponse.expires_at:type_name -> google.protobuf.Timestamp
+	1,  // 8: parley.auth.v1.ChangePasswordRequest.client:type_name -> parley.auth.v1.Client
+	17, // 9: parley.auth.v1.ListSessionsResponse.sessions:type_name -> parley.auth.v1.Session
+	34, // 10: parley.auth.v1.Session.created_at:type_name -> google.protobuf.Timestamp
+	34, // 11: parley.auth.v1.Session.used_at:type_name -> google.protobuf.Timestamp
+	34, // 12: parley.auth.v1.Session.expires_at:type_name -> google.protobuf.Timestamp
+	1,  // 13: parley.auth.v1.Session.client:type_name -> parley.auth.v1.Client
+	0,  // 14: parley.auth.v1.ListUsersResponse.users:type_name -> parley.auth.v1.User
+	35, // 15: parley.auth.v1.CreateInviteRequest.life:type_name -> google.protobuf.Duration
+	27, // 16: parley.auth.v1.CreateInviteResponse.invite:type_name -> parley.auth.v1.Invite
+	34, // 17: parley.auth.v1.Invite.created_at:type_name -> google.protobuf.Timestamp
+	34, // 18: parley.auth.v1.Invite.expires_at:type_name -> google.protobuf.Timestamp
+	27, // 19: parley.auth.v1.ListInvitesResponse.invites:type_name -> parley.auth.v1.Invite
+	35, // 20: parley.auth.v1.RotateKeysRequest.lead:type_name -> google.protobuf.Duration
+	34, // 21: parley.auth.v1.RotateKeysResponse.signs_at:type_name -> google.protobuf.Timestamp
+	2,  // 22: parley.auth.v1.Auth.Register:input_type -> parley.auth.v1.RegisterRequest
+	3,  // 23: parley.auth.v1.Auth.Login:input_type -> parley.auth.v1.LoginRequest
+	4,  // 24: parley.auth.v1.Auth.Refresh:input_type -> parley.auth.v1.RefreshRequest
+	6,  // 25: parley.auth.v1.Auth.Verify:input_type -> parley.auth.v1.VerifyRequest
+	8,  // 26: parley.auth.v1.Auth.Revoke:input_type -> parley.auth.v1.RevokeRequest
+	10, // 27: parley.auth.v1.Auth.GetUser:input_type -> parley.auth.v1.GetUserRequest
+	11, // 28: parley.auth.v1.Auth.Touch:input_type -> parley.auth.v1.TouchRequest
+	13, // 29: parley.auth.v1.Auth.ChangePassword:input_type -> parley.auth.v1.ChangePasswordRequest
+	15, // 30: parley.auth.v1.Auth.ListSessions:input_type -> parley.auth.v1.ListSessionsRequest
+	18, // 31: parley.auth.v1.Auth.CreateUser:input_type -> parley.auth.v1.CreateUserRequest
+	19, // 32: parley.auth.v1.Auth.ListUsers:input_type -> parley.auth.v1.ListUsersRequest
+	21, // 33: parley.auth.v1.Auth.SetRoles:input_type -> parley.auth.v1.SetRolesRequest
+	22, // 34: parley.auth.v1.Auth.SetPassword:input_type -> parley.auth.v1.SetPasswordRequest
+	23, // 35: parley.auth.v1.Auth.DisableUser:input_type -> parley.auth.v1.DisableUserRequest
+	24, // 36: parley.auth.v1.Auth.EnableUser:input_type -> parley.auth.v1.EnableUserRequest
+	25, // 37: parley.auth.v1.Auth.CreateInvite:input_type -> parley.auth.v1.CreateInviteRequest
+	28, // 38: parley.auth.v1.Auth.ListInvites:input_type -> parley.auth.v1.ListInvitesRequest
+	30, // 39: parley.auth.v1.Auth.RevokeInvite:input_type -> parley.auth.v1.RevokeInviteRequest
+	32, // 40: parley.auth.v1.Auth.RotateKeys:input_type -> parley.auth.v1.RotateKeysRequest
+	5,  // 41: parley.auth.v1.Auth.Register:output_type -> parley.auth.v1.SignedIn
+	5,  // 42: parley.auth.v1.Auth.Login:output_type -> parley.auth.v1.SignedIn
+	5,  // 43: parley.auth.v1.Auth.Refresh:output_type -> parley.auth.v1.SignedIn
+	7,  // 44: parley.auth.v1.Auth.Verify:output_type -> parley.auth.v1.VerifyResponse
+	9,  // 45: parley.auth.v1.Auth.Revoke:output_type -> parley.auth.v1.RevokeResponse
+	0,  // 46: parley.auth.v1.Auth.GetUser:output_type -> parley.auth.v1.User
+	12, // 47: parley.auth.v1.Auth.Touch:output_type -> parley.auth.v1.TouchResponse
+	14, // 48: parley.auth.v1.Auth.ChangePassword:output_type -> parley.auth.v1.ChangePasswordResponse
+	16, // 49: parley.auth.v1.Auth.ListSessions:output_type -> parley.auth.v1.ListSessionsResponse
+	0,  // 50: parley.auth.v1.Auth.CreateUser:output_type -> parley.auth.v1.User
+	20, // 51: parley.auth.v1.Auth.ListUsers:output_type -> parley.auth.v1.ListUsersResponse
+	0,  // 52: parley.auth.v1.Auth.SetRoles:output_type -> parley.auth.v1.User
+	0,  // 53: parley.auth.v1.Auth.SetPassword:output_type -> parley.auth.v1.User
+	0,  // 54: parley.auth.v1.Auth.DisableUser:output_type -> parley.auth.v1.User
+	0,  // 55: parley.auth.v1.Auth.EnableUser:output_type -> parley.auth.v1.User
+	26, // 56: parley.auth.v1.Auth.CreateInvite:output_type -> parley.auth.v1.CreateInviteResponse
+	29, // 57: parley.auth.v1.Auth.ListInvites:output_type -> parley.auth.v1.ListInvitesResponse
+	31, // 58: parley.auth.v1.Auth.RevokeInvite:output_type -> parley.auth.v1.RevokeInviteResponse
+	33, // 59: parley.auth.v1.Auth.RotateKeys:output_type -> parley.auth.v1.RotateKeysResponse
+	41, // [41:60] is the sub-list for method output_type
+	22, // [22:41] is the sub-list for method input_type
+	22, // [22:22] is the sub-list for extension type_name
+	22, // [22:22] is the sub-list for extension extendee
+	0,  // [0:22] is the sub-list for field type_name
 }
 
 func init() { file_auth_v1_auth_proto_init() }
@@ -1002,7 +2315,7 @@ func file_auth_v1_auth_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_auth_v1_auth_proto_rawDesc), len(file_auth_v1_auth_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   13,
+			NumMessages:   34,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

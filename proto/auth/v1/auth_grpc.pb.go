@@ -25,21 +25,35 @@ import (
 const _ = grpc.SupportPackageIsVersion9
 
 const (
-	Auth_Register_FullMethodName = "/parley.auth.v1.Auth/Register"
-	Auth_Login_FullMethodName    = "/parley.auth.v1.Auth/Login"
-	Auth_Refresh_FullMethodName  = "/parley.auth.v1.Auth/Refresh"
-	Auth_Verify_FullMethodName   = "/parley.auth.v1.Auth/Verify"
-	Auth_Revoke_FullMethodName   = "/parley.auth.v1.Auth/Revoke"
-	Auth_GetUser_FullMethodName  = "/parley.auth.v1.Auth/GetUser"
-	Auth_Touch_FullMethodName    = "/parley.auth.v1.Auth/Touch"
+	Auth_Register_FullMethodName       = "/parley.auth.v1.Auth/Register"
+	Auth_Login_FullMethodName          = "/parley.auth.v1.Auth/Login"
+	Auth_Refresh_FullMethodName        = "/parley.auth.v1.Auth/Refresh"
+	Auth_Verify_FullMethodName         = "/parley.auth.v1.Auth/Verify"
+	Auth_Revoke_FullMethodName         = "/parley.auth.v1.Auth/Revoke"
+	Auth_GetUser_FullMethodName        = "/parley.auth.v1.Auth/GetUser"
+	Auth_Touch_FullMethodName          = "/parley.auth.v1.Auth/Touch"
+	Auth_ChangePassword_FullMethodName = "/parley.auth.v1.Auth/ChangePassword"
+	Auth_ListSessions_FullMethodName   = "/parley.auth.v1.Auth/ListSessions"
+	Auth_CreateUser_FullMethodName     = "/parley.auth.v1.Auth/CreateUser"
+	Auth_ListUsers_FullMethodName      = "/parley.auth.v1.Auth/ListUsers"
+	Auth_SetRoles_FullMethodName       = "/parley.auth.v1.Auth/SetRoles"
+	Auth_SetPassword_FullMethodName    = "/parley.auth.v1.Auth/SetPassword"
+	Auth_DisableUser_FullMethodName    = "/parley.auth.v1.Auth/DisableUser"
+	Auth_EnableUser_FullMethodName     = "/parley.auth.v1.Auth/EnableUser"
+	Auth_CreateInvite_FullMethodName   = "/parley.auth.v1.Auth/CreateInvite"
+	Auth_ListInvites_FullMethodName    = "/parley.auth.v1.Auth/ListInvites"
+	Auth_RevokeInvite_FullMethodName   = "/parley.auth.v1.Auth/RevokeInvite"
+	Auth_RotateKeys_FullMethodName     = "/parley.auth.v1.Auth/RotateKeys"
 )
 
 // AuthClient is the client API for Auth service.
 //
 // For semantics around ctx use and closing/ending streaming RPCs, please refer to https://pkg.go.dev/google.golang.org/grpc/?tab=doc#ClientConn.NewStream.
 type AuthClient interface {
-	// Register makes an account and signs it in.
-	// Errors: invalid-argument (username, password), already-exists,
+	// Register makes an account and signs it in, where the deployment lets
+	// people register themselves.
+	// Errors: invalid-argument (username, password, inviteCode), forbidden
+	// (registration is closed, or the invite code is not good), already-exists,
 	// rate-limited.
 	Register(ctx context.Context, in *RegisterRequest, opts ...grpc.CallOption) (*SignedIn, error)
 	// Login signs an account in with its password. Where the deployment says so
@@ -47,8 +61,10 @@ type AuthClient interface {
 	// Errors: invalid-argument, unauthenticated (unknown user and wrong
 	// password alike), forbidden (account disabled), rate-limited.
 	Login(ctx context.Context, in *LoginRequest, opts ...grpc.CallOption) (*SignedIn, error)
-	// Refresh gives a new token and a new refresh token for a sign-in; the old
-	// refresh token is void then.
+	// Refresh gives a new token and the next refresh token for a sign-in; the
+	// one that was given is used then. Given again within 30 s (the answer may
+	// have been lost) it brings the same next one; after that it is a copy in
+	// somebody's hands, and ends the sign-in.
 	// Errors: invalid-argument, unauthenticated.
 	Refresh(ctx context.Context, in *RefreshRequest, opts ...grpc.CallOption) (*SignedIn, error)
 	// Verify checks a token with the service's own knowledge: signature,
@@ -57,7 +73,8 @@ type AuthClient interface {
 	Verify(ctx context.Context, in *VerifyRequest, opts ...grpc.CallOption) (*VerifyResponse, error)
 	// Revoke ends one sign-in or all of a user's. Open connections close with
 	// 4001 within a second. Revoking what has ended already is no error.
-	// Errors: invalid-argument.
+	// Errors: invalid-argument, unauthenticated (`all` by a token or refresh
+	// token that has ended), not-found (`owner_id` is another).
 	Revoke(ctx context.Context, in *RevokeRequest, opts ...grpc.CallOption) (*RevokeResponse, error)
 	// GetUser tells what is known of an account.
 	// Errors: invalid-argument, not-found.
@@ -66,6 +83,62 @@ type AuthClient interface {
 	// Unknown ones are passed over. At most 1000 in one call.
 	// Errors: invalid-argument.
 	Touch(ctx context.Context, in *TouchRequest, opts ...grpc.CallOption) (*TouchResponse, error)
+	// ChangePassword gives the user of a token a new password. All other
+	// sign-ins of the user end; their connections close with 4001.
+	// Errors: invalid-argument (token, password, newPassword), unauthenticated
+	// (the token), forbidden (the password is wrong, or the user has none here),
+	// rate-limited.
+	ChangePassword(ctx context.Context, in *ChangePasswordRequest, opts ...grpc.CallOption) (*ChangePasswordResponse, error)
+	// ListSessions lists the sign-ins of a user by pages, in the order of their
+	// last use, the oldest first. One that is used while the pages are read may
+	// be in two of them.
+	// Errors: invalid-argument.
+	ListSessions(ctx context.Context, in *ListSessionsRequest, opts ...grpc.CallOption) (*ListSessionsResponse, error)
+	// CreateUser makes an account with the role "user" without signing it in,
+	// whatever the deployment says of registration.
+	// Errors: invalid-argument (username, password), already-exists.
+	CreateUser(ctx context.Context, in *CreateUserRequest, opts ...grpc.CallOption) (*User, error)
+	// ListUsers lists accounts by pages, in the order in which they were last
+	// changed, the oldest first. None is left out; one that is changed while the
+	// pages are read may be in two of them. A page may have fewer accounts than
+	// asked for, or none: the last one is that without next_cursor.
+	// Errors: invalid-argument.
+	ListUsers(ctx context.Context, in *ListUsersRequest, opts ...grpc.CallOption) (*ListUsersResponse, error)
+	// SetRoles gives an account these roles in place of those it has. They are
+	// in force within a second, on open connections and for tokens that were
+	// issued before, too.
+	// Errors: invalid-argument (userId, roles), not-found.
+	SetRoles(ctx context.Context, in *SetRolesRequest, opts ...grpc.CallOption) (*User, error)
+	// SetPassword gives an account a new password, whatever the old one is, and
+	// ends all its sign-ins; their connections close with 4001.
+	// Errors: invalid-argument (userId, password), not-found.
+	SetPassword(ctx context.Context, in *SetPasswordRequest, opts ...grpc.CallOption) (*User, error)
+	// DisableUser ends all sign-ins of an account and keeps it from signing in;
+	// its connections, by tokens of other issuers too, close with 4003 within a
+	// second. Disabling a disabled one is no error.
+	// Errors: invalid-argument, not-found.
+	DisableUser(ctx context.Context, in *DisableUserRequest, opts ...grpc.CallOption) (*User, error)
+	// EnableUser lets an account sign in again. Enabling one that is not
+	// disabled is no error.
+	// Errors: invalid-argument, not-found.
+	EnableUser(ctx context.Context, in *EnableUserRequest, opts ...grpc.CallOption) (*User, error)
+	// CreateInvite makes a code with which people may register where that takes
+	// one. It is told here and never again: what is kept is its hash.
+	// Errors: invalid-argument, rate-limited (1000 are good at the moment).
+	CreateInvite(ctx context.Context, in *CreateInviteRequest, opts ...grpc.CallOption) (*CreateInviteResponse, error)
+	// ListInvites lists the codes that are good, those made last first. They are
+	// at most 1000.
+	// Errors: none of its own.
+	ListInvites(ctx context.Context, in *ListInvitesRequest, opts ...grpc.CallOption) (*ListInvitesResponse, error)
+	// RevokeInvite ends a code. Who has registered with it stays.
+	// Errors: invalid-argument, not-found.
+	RevokeInvite(ctx context.Context, in *RevokeInviteRequest, opts ...grpc.CallOption) (*RevokeInviteResponse, error)
+	// RotateKeys makes a new signing key and publishes it. When all who check
+	// tokens have had the time to read it, tokens are signed with it; the old key
+	// stays published until the last token that it signed has expired. While a
+	// rotation waits for that time, another call answers with the same.
+	// Errors: invalid-argument (lead).
+	RotateKeys(ctx context.Context, in *RotateKeysRequest, opts ...grpc.CallOption) (*RotateKeysResponse, error)
 }
 
 type authClient struct {
@@ -146,12 +219,134 @@ func (c *authClient) Touch(ctx context.Context, in *TouchRequest, opts ...grpc.C
 	return out, nil
 }
 
+func (c *authClient) ChangePassword(ctx context.Context, in *ChangePasswordRequest, opts ...grpc.CallOption) (*ChangePasswordResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(ChangePasswordResponse)
+	err := c.cc.Invoke(ctx, Auth_ChangePassword_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *authClient) ListSessions(ctx context.Context, in *ListSessionsRequest, opts ...grpc.CallOption) (*ListSessionsResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(ListSessionsResponse)
+	err := c.cc.Invoke(ctx, Auth_ListSessions_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *authClient) CreateUser(ctx context.Context, in *CreateUserRequest, opts ...grpc.CallOption) (*User, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(User)
+	err := c.cc.Invoke(ctx, Auth_CreateUser_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *authClient) ListUsers(ctx context.Context, in *ListUsersRequest, opts ...grpc.CallOption) (*ListUsersResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(ListUsersResponse)
+	err := c.cc.Invoke(ctx, Auth_ListUsers_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *authClient) SetRoles(ctx context.Context, in *SetRolesRequest, opts ...grpc.CallOption) (*User, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(User)
+	err := c.cc.Invoke(ctx, Auth_SetRoles_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *authClient) SetPassword(ctx context.Context, in *SetPasswordRequest, opts ...grpc.CallOption) (*User, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(User)
+	err := c.cc.Invoke(ctx, Auth_SetPassword_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *authClient) DisableUser(ctx context.Context, in *DisableUserRequest, opts ...grpc.CallOption) (*User, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(User)
+	err := c.cc.Invoke(ctx, Auth_DisableUser_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *authClient) EnableUser(ctx context.Context, in *EnableUserRequest, opts ...grpc.CallOption) (*User, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(User)
+	err := c.cc.Invoke(ctx, Auth_EnableUser_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *authClient) CreateInvite(ctx context.Context, in *CreateInviteRequest, opts ...grpc.CallOption) (*CreateInviteResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(CreateInviteResponse)
+	err := c.cc.Invoke(ctx, Auth_CreateInvite_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *authClient) ListInvites(ctx context.Context, in *ListInvitesRequest, opts ...grpc.CallOption) (*ListInvitesResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(ListInvitesResponse)
+	err := c.cc.Invoke(ctx, Auth_ListInvites_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *authClient) RevokeInvite(ctx context.Context, in *RevokeInviteRequest, opts ...grpc.CallOption) (*RevokeInviteResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(RevokeInviteResponse)
+	err := c.cc.Invoke(ctx, Auth_RevokeInvite_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *authClient) RotateKeys(ctx context.Context, in *RotateKeysRequest, opts ...grpc.CallOption) (*RotateKeysResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(RotateKeysResponse)
+	err := c.cc.Invoke(ctx, Auth_RotateKeys_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
 // AuthServer is the server API for Auth service.
 // All implementations must embed UnimplementedAuthServer
 // for forward compatibility.
 type AuthServer interface {
-	// Register makes an account and signs it in.
-	// Errors: invalid-argument (username, password), already-exists,
+	// Register makes an account and signs it in, where the deployment lets
+	// people register themselves.
+	// Errors: invalid-argument (username, password, inviteCode), forbidden
+	// (registration is closed, or the invite code is not good), already-exists,
 	// rate-limited.
 	Register(context.Context, *RegisterRequest) (*SignedIn, error)
 	// Login signs an account in with its password. Where the deployment says so
@@ -159,8 +354,10 @@ type AuthServer interface {
 	// Errors: invalid-argument, unauthenticated (unknown user and wrong
 	// password alike), forbidden (account disabled), rate-limited.
 	Login(context.Context, *LoginRequest) (*SignedIn, error)
-	// Refresh gives a new token and a new refresh token for a sign-in; the old
-	// refresh token is void then.
+	// Refresh gives a new token and the next refresh token for a sign-in; the
+	// one that was given is used then. Given again within 30 s (the answer may
+	// have been lost) it brings the same next one; after that it is a copy in
+	// somebody's hands, and ends the sign-in.
 	// Errors: invalid-argument, unauthenticated.
 	Refresh(context.Context, *RefreshRequest) (*SignedIn, error)
 	// Verify checks a token with the service's own knowledge: signature,
@@ -169,7 +366,8 @@ type AuthServer interface {
 	Verify(context.Context, *VerifyRequest) (*VerifyResponse, error)
 	// Revoke ends one sign-in or all of a user's. Open connections close with
 	// 4001 within a second. Revoking what has ended already is no error.
-	// Errors: invalid-argument.
+	// Errors: invalid-argument, unauthenticated (`all` by a token or refresh
+	// token that has ended), not-found (`owner_id` is another).
 	Revoke(context.Context, *RevokeRequest) (*RevokeResponse, error)
 	// GetUser tells what is known of an account.
 	// Errors: invalid-argument, not-found.
@@ -178,6 +376,62 @@ type AuthServer interface {
 	// Unknown ones are passed over. At most 1000 in one call.
 	// Errors: invalid-argument.
 	Touch(context.Context, *TouchRequest) (*TouchResponse, error)
+	// ChangePassword gives the user of a token a new password. All other
+	// sign-ins of the user end; their connections close with 4001.
+	// Errors: invalid-argument (token, password, newPassword), unauthenticated
+	// (the token), forbidden (the password is wrong, or the user has none here),
+	// rate-limited.
+	ChangePassword(context.Context, *ChangePasswordRequest) (*ChangePasswordResponse, error)
+	// ListSessions lists the sign-ins of a user by pages, in the order of their
+	// last use, the oldest first. One that is used while the pages are read may
+	// be in two of them.
+	// Errors: invalid-argument.
+	ListSessions(context.Context, *ListSessionsRequest) (*ListSessionsResponse, error)
+	// CreateUser makes an account with the role "user" without signing it in,
+	// whatever the deployment says of registration.
+	// Errors: invalid-argument (username, password), already-exists.
+	CreateUser(context.Context, *CreateUserRequest) (*User, error)
+	// ListUsers lists accounts by pages, in the order in which they were last
+	// changed, the oldest first. None is left out; one that is changed while the
+	// pages are read may be in two of them. A page may have fewer accounts than
+	// asked for, or none: the last one is that without next_cursor.
+	// Errors: invalid-argument.
+	ListUsers(context.Context, *ListUsersRequest) (*ListUsersResponse, error)
+	// SetRoles gives an account these roles in place of those it has. They are
+	// in force within a second, on open connections and for tokens that were
+	// issued before, too.
+	// Errors: invalid-argument (userId, roles), not-found.
+	SetRoles(context.Context, *SetRolesRequest) (*User, error)
+	// SetPassword gives an account a new password, whatever the old one is, and
+	// ends all its sign-ins; their connections close with 4001.
+	// Errors: invalid-argument (userId, password), not-found.
+	SetPassword(context.Context, *SetPasswordRequest) (*User, error)
+	// DisableUser ends all sign-ins of an account and keeps it from signing in;
+	// its connections, by tokens of other issuers too, close with 4003 within a
+	// second. Disabling a disabled one is no error.
+	// Errors: invalid-argument, not-found.
+	DisableUser(context.Context, *DisableUserRequest) (*User, error)
+	// EnableUser lets an account sign in again. Enabling one that is not
+	// disabled is no error.
+	// Errors: invalid-argument, not-found.
+	EnableUser(context.Context, *EnableUserRequest) (*User, error)
+	// CreateInvite makes a code with which people may register where that takes
+	// one. It is told here and never again: what is kept is its hash.
+	// Errors: invalid-argument, rate-limited (1000 are good at the moment).
+	CreateInvite(context.Context, *CreateInviteRequest) (*CreateInviteResponse, error)
+	// ListInvites lists the codes that are good, those made last first. They are
+	// at most 1000.
+	// Errors: none of its own.
+	ListInvites(context.Context, *ListInvitesRequest) (*ListInvitesResponse, error)
+	// RevokeInvite ends a code. Who has registered with it stays.
+	// Errors: invalid-argument, not-found.
+	RevokeInvite(context.Context, *RevokeInviteRequest) (*RevokeInviteResponse, error)
+	// RotateKeys makes a new signing key and publishes it. When all who check
+	// tokens have had the time to read it, tokens are signed with it; the old key
+	// stays published until the last token that it signed has expired. While a
+	// rotation waits for that time, another call answers with the same.
+	// Errors: invalid-argument (lead).
+	RotateKeys(context.Context, *RotateKeysRequest) (*RotateKeysResponse, error)
 	mustEmbedUnimplementedAuthServer()
 }
 
@@ -208,6 +462,42 @@ func (UnimplementedAuthServer) GetUser(context.Context, *GetUserRequest) (*User,
 }
 func (UnimplementedAuthServer) Touch(context.Context, *TouchRequest) (*TouchResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method Touch not implemented")
+}
+func (UnimplementedAuthServer) ChangePassword(context.Context, *ChangePasswordRequest) (*ChangePasswordResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method ChangePassword not implemented")
+}
+func (UnimplementedAuthServer) ListSessions(context.Context, *ListSessionsRequest) (*ListSessionsResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method ListSessions not implemented")
+}
+func (UnimplementedAuthServer) CreateUser(context.Context, *CreateUserRequest) (*User, error) {
+	return nil, status.Error(codes.Unimplemented, "method CreateUser not implemented")
+}
+func (UnimplementedAuthServer) ListUsers(context.Context, *ListUsersRequest) (*ListUsersResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method ListUsers not implemented")
+}
+func (UnimplementedAuthServer) SetRoles(context.Context, *SetRolesRequest) (*User, error) {
+	return nil, status.Error(codes.Unimplemented, "method SetRoles not implemented")
+}
+func (UnimplementedAuthServer) SetPassword(context.Context, *SetPasswordRequest) (*User, error) {
+	return nil, status.Error(codes.Unimplemented, "method SetPassword not implemented")
+}
+func (UnimplementedAuthServer) DisableUser(context.Context, *DisableUserRequest) (*User, error) {
+	return nil, status.Error(codes.Unimplemented, "method DisableUser not implemented")
+}
+func (UnimplementedAuthServer) EnableUser(context.Context, *EnableUserRequest) (*User, error) {
+	return nil, status.Error(codes.Unimplemented, "method EnableUser not implemented")
+}
+func (UnimplementedAuthServer) CreateInvite(context.Context, *CreateInviteRequest) (*CreateInviteResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method CreateInvite not implemented")
+}
+func (UnimplementedAuthServer) ListInvites(context.Context, *ListInvitesRequest) (*ListInvitesResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method ListInvites not implemented")
+}
+func (UnimplementedAuthServer) RevokeInvite(context.Context, *RevokeInviteRequest) (*RevokeInviteResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method RevokeInvite not implemented")
+}
+func (UnimplementedAuthServer) RotateKeys(context.Context, *RotateKeysRequest) (*RotateKeysResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method RotateKeys not implemented")
 }
 func (UnimplementedAuthServer) mustEmbedUnimplementedAuthServer() {}
 func (UnimplementedAuthServer) testEmbeddedByValue()              {}
@@ -356,6 +646,222 @@ func _Auth_Touch_Handler(srv interface{}, ctx context.Context, dec func(interfac
 	return interceptor(ctx, in, info, handler)
 }
 
+func _Auth_ChangePassword_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(ChangePasswordRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(AuthServer).ChangePassword(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: Auth_ChangePassword_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(AuthServer).ChangePassword(ctx, req.(*ChangePasswordRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _Auth_ListSessions_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(ListSessionsRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(AuthServer).ListSessions(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: Auth_ListSessions_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(AuthServer).ListSessions(ctx, req.(*ListSessionsRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _Auth_CreateUser_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(CreateUserRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(AuthServer).CreateUser(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: Auth_CreateUser_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(AuthServer).CreateUser(ctx, req.(*CreateUserRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _Auth_ListUsers_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(ListUsersRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(AuthServer).ListUsers(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: Auth_ListUsers_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(AuthServer).ListUsers(ctx, req.(*ListUsersRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _Auth_SetRoles_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(SetRolesRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(AuthServer).SetRoles(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: Auth_SetRoles_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(AuthServer).SetRoles(ctx, req.(*SetRolesRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _Auth_SetPassword_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(SetPasswordRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(AuthServer).SetPassword(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: Auth_SetPassword_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(AuthServer).SetPassword(ctx, req.(*SetPasswordRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _Auth_DisableUser_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(DisableUserRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(AuthServer).DisableUser(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: Auth_DisableUser_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(AuthServer).DisableUser(ctx, req.(*DisableUserRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _Auth_EnableUser_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(EnableUserRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(AuthServer).EnableUser(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: Auth_EnableUser_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(AuthServer).EnableUser(ctx, req.(*EnableUserRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _Auth_CreateInvite_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(CreateInviteRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(AuthServer).CreateInvite(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: Auth_CreateInvite_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(AuthServer).CreateInvite(ctx, req.(*CreateInviteRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _Auth_ListInvites_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(ListInvitesRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(AuthServer).ListInvites(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: Auth_ListInvites_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(AuthServer).ListInvites(ctx, req.(*ListInvitesRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _Auth_RevokeInvite_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(RevokeInviteRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(AuthServer).RevokeInvite(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: Auth_RevokeInvite_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(AuthServer).RevokeInvite(ctx, req.(*RevokeInviteRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _Auth_RotateKeys_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(RotateKeysRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(AuthServer).RotateKeys(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: Auth_RotateKeys_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(AuthServer).RotateKeys(ctx, req.(*RotateKeysRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
 // Auth_ServiceDesc is the grpc.ServiceDesc for Auth service.
 // It's only intended for direct use with grpc.RegisterService,
 // and not to be introspected or modified (even as a copy)
@@ -390,6 +896,54 @@ var Auth_ServiceDesc = grpc.ServiceDesc{
 		{
 			MethodName: "Touch",
 			Handler:    _Auth_Touch_Handler,
+		},
+		{
+			MethodName: "ChangePassword",
+			Handler:    _Auth_ChangePassword_Handler,
+		},
+		{
+			MethodName: "ListSessions",
+			Handler:    _Auth_ListSessions_Handler,
+		},
+		{
+			MethodName: "CreateUser",
+			Handler:    _Auth_CreateUser_Handler,
+		},
+		{
+			MethodName: "ListUsers",
+			Handler:    _Auth_ListUsers_Handler,
+		},
+		{
+			MethodName: "SetRoles",
+			Handler:    _Auth_SetRoles_Handler,
+		},
+		{
+			MethodName: "SetPassword",
+			Handler:    _Auth_SetPassword_Handler,
+		},
+		{
+			MethodName: "DisableUser",
+			Handler:    _Auth_DisableUser_Handler,
+		},
+		{
+			MethodName: "EnableUser",
+			Handler:    _Auth_EnableUser_Handler,
+		},
+		{
+			MethodName: "CreateInvite",
+			Handler:    _Auth_CreateInvite_Handler,
+		},
+		{
+			MethodName: "ListInvites",
+			Handler:    _Auth_ListInvites_Handler,
+		},
+		{
+			MethodName: "RevokeInvite",
+			Handler:    _Auth_RevokeInvite_Handler,
+		},
+		{
+			MethodName: "RotateKeys",
+			Handler:    _Auth_RotateKeys_Handler,
 		},
 	},
 	Streams:  []grpc.StreamDesc{},

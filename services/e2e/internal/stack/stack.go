@@ -43,7 +43,7 @@ type Options struct {
 	Gateways int
 	// Gateway changes the options of gateways; nil leaves them.
 	Gateway func(*gateway.Options)
-	// Auth changes auth's; nil leaves them.
+	// Auth changes the options of auth; nil leaves them.
 	Auth func(*auth.Options)
 	// Registry changes the registry's; nil leaves them.
 	Registry func(*registry.Options)
@@ -104,12 +104,7 @@ func Start(t testing.TB, o Options) *Stack {
 	s.Auth, s.Registry = authv1.NewAuthClient(conn), registryv1.NewRegistryClient(conn)
 	s.History, s.Presence = historyv1.NewHistoryClient(conn), presencev1.NewPresenceClient(conn)
 
-	authOptions := auth.Options{Bus: s.Bus, Logger: log, AutoRegister: true,
-		PerAddress: limit.Options{Every: time.Microsecond, Burst: 1 << 20}}
-	if o.Auth != nil {
-		o.Auth(&authOptions)
-	}
-	authService, err := auth.New(authOptions)
+	authService, err := auth.New(s.authOptions(s.Bus))
 	fatal(t, err)
 	historyService, err := history.New(history.Options{Bus: s.Bus, Logger: log, Log: o.Log})
 	fatal(t, err)
@@ -158,6 +153,32 @@ func Start(t testing.TB, o Options) *Stack {
 		Eventually(t, "a gateway is ready", func() error { return g.Ready(context.Background()) })
 	}
 	return s
+}
+
+func (s *Stack) authOptions(b *bus.Bus) auth.Options {
+	o := auth.Options{Bus: b, Logger: s.log, AutoRegister: true,
+		PerAddress: limit.Options{Every: time.Microsecond, Burst: 1 << 20}}
+	if s.options.Auth != nil {
+		s.options.Auth(&o)
+	}
+	return o
+}
+
+// AddAuth starts one more replica of auth, which no gateway asks, and waits
+// until it is ready.
+func (s *Stack) AddAuth(t testing.TB) authv1.AuthClient {
+	t.Helper()
+	service, err := auth.New(s.authOptions(s.connect(t, "auth")))
+	fatal(t, err)
+	server := rpc.NewServer(rpc.ServerOptions{Name: "auth", Logger: s.log})
+	service.Register(server.Registrar())
+	server.Health("", service.Ready)
+	pipe := rpc.Pipe()
+	s.run(t, service.Run)
+	s.run(t, func(ctx context.Context) error { return server.Run(ctx, pipe) })
+	conn := s.dialPipe(t, pipe)
+	Eventually(t, "another auth is ready", func() error { return reached(conn) })
+	return authv1.NewAuthClient(conn)
 }
 
 // AddGateway starts one more gateway, whose options change may change further,
@@ -216,7 +237,12 @@ func (s *Stack) connect(t testing.TB, name string) *bus.Bus {
 // dial gives a part its own connection to the services.
 func (s *Stack) dial(t testing.TB) *grpc.ClientConn {
 	t.Helper()
-	conn, err := rpc.Dial("services", "", rpc.ClientOptions{InProcess: s.pipe, Logger: s.log})
+	return s.dialPipe(t, s.pipe)
+}
+
+func (s *Stack) dialPipe(t testing.TB, pipe *rpc.InProcess) *grpc.ClientConn {
+	t.Helper()
+	conn, err := rpc.Dial("services", "", rpc.ClientOptions{InProcess: pipe, Logger: s.log})
 	fatal(t, err)
 	t.Cleanup(func() { conn.Close() })
 	return conn
