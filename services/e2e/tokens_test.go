@@ -148,3 +148,21 @@ func resumeToken(t *testing.T, base, token string) string {
 	defer c.Close()
 	return c.SignIn(token).ResumeToken
 }
+
+// publishedKeys tells how many keys a gateway publishes.
+func publishedKeys(t *testing.T, base string) int {
+	t.Helper()
+	_, set := call(t, http.MethodGet, base+"/.well-known/jwks.json", "", nil)
+	keys, _ := set["keys"].([]any)
+	return len(keys)
+}
+
+// tokenHeader reads a token's header.
+func tokenHeader(t *testing.T, raw string) map[string]any {
+	t.Helper()
+	token, _, err := jwt.NewParser().ParseUnverified(raw, jwt.MapClaims{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return token.Header
+}

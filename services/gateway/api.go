@@ -27,13 +27,13 @@ func (g *Gateway) api() http.Handler {
 		"/api/auth":     g.signIn,
 		"/api/refresh":  g.refresh,
 		"/api/logout":   g.signOut,
+		"/api/password": g.changePassword,
 	} {
 		mux.Handle("POST "+path, endpoint(call))
-		mux.HandleFunc(path, func(w http.ResponseWriter, _ *http.Request) {
-			w.Header().Set("Allow", http.MethodPost) // RFC 9110, section 15.5.6
-			writeErrorAs(w, http.StatusMethodNotAllowed, errs.New(errs.InvalidArgument, "the method is not POST"))
-		})
+		mux.Handle(path, only(http.MethodPost))
 	}
+	mux.Handle("GET /api/sessions", answering(g.listSessions))
+	mux.Handle("/api/sessions", only("GET, HEAD"))
 	mux.HandleFunc("/", func(w http.ResponseWriter, _ *http.Request) {
 		writeError(w, errs.New(errs.NotFound, "there is nothing of that name in the API"))
 	})
@@ -60,7 +60,7 @@ func (g *Gateway) crossOrigin(next http.Handler) http.Handler {
 		if origin := r.Header.Get("Origin"); allowed[origin] {
 			w.Header().Set("Access-Control-Allow-Origin", origin)
 			if r.Method == http.MethodOptions {
-				w.Header().Set("Access-Control-Allow-Methods", "POST")
+				w.Header().Set("Access-Control-Allow-Methods", "GET, POST")
 				w.Header().Set("Access-Control-Allow-Headers", "Content-Type, Authorization")
 				w.Header().Set("Access-Control-Max-Age", "600")
 				w.WriteHeader(http.StatusNoContent)
@@ -79,20 +79,40 @@ func (g *Gateway) crossOrigin(next http.Handler) http.Handler {
 type credentials struct {
 	Username     string `json:"username"`
 	Password     string `json:"password"`
+	NewPassword  string `json:"newPassword"`
+	InviteCode   string `json:"inviteCode"`
 	RefreshToken string `json:"refreshToken"`
+	SessionID    string `json:"sessionId"`
+	All          bool   `json:"all"`
 }
 
-// endpoint serves one call: it reads the body and writes what f answers.
+// only answers the methods that a path does not have (RFC 9110, section
+// 15.5.6).
+func only(allowed string) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		w.Header().Set("Allow", allowed)
+		writeErrorAs(w, http.StatusMethodNotAllowed, errs.New(errs.InvalidArgument, "the method is not %s", allowed))
+	})
+}
+
+// endpoint serves one call that has a body.
 func endpoint(f func(context.Context, *http.Request, credentials) (any, error)) http.Handler {
-	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+	return answering(func(ctx context.Context, r *http.Request) (any, error) {
 		var body credentials
-		err := decodeBody(http.MaxBytesReader(w, r.Body, maxBody), &body)
-		var answer any
-		if err == nil {
-			ctx, cancel := context.WithTimeout(r.Context(), 10*time.Second)
-			defer cancel()
-			answer, err = f(ctx, r, body)
+		if err := decodeBody(r.Body, &body); err != nil {
+			return nil, err
 		}
+		return f(ctx, r, body)
+	})
+}
+
+// answering serves one call: it writes what f answers.
+func answering(f func(context.Context, *http.Request) (any, error)) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		r.Body = http.MaxBytesReader(w, r.Body, maxBody)
+		ctx, cancel := context.WithTimeout(r.Context(), 10*time.Second)
+		defer cancel()
+		answer, err := f(ctx, r)
 		if err != nil {
 			writeError(w, err)
 			return
@@ -130,7 +150,9 @@ func (g *Gateway) register(ctx context.Context, r *http.Request, body credential
 	if err := needs(body); err != nil {
 		return nil, err
 	}
-	in, err := g.opts.Auth.Register(ctx, &authv1.RegisterRequest{Username: body.Username, Password: body.Password, Client: client(r)})
+	in, err := g.opts.Auth.Register(ctx, &authv1.RegisterRequest{
+		Username: body.Username, Password: body.Password, InviteCode: body.InviteCode, Client: client(r),
+	})
 	return signedIn(in), err
 }
 
@@ -161,11 +183,18 @@ func (g *Gateway) refresh(ctx context.Context, r *http.Request, body credentials
 }
 
 // signOut ends the sign-in behind the refresh token or, without one, behind
-// the bearer token.
+// the bearer token; or all of its user; or another one of the same user.
 func (g *Gateway) signOut(ctx context.Context, r *http.Request, body credentials) (any, error) {
-	request := new(authv1.RevokeRequest)
+	request := &authv1.RevokeRequest{All: body.All}
 	bearer, hasBearer := bearerToken(r)
 	switch {
+	case body.SessionID != "":
+		who, err := g.bearer(r)
+		if err != nil {
+			return nil, err
+		}
+		request.OwnerId = who.User.Id
+		request.What = &authv1.RevokeRequest_SessionId{SessionId: body.SessionID}
 	case body.RefreshToken != "":
 		request.What = &authv1.RevokeRequest_RefreshToken{RefreshToken: body.RefreshToken}
 	case hasBearer:
@@ -178,10 +207,31 @@ func (g *Gateway) signOut(ctx context.Context, r *http.Request, body credentials
 		// It is there, and no token of ours.
 		return nil, &errs.Error{Code: errs.Unauthenticated, Message: e.Message}
 	}
-	return struct {
-		Success bool `json:"success"`
-	}{true}, err
+	return success{true}, err
 }
+
+type success struct {
+	Success bool `json:"success"`
+}
+
+// changePassword needs the bearer token of a sign-in, and the old password.
+func (g *Gateway) changePassword(ctx context.Context, r *http.Request, body credentials) (any, error) {
+	bearer, ok := bearerToken(r)
+	switch {
+	case !ok:
+		return nil, errNoBearer
+	case body.Password == "":
+		return nil, errs.Invalid("password", "is missing")
+	case body.NewPassword == "":
+		return nil, errs.Invalid("newPassword", "is missing")
+	}
+	_, err := g.opts.Auth.ChangePassword(ctx, &authv1.ChangePasswordRequest{
+		Token: bearer, Password: body.Password, NewPassword: body.NewPassword, Client: client(r),
+	})
+	return success{true}, err
+}
+
+var errNoBearer = errs.New(errs.Unauthenticated, "the Authorization header has no bearer token")
 
 func client(r *http.Request) *authv1.Client {
 	host, _, err := net.SplitHostPort(r.RemoteAddr)

@@ -35,6 +35,7 @@ type Gateway struct {
 
 	// reconnected holds at most one notice that NATS was found again.
 	reconnected chan struct{}
+	regraded    regraded
 
 	draining atomic.Bool
 	refusing atomic.Int64 // connections beyond the limit that are being told so
@@ -49,10 +50,11 @@ func New(o Options) (*Gateway, error) {
 	if err := o.Validate(); err != nil {
 		return nil, err
 	}
-	g := &Gateway{opts: o, id: ids.New("g_"), started: time.Now(), reconnected: make(chan struct{}, 1)}
+	g := &Gateway{opts: o, id: ids.New("g_"), started: time.Now(), reconnected: make(chan struct{}, 1),
+		regraded: regraded{users: make(map[string]struct{}), some: make(chan struct{}, 1)}}
 	g.log = o.Logger.With("gateway", g.id)
 	var err error
-	if g.tokens, err = newTokens(o, g.log, func(r bus.Revocation) { g.sessions.Revoke(r) }); err != nil {
+	if g.tokens, err = newTokens(o, g.log, func(r bus.Revocation) { g.sessions.Revoke(r) }, g.standingChanged); err != nil {
 		return nil, err
 	}
 	g.listener = conn.NewListener(conn.Options{
@@ -77,7 +79,7 @@ func New(o Options) (*Gateway, error) {
 	g.sessions = session.NewHub(session.Options{
 		Logger: g.log, Listener: g.listener, Rooms: g.rooms, Announcer: g.announcer,
 		Bus: o.Bus, Registry: o.Registry, History: o.History, Presence: o.Presence, Hook: asked,
-		Authenticate: g.tokens.authenticate, Revoked: g.tokens.revoked,
+		Authenticate: g.tokens.authenticate, Revoked: g.tokens.revoked, RolesInForce: g.tokens.roles,
 		SignResume: g.tokens.signResume, ReadResume: g.tokens.readResume,
 		Guests: session.Guests{Welcome: o.Guests, Max: o.MaxGuests, RateLimit: o.GuestRateLimit, RateBurst: o.GuestRateBurst,
 			MaxContent: int(o.GuestMaxContent)},
@@ -128,6 +130,7 @@ func (g *Gateway) Run(ctx context.Context) error {
 	group.Go("health", g.sample)
 	group.Go("rebalance", g.rebalance)
 	group.Go("rights", g.recheck)
+	group.Go("roles", g.recheckUsers)
 	if !g.opts.NoLobby {
 		group.Go("lobby", func(ctx context.Context) error {
 			if err := g.rooms.Pin(ctx, ids.Lobby); err != nil && ctx.Err() == nil {

@@ -28,11 +28,12 @@ type tokens struct {
 	issuers     *token.Issuers
 	verifier    *token.Verifier
 	revocations *bus.Revocations
+	standings   *bus.Standings
 	haveKeys    atomic.Bool
 	resumeKey   atomic.Pointer[[]byte]
 }
 
-func newTokens(o Options, log *slog.Logger, learned func(bus.Revocation)) (*tokens, error) {
+func newTokens(o Options, log *slog.Logger, learned func(bus.Revocation), changed func(user string)) (*tokens, error) {
 	issuers, err := token.NewIssuers(o.Issuers, token.IssuersOptions{Insecure: o.InsecureIssuers, Logger: log, Meter: o.Meter})
 	if err != nil {
 		return nil, fmt.Errorf("issuers: %w", err)
@@ -41,6 +42,7 @@ func newTokens(o Options, log *slog.Logger, learned func(bus.Revocation)) (*toke
 		b: o.Bus, log: log, secret: len(o.JWTSecret) > 0, issuers: issuers,
 		verifier:    token.NewVerifier(token.VerifierOptions{Secret: o.JWTSecret, Issuers: issuers}),
 		revocations: bus.NewRevocations(o.Bus, learned),
+		standings:   bus.NewStandings(o.Bus, changed),
 	}, nil
 }
 
@@ -49,6 +51,7 @@ func (t *tokens) run(ctx context.Context) error {
 	group := run.NewGroup(ctx)
 	group.Go("revocations", t.revocations.Run)
 	group.Go("issuers", t.issuers.Run)
+	group.Go("standings", t.standings.Run)
 	group.Go("keys", func(ctx context.Context) error {
 		return t.b.WatchKeys(ctx, func(set map[string][]byte) {
 			keys, err := token.ParsePublicKeys(set)
@@ -91,12 +94,16 @@ func (t *tokens) ready() error {
 	case t.resumeKey.Load() == nil:
 		return errors.New("the key of resume tokens is not read yet")
 	}
-	select {
-	case <-t.revocations.Ready():
-		return nil
-	default:
-		return errors.New("revocations are not read yet")
+	for what, known := range map[string]<-chan struct{}{
+		"revocations": t.revocations.Ready(), "standings of accounts": t.standings.Ready(),
+	} {
+		select {
+		case <-known:
+		default:
+			return errors.New(what + " are not read yet")
+		}
 	}
+	return nil
 }
 
 func (t *tokens) authenticate(raw string) (*session.Identity, error) {
@@ -111,10 +118,28 @@ func (t *tokens) authenticate(raw string) (*session.Identity, error) {
 		IssuedAt:  claims.IssuedAt,
 		ExpiresAt: claims.ExpiresAt,
 	}
+	identity.Roles = t.roles(identity)
 	return identity, t.revoked(identity)
 }
 
+// roles gives the roles in force of whom a token speaks: those of the account
+// where it is one of ours, whatever the token, which may be older, says; for a
+// user of another issuer the token's.
+func (t *tokens) roles(i *session.Identity) []string {
+	if i.SignIn != "" {
+		if roles, changed := t.standings.Roles(i.User.Id); changed {
+			return roles
+		}
+	}
+	return i.Roles
+}
+
+// revoked says whether what a token said is void: forbidden, where the account
+// is disabled, also to tokens of other issuers.
 func (t *tokens) revoked(i *session.Identity) error {
+	if t.standings.Disabled(i.User.Id) {
+		return errs.New(errs.Forbidden, "this account is disabled")
+	}
 	if t.revocations.Revoked(i.SignIn, i.User.Id, i.IssuedAt) {
 		return errs.New(errs.Unauthenticated, "the sign-in was revoked")
 	}

@@ -187,6 +187,7 @@ func (env *Env) Dialer() *Dialer { return &Dialer{env: env} }
 // of them is no reason to fail.
 var readMethods = []string{
 	authv1.Auth_Verify_FullMethodName, authv1.Auth_GetUser_FullMethodName, authv1.Auth_Touch_FullMethodName,
+	authv1.Auth_ListUsers_FullMethodName, authv1.Auth_ListSessions_FullMethodName, authv1.Auth_ListInvites_FullMethodName,
 	registryv1.Registry_GetRoom_FullMethodName, registryv1.Registry_ListRooms_FullMethodName,
 	registryv1.Registry_Admit_FullMethodName, registryv1.Registry_ListMembers_FullMethodName,
 	registryv1.Registry_GetMembers_FullMethodName, registryv1.Registry_ListSanctions_FullMethodName,

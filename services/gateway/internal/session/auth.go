@@ -69,7 +69,7 @@ func (s *Session) authenticate(ctx context.Context, id *string, token string) {
 // welcomed tells the client who it is.
 func (s *Session) welcomed(id *string, identity *Identity) {
 	s.reply(id, &wirev1.ServerFrame{Event: &wirev1.ServerFrame_AuthSuccess{AuthSuccess: &wirev1.AuthSuccess{
-		User:        identity.account(),
+		User:        s.who().account(),
 		SessionId:   s.SessionID(),
 		ResumeToken: s.resumeToken(),
 		ExpiresAt:   timestamp(identity.ExpiresAt),
@@ -120,10 +120,11 @@ func (s *Session) adopt(ctx context.Context, identity *Identity, session string,
 		s.hub.countGuest(identity, 1)
 		s.hub.directory.add(s, identity)
 	}
-	// A revocation between the check of the token and this moment would have
-	// found the connection without it.
+	// A revocation or a change of roles between the check of the token and this
+	// moment would have found the connection without it.
+	identity = s.regrade()
 	if err := s.hub.opts.Revoked(identity); err != nil {
-		s.close(conn.SessionRevoked, "the sign-in was revoked")
+		s.closeVoid(err)
 		return first, err
 	}
 	if !first {
@@ -159,6 +160,30 @@ func (s *Session) reconsider() {
 	s.mu.Unlock()
 	for _, place := range rooms {
 		s.hub.opts.Rooms.Reconsider(place)
+	}
+}
+
+// regrade puts the roles in force on a session that is signed in.
+func (s *Session) regrade() *Identity {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if roles := s.hub.opts.RolesInForce(s.identity); !slices.Equal(roles, s.identity.Roles) {
+		changed := *s.identity // others may be reading it
+		changed.Roles = roles
+		s.identity = &changed
+	}
+	return s.identity
+}
+
+// closeVoid ends the connection of a user who may not be signed in any more,
+// by what Revoked says.
+func (s *Session) closeVoid(err error) {
+	switch errs.CodeOf(err) {
+	case "":
+	case errs.Forbidden:
+		s.close(conn.Disabled, "the account is disabled")
+	default:
+		s.close(conn.SessionRevoked, "the sign-in was revoked")
 	}
 }
 

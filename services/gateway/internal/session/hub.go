@@ -48,8 +48,11 @@ type Options struct {
 
 	// Authenticate checks a token.
 	Authenticate func(token string) (*Identity, error)
-	// Revoked says whether what a token said is void by now.
+	// Revoked says whether what a token said is void by now: forbidden where the
+	// account is disabled, unauthenticated where the sign-in has ended.
 	Revoked func(*Identity) error
+	// RolesInForce gives the roles that count by now, whatever the token said.
+	RolesInForce func(*Identity) []string
 	// SignResume and ReadResume make and check resume tokens.
 	SignResume func(Resumption) (string, error)
 	ReadResume func(token string) (*Resumption, error)
@@ -256,10 +259,25 @@ func (h *Hub) Broadcast(b *busv1.Broadcast) {
 // Revoke closes the sessions that a revocation is about.
 func (h *Hub) Revoke(r bus.Revocation) {
 	for _, s := range h.directory.signedIn(r.UserID) {
-		if who := s.who(); who != nil && h.opts.Revoked(who) != nil {
-			s.close(conn.SessionRevoked, "the sign-in was revoked")
+		if who := s.who(); who != nil {
+			s.closeVoid(h.opts.Revoked(who))
 		}
 	}
+}
+
+// Regrade closes a user's sessions where the account is disabled by now, and
+// puts the roles in force on the others. It tells whether any are left.
+func (h *Hub) Regrade(user string) (left bool) {
+	for _, s := range h.directory.signedIn(user) {
+		who := s.regrade()
+		if err := h.opts.Revoked(who); err != nil {
+			s.closeVoid(err)
+			continue
+		}
+		s.reconsider() // what members may do there depends on roles, too
+		left = true
+	}
+	return left
 }
 
 // SignIns gives the sign-ins that open connections use, to keep them alive.

@@ -23,7 +23,20 @@ type present struct {
 // and acts on it. While NATS was out of reach nothing of what the registry told
 // has come. Errors: the first that the registry answers with.
 func (h *Hub) Recheck(ctx context.Context) error {
-	for room, users := range h.present() {
+	return h.recheckRooms(ctx, h.present(h.directory.everyone()))
+}
+
+// RecheckUsers does so for some users, in all rooms that they are in.
+func (h *Hub) RecheckUsers(ctx context.Context, users []string) error {
+	var sessions []*Session
+	for _, user := range users {
+		sessions = append(sessions, h.directory.signedIn(user)...)
+	}
+	return h.recheckRooms(ctx, h.present(sessions))
+}
+
+func (h *Hub) recheckRooms(ctx context.Context, rooms map[string]roomUsers) error {
+	for room, users := range rooms {
 		if err := h.recheckRoom(ctx, room, users); err != nil {
 			return fmt.Errorf("looking at the rights in room %s anew: %w", room, err)
 		}
@@ -56,10 +69,10 @@ func (h *Hub) recheckRoom(ctx context.Context, room string, users roomUsers) err
 
 type roomUsers map[string]present
 
-// present gives who is in which room.
-func (h *Hub) present() map[string]roomUsers {
+// present gives who of some sessions is in which room.
+func (h *Hub) present(sessions []*Session) map[string]roomUsers {
 	rooms := make(map[string]roomUsers)
-	for _, s := range h.directory.everyone() {
+	for _, s := range sessions {
 		s.mu.Lock()
 		who, places := s.identity, slices.Clone(s.rooms)
 		s.mu.Unlock()

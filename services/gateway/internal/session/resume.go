@@ -78,6 +78,7 @@ var resumeCommand = &command{
 		if err != nil {
 			return &errs.Error{Code: errs.ResumeFailed, Message: "the resume token is not good: " + errs.From(err).Message, Cause: err}
 		}
+		r.Identity.Roles = s.hub.opts.RolesInForce(&r.Identity)
 		identity, err := s.mayConnect(ctx, &r.Identity, true)
 		if err != nil {
 			return err
@@ -142,7 +143,7 @@ func (s *Session) resume(ctx context.Context, id *string, r *Resumption, positio
 		}
 	}
 	s.reply(id, &wirev1.ServerFrame{Event: &wirev1.ServerFrame_Resumed{Resumed: &wirev1.Resumed{
-		User: r.Identity.account(), SessionId: r.Session, ResumeToken: s.resumeToken(), Rooms: rooms,
+		User: s.who().account(), SessionId: r.Session, ResumeToken: s.resumeToken(), Rooms: rooms,
 	}}})
 	return nil
 }
