@@ -2,6 +2,9 @@ package bus_test
 
 import (
 	"context"
+	"fmt"
+	"slices"
+	"strings"
 	"testing"
 	"time"
 
@@ -170,5 +173,113 @@ func TestOnlySessionsExpire(t *testing.T) {
 		if status.TTL() != want {
 			t.Errorf("%s: records last %s, want %s", name, status.TTL(), want)
 		}
+	}
+}
+
+// What was told of an account is known to who listens already and to who comes
+// later, and what is of an earlier revision comes too late.
+func TestStandings(t *testing.T) {
+	server, b := start(t)
+	ctx := t.Context()
+	const user = "an id: with *any* > text"
+	put := func(err error) {
+		t.Helper()
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	put(b.PutDisabled(ctx, "early", true, 3))
+	put(b.PutRoles(ctx, "early", []string{"admin"}, 2))
+
+	changed := make(chan string, 16)
+	there := bus.NewStandings(connect(t, server, bus.Options{}), func(user string) { changed <- user })
+	running(t, there.Run)
+	<-there.Ready()
+	if roles, known := there.Roles("early"); !there.Disabled("early") || !known || len(roles) != 1 || roles[0] != "admin" {
+		t.Errorf("when ready: disabled %t, roles %v %t", there.Disabled("early"), roles, known)
+	}
+	for range 2 {
+		if who := next(t, changed); who != "early" {
+			t.Errorf("told of %q", who)
+		}
+	}
+	if _, known := there.Roles(user); known || there.Disabled(user) {
+		t.Error("something is known of who was never told of")
+	}
+
+	put(b.PutDisabled(ctx, user, true, 7))
+	if who := next(t, changed); who != user || !there.Disabled(user) {
+		t.Errorf("told of %q, disabled %t", who, there.Disabled(user))
+	}
+	put(b.PutDisabled(ctx, user, false, 6)) // of two who change it, the slower one
+	put(b.PutRoles(ctx, user, []string{"user"}, 9))
+	put(b.PutRoles(ctx, user, []string{"user", "admin"}, 8))
+	put(b.PutDisabled(ctx, "last", true, 1))
+	for _, want := range []string{user, "last"} {
+		// The two buckets are watched each for itself.
+		if who := next(t, changed); who != user && who != "last" {
+			t.Errorf("told of %q, want %q or so", who, want)
+		}
+	}
+	if roles, _ := there.Roles(user); !there.Disabled(user) || len(roles) != 1 {
+		t.Errorf("an earlier revision was believed: disabled %t, roles %v", there.Disabled(user), roles)
+	}
+	put(b.PutDisabled(ctx, user, false, 10))
+	if who := next(t, changed); who != user || there.Disabled(user) {
+		t.Errorf("told of %q, disabled %t", who, there.Disabled(user))
+	}
+}
+
+// Pages of a bucket leave nothing out, also of what is written meanwhile.
+func TestScan(t *testing.T) {
+	_, b := start(t)
+	ctx := t.Context()
+	kv, err := b.Bucket(ctx, bus.Users)
+	if err != nil {
+		t.Fatal(err)
+	}
+	put := func(key string) {
+		t.Helper()
+		if _, err := kv.Put(ctx, key, []byte("of "+key)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for i := range 10 {
+		put(fmt.Sprint("account.", i))
+		put(fmt.Sprint("id.", i))
+	}
+	if err := kv.Delete(ctx, "account.3", 0); err != nil {
+		t.Fatal(err)
+	}
+	var seen []string
+	for after, pages := uint64(0), 0; ; pages++ {
+		entries, next, err := kv.Scan(ctx, "account.*", after, 4)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, e := range entries {
+			if string(e.Value) != "of "+e.Key || e.Revision <= after || e.Stored.IsZero() {
+				t.Errorf("got %+v", e)
+			}
+			seen = append(seen, e.Key)
+		}
+		if pages == 0 {
+			put("account.new")
+			put("account.0") // which was on the first page
+		}
+		if after = next; after == 0 {
+			break
+		}
+	}
+	slices.Sort(seen)
+	if got := strings.Join(seen, " "); got != "account.0 account.0 account.1 account.2 account.4 account.5 account.6 account.7 account.8 account.9 account.new" {
+		t.Errorf("scanned %s", got)
+	}
+	written, err := kv.Written(ctx, "account.*")
+	if err != nil || len(written) != 11 || !slices.Contains(written, "account.3") {
+		t.Errorf("written %v, %v", written, err)
+	}
+	if entries, next, err := kv.Scan(ctx, "nothing.*", 0, 4); err != nil || len(entries) != 0 || next != 0 {
+		t.Errorf("of nothing: %v %d %v", entries, next, err)
 	}
 }
