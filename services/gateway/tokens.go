@@ -29,6 +29,7 @@ type tokens struct {
 	verifier    *token.Verifier
 	revocations *bus.Revocations
 	standings   *bus.Standings
+	keysRead    atomic.Bool // whether or not there were any
 	haveKeys    atomic.Bool
 	resumeKey   atomic.Pointer[[]byte]
 }
@@ -60,6 +61,7 @@ func (t *tokens) run(ctx context.Context) error {
 			}
 			t.verifier.SetKeys(keys)
 			t.haveKeys.Store(len(keys) > 0)
+			t.keysRead.Store(true)
 		})
 	})
 	group.Go("resume key", t.readResumeKey)
@@ -89,6 +91,8 @@ func (t *tokens) readResumeKey(ctx context.Context) error {
 // ready says whether tokens can be checked.
 func (t *tokens) ready() error {
 	switch {
+	case !t.keysRead.Load():
+		return errors.New("the signing keys are not read yet")
 	case !t.haveKeys.Load() && !t.secret:
 		return errors.New("no signing keys yet: auth has not published any")
 	case t.resumeKey.Load() == nil:
