@@ -94,7 +94,6 @@ func (g *Gateway) Health(context.Context) (any, int) {
 	var memory runtime.MemStats
 	runtime.ReadMemStats(&memory)
 	h := Health{
-		Status:      "healthy",
 		Uptime:      int64(time.Since(g.started).Seconds()),
 		Connections: ConnectionsHealth{now.Total, int64(now.Active), now.Peak, int64(g.opts.MaxConnections)},
 		Messages:    MessagesHealth{Sent: now.Sent, Received: now.Received, Failed: now.PublishFailures},
@@ -104,6 +103,16 @@ func (g *Gateway) Health(context.Context) (any, int) {
 	if ago > 0 {
 		h.Messages.Rate = float64(now.Received-then.Received) / ago.Seconds()
 	}
+	h.judge(then, now, g.opts.Bus.Connected())
+	if h.Status == "critical" {
+		return h, http.StatusServiceUnavailable
+	}
+	return h, http.StatusOK
+}
+
+// judge says how well that is, by the counts of a minute ago and of now.
+func (h *Health) judge(then, now session.Stats, connected bool) {
+	h.Status = "healthy"
 	worse := func(status, reason string) {
 		if h.Status != "critical" {
 			h.Status = status
@@ -119,11 +128,7 @@ func (g *Gateway) Health(context.Context) (any, int) {
 	if published := now.Publishes - then.Publishes; published > 0 && (now.PublishFailures-then.PublishFailures)*10 > published {
 		worse("critical", "more than 10 % of the messages of the last minute failed")
 	}
-	if !g.opts.Bus.Connected() {
+	if !connected {
 		worse("critical", "NATS is out of reach")
 	}
-	if h.Status == "critical" {
-		return h, http.StatusServiceUnavailable
-	}
-	return h, http.StatusOK
 }
