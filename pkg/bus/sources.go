@@ -65,11 +65,12 @@ func placeOf(meta *jetstream.MsgMetadata) Place {
 	return Place{Seq: meta.Sequence.Stream, Stored: meta.Timestamp, Pending: meta.NumPending}
 }
 
-// ShardTail gives the greatest seq that a shard of the log has given away, as
-// its leader knows it.
-func (b *Bus) ShardTail(ctx context.Context, shard int) (uint64, error) {
+// ShardBounds gives the seq of the oldest entry that a shard of the log has, and
+// the greatest that it has given away, as its leader knows them. Where it has no
+// entries, first is the one that comes next.
+func (b *Bus) ShardBounds(ctx context.Context, shard int) (first, last uint64, err error) {
 	info, err := b.streamState(ctx, streamLog(shard))
-	return info.LastSeq, err
+	return info.FirstSeq, info.LastSeq, err
 }
 
 // streamState reads what a stream's leader knows of it.

@@ -3,9 +3,12 @@ package e2e
 import (
 	"context"
 	"fmt"
+	"math/rand/v2"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
+	"time"
 
 	"google.golang.org/protobuf/proto"
 
@@ -165,4 +168,84 @@ func beyond(t *testing.T, events eventsv1.EventsClient) (*eventsv1.Event, error)
 		return nil, fmt.Errorf("subscribing: %w", err)
 	}
 	return stream.Recv()
+}
+
+// Whatever users do on however many devices and gateways, and whichever replica
+// of the service tells it: a user comes online, joins, leaves and goes offline in
+// this order, and each of them once.
+func TestEventsOfUsersAreInOrder(t *testing.T) {
+	t.Parallel()
+	s := stack.Start(t, stack.Options{Gateways: 2, Gateway: func(o *gateway.Options) {
+		o.JWTSecret, o.Lease = []byte(secret), time.Second
+	}})
+	_, stop := s.StartEvents(t)
+	events, _ := s.StartEvents(t) // waits until the other ends
+	users := []string{"ann", "ben", "cem", "dee"}
+	live := func(times int) {
+		var all sync.WaitGroup
+		for _, user := range users {
+			all.Go(func() {
+				for range times {
+					var devices []*client.Client
+					for range 2 {
+						c := signedIn(t, s, rand.IntN(2), frame.JSON, user)
+						devices = append(devices, c)
+						c.Join(fmt.Sprint("room-", rand.IntN(2)))
+						c.Join("both")
+					}
+					devices[0].Ask(ask.LeaveRoom("both"))
+					for _, c := range devices {
+						if rand.IntN(2) == 0 {
+							c.Cut() // its session goes later
+						} else {
+							c.Close()
+						}
+					}
+				}
+			})
+		}
+		all.Wait()
+	}
+	live(5)
+	stop()
+	live(5)
+	signedIn(t, s, 0, frame.JSON, "last")
+
+	ctx, cancel := context.WithTimeout(t.Context(), client.Patience)
+	defer cancel()
+	stream, err := events.Subscribe(ctx, &eventsv1.SubscribeRequest{
+		From: &eventsv1.SubscribeRequest_After{}, Kinds: []string{"user", "member"}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	online, rooms := make(map[string]bool), make(map[string]map[string]bool)
+	for _, user := range users {
+		rooms[user] = make(map[string]bool)
+	}
+	for !online["last"] || len(online) > 1 {
+		e, err := stream.Recv()
+		if err != nil {
+			t.Fatalf("%v; still online: %v", err, online)
+		}
+		wrong := false
+		switch kind := e.Event.(type) {
+		case *eventsv1.Event_UserOnline:
+			user := kind.UserOnline.User.GetId()
+			wrong, online[user] = online[user], true
+		case *eventsv1.Event_UserOffline:
+			user := kind.UserOffline.User.GetId()
+			wrong = !online[user] || len(rooms[user]) > 0
+			delete(online, user)
+		case *eventsv1.Event_MemberJoined:
+			user, room := kind.MemberJoined.User.GetId(), kind.MemberJoined.RoomId
+			wrong, rooms[user][room] = rooms[user][room] || !online[user], true
+		case *eventsv1.Event_MemberLeft:
+			user, room := kind.MemberLeft.User.GetId(), kind.MemberLeft.RoomId
+			wrong = !rooms[user][room]
+			delete(rooms[user], room)
+		}
+		if wrong {
+			t.Fatalf("event %d comes out of turn: %v", e.Position, e)
+		}
+	}
 }

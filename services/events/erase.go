@@ -1,11 +1,14 @@
 package events
 
 import (
+	"cmp"
 	"context"
+	"errors"
 	"fmt"
 	"time"
 
 	"github.com/parley-im/parley/pkg/bus"
+	"github.com/parley-im/parley/pkg/ids"
 	eventsv1 "github.com/parley-im/parley/proto/events/v1"
 )
 
@@ -95,18 +98,37 @@ func (m *maker) eraseEdits(ctx context.Context, room string, target, after uint6
 	return nil
 }
 
-// eraseRoom takes all messages of a room out of the events that were stored
-// before it ended; those behind are another life's.
+// eraseRoom takes the messages of a life of a room that has ended out of the
+// events. The room may have been made anew, and talked in, before this is read;
+// ended is when the end was copied, which may be after that too.
 func (m *maker) eraseRoom(ctx context.Context, room string, ended time.Time) error {
 	b := m.s.bus
 	first, _, last, err := b.EventsState(ctx)
 	if err != nil {
 		return err
 	}
+	// In this order: what is told up to last is of earlier lives if there is no
+	// later one now.
+	anew, err := m.exists(ctx, room)
+	if err != nil {
+		return err
+	}
+	stays := func(*eventsv1.Event) bool { return false }
+	if anew {
+		// Nobody makes a room before the log is rid of its earlier lives. So what
+		// the log has stays; and what this life has lost to retention is younger
+		// than the end.
+		kept, err := b.First(ctx, room)
+		if err != nil {
+			return err
+		}
+		stays = func(e *eventsv1.Event) bool {
+			message := cmp.Or(e.GetMessageStored(), e.GetMessageEdited()).GetMessage()
+			return kept > 0 && message.GetSeq() >= kept || !e.Time.AsTime().Before(ended)
+		}
+	}
 	for _, kind := range []string{kindStored, kindEdited} {
-		until, err := b.SearchEvent(ctx, kind, room, first, last+1, func(e *eventsv1.Event) bool {
-			return !e.Time.AsTime().Before(ended)
-		})
+		until, err := b.SearchEvent(ctx, kind, room, first, last+1, stays)
 		if err != nil {
 			return err
 		}
@@ -115,4 +137,17 @@ func (m *maker) eraseRoom(ctx context.Context, room string, ended time.Time) err
 		}
 	}
 	return nil
+}
+
+// exists says whether a room is there now.
+func (m *maker) exists(ctx context.Context, room string) (bool, error) {
+	kv, err := m.s.bus.Bucket(ctx, bus.Rooms)
+	if err != nil {
+		return false, err
+	}
+	_, err = kv.Get(ctx, "r."+ids.Token(room)) // services/registry/keys.go
+	if errors.Is(err, bus.ErrNotFound) {
+		return false, nil
+	}
+	return err == nil, err
 }

@@ -46,7 +46,7 @@ func begin(t *testing.T, d *bustest.Deployment) {
 		if err != nil {
 			return err
 		}
-		known, err := load(t.Context(), b, kv)
+		known, err := load(t.Context(), b, kv, discard())
 		if err != nil {
 			return err
 		}

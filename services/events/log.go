@@ -18,21 +18,9 @@ func logName(shard int) string { return "log-" + strconv.Itoa(shard) }
 // followLog makes events of one shard of the log, until ctx ends or a failure.
 func (m *maker) followLog(ctx context.Context, shard int) error {
 	name := logName(shard)
-	at, told := m.state.source(name)
-	if !told {
-		// Events begin here; of what was said before nobody has been promised any.
-		tail, err := m.s.bus.ShardTail(ctx, shard)
-		if err != nil {
-			return err
-		}
-		at = place{seq: tail}
-		var begin []*eventsv1.Event
-		if tail > 0 {
-			begin = append(begin, m.gap(name, 1, tail, at, time.Now()))
-		}
-		if err := m.emit(ctx, name, at, begin); err != nil {
-			return err
-		}
+	at, err := m.startLog(ctx, shard)
+	if err != nil {
+		return err
 	}
 	reader := m.s.bus.ReadLog(shard, at.seq)
 	defer reader.Close()
@@ -73,6 +61,60 @@ func (m *maker) followLog(ctx context.Context, shard int) error {
 	}
 }
 
+// confirm is how long a log that is shorter than what was told of it is given to
+// turn out not to be.
+const confirm = time.Second
+
+// startLog gives where to read on, when it is certain that nothing is missing
+// silently: of a log that was told of, what fell to its limits while it was not
+// read is told at once, for it may be long until there is something behind it.
+func (m *maker) startLog(ctx context.Context, shard int) (at place, err error) {
+	name := logName(shard)
+	first, last, err := m.s.bus.ShardBounds(ctx, shard)
+	if err != nil {
+		return at, err
+	}
+	at, told := m.state.source(name)
+	if told && last < at.seq {
+		// Not by a leader that was elected only now.
+		sleep(ctx, confirm)
+		if first, last, err = m.s.bus.ShardBounds(ctx, shard); err != nil {
+			return at, err
+		}
+	}
+	var missing []*eventsv1.Event
+	switch {
+	case !told:
+		// Events begin here; of what was said before nobody has been promised any.
+		if at.seq = last; last > 0 {
+			missing = append(missing, m.gap(name, 1, last, at, time.Now()))
+		}
+	case last < at.seq:
+		// The log was restored, or has lost its end: its seqs are given away anew.
+		end := place{seq: last}
+		missing = append(missing, m.gap(name, last+1, at.seq, end, time.Now()))
+		at = end
+	case first > at.seq+1:
+		fallen, err := m.dropped(ctx, shard, at.seq+1, time.Time{})
+		if err != nil {
+			return at, err
+		}
+		if !fallen {
+			return at, nil
+		}
+		end := place{seq: first - 1}
+		missing = append(missing, m.gap(name, at.seq+1, end.seq, end, time.Now()))
+		at = end
+	default:
+		return at, nil
+	}
+	if err := m.emit(ctx, name, at, missing); err != nil || told {
+		return at, err
+	}
+	// What comes now is promised: a successor must not begin behind it.
+	return at, m.state.save(ctx, m.kv)
+}
+
 // dropped says whether entries that are not in the log any more, from a seq on,
 // may have fallen to its limits. Otherwise they were erased, and what has erased
 // them is told.
@@ -91,7 +133,7 @@ func (m *maker) dropped(ctx context.Context, shard int, from uint64, before time
 	if limits.Retention <= 0 {
 		return false, nil
 	}
-	tail, err := m.s.bus.ShardTail(ctx, shard)
+	_, tail, err := m.s.bus.ShardBounds(ctx, shard)
 	return tail >= from+uint64(limits.Retention), err
 }
 

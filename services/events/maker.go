@@ -20,6 +20,7 @@ import (
 // memory is bounded.
 type maker struct {
 	s       *Service
+	kv      *bus.KV
 	state   *state
 	batches chan *batch
 }
@@ -38,36 +39,33 @@ const (
 	batchBytes  = 512 << 10
 )
 
-// make makes events until something fails, never with nil.
+// make makes events until something fails, never with nil. The lease is held
+// from the beginning: there may be much to read back.
 func (s *Service) make(ctx context.Context, kv *bus.KV, lease *lease) error {
-	state, err := load(ctx, s.bus, kv)
-	if err != nil {
-		return err
-	}
-	m := &maker{s: s, state: state, batches: make(chan *batch)}
+	var state *state
 	group := run.NewGroup(ctx)
 	group.Go("lease", lease.hold)
-	group.Go("write", m.write)
-	group.Go("save", func(ctx context.Context) error {
-		for sleep(ctx, s.opts.SaveEvery) {
-			if err := state.save(ctx, kv); err != nil {
-				return err
-			}
+	group.Go("load", func(ctx context.Context) (err error) {
+		if state, err = load(ctx, s.bus, kv, s.log); err != nil {
+			return err
 		}
-		return ctx.Err()
+		m := &maker{s: s, kv: kv, state: state, batches: make(chan *batch)}
+		group.Go("write", m.write)
+		group.Go("save", m.save)
+		for shard := range s.bus.Deployment().Shards {
+			group.Go(logName(shard), func(ctx context.Context) error { return m.followLog(ctx, shard) })
+		}
+		group.Go(sourceRooms, m.followRooms)
+		if s.opts.Presence != nil {
+			group.Go(sourcePresence, m.followPresence)
+		}
+		return nil
 	})
-	for shard := range s.bus.Deployment().Shards {
-		group.Go(logName(shard), func(ctx context.Context) error { return m.followLog(ctx, shard) })
-	}
-	group.Go(sourceRooms, m.followRooms)
-	if s.opts.Presence != nil {
-		group.Go(sourcePresence, m.followPresence)
-	}
-	err = group.Wait()
+	err := group.Wait()
 	if err == nil {
 		err = errors.New("a part ended")
 	}
-	if ctx.Err() != nil {
+	if ctx.Err() != nil && state != nil {
 		// In order: the next one has nothing to read back.
 		saving, cancel := context.WithTimeout(context.WithoutCancel(ctx), time.Second)
 		defer cancel()
@@ -76,6 +74,16 @@ func (s *Service) make(ctx context.Context, kv *bus.KV, lease *lease) error {
 		}
 	}
 	return err
+}
+
+// save writes down now and then how far events are made.
+func (m *maker) save(ctx context.Context) error {
+	for sleep(ctx, m.s.opts.SaveEvery) {
+		if err := m.state.save(ctx, m.kv); err != nil {
+			return err
+		}
+	}
+	return ctx.Err()
 }
 
 // emit stores a source's events and notes how far it has been read; it returns

@@ -99,6 +99,8 @@ type Service struct {
 	id      string
 	metrics counters
 
+	lookEvery time.Duration
+
 	ready       atomic.Bool
 	making      atomic.Bool
 	lag         atomic.Int64
@@ -111,7 +113,7 @@ func New(opts Options) (*Service, error) {
 	if err := opts.complete(); err != nil {
 		return nil, fmt.Errorf("events: %w", err)
 	}
-	s := &Service{opts: opts, log: opts.Logger, bus: opts.Bus, id: ids.New("e_"), ended: make(chan struct{})}
+	s := &Service{opts: opts, log: opts.Logger, bus: opts.Bus, id: ids.New("e_"), ended: make(chan struct{}), lookEvery: lookEvery}
 	if err := s.observe(opts.Meter); err != nil {
 		return nil, fmt.Errorf("events: %w", err)
 	}

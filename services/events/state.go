@@ -2,8 +2,10 @@ package events
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"hash/fnv"
+	"log/slog"
 	"maps"
 	"slices"
 	"strconv"
@@ -36,6 +38,9 @@ type state struct {
 	users   int
 	dirty   map[int]struct{} // parts that have changed since they were saved
 	moved   bool             // event or sources have
+
+	saving    sync.Mutex        // one save at a time
+	revisions map[string]uint64 // of what is written down, by key; guarded by saving
 }
 
 // presenceParts is in how many records presence is written down. A record holds
@@ -64,14 +69,12 @@ func partOf(user string) int {
 }
 
 func newState() *state {
-	return &state{sources: make(map[string]place), dirty: make(map[int]struct{})}
+	return &state{sources: make(map[string]place), dirty: make(map[int]struct{}), revisions: make(map[string]uint64)}
 }
 
 // load gives the state as of all events that are stored now.
-func load(ctx context.Context, b *bus.Bus, kv *bus.KV) (*state, error) {
+func load(ctx context.Context, b *bus.Bus, kv *bus.KV, log *slog.Logger) (*state, error) {
 	s := newState()
-	ctx, cancel := context.WithTimeout(ctx, time.Minute)
-	defer cancel()
 	if err := s.read(ctx, kv); err != nil {
 		return nil, err
 	}
@@ -80,19 +83,31 @@ func load(ctx context.Context, b *bus.Bus, kv *bus.KV) (*state, error) {
 		return nil, err
 	}
 	if last < s.event {
-		// The stream is another than the one that this was written of.
-		return nil, fmt.Errorf("the stream of events ends at %d, but was at %d: the deployment was restored in part", last, s.event)
+		// What was written down tells of events that are there no more. What the
+		// stream itself says of its sources is true of what is in it; of a source
+		// of which it has none, events begin anew, with a gap.
+		log.Error("the stream of events has lost its end, or was restored; going on from what it has", "ends", last, "ended", s.event)
+		revisions := s.revisions
+		s = newState()
+		s.revisions, s.moved = revisions, true
+		for part := range presenceParts {
+			s.dirty[part] = struct{}{}
+		}
 	}
 	reader := b.ReadEvents(max(s.event, max(first, 1)-1), nil)
 	defer reader.Close()
-	for s.event < newest {
+	for moved := time.Now(); s.event < newest; {
 		event, _, err := reader.Next(ctx, time.Second)
 		if err != nil {
 			return nil, fmt.Errorf("reading events back: %w", err)
 		}
 		if event != nil {
 			s.apply(event)
+			moved = time.Now()
 			continue
+		}
+		if time.Since(moved) > time.Minute {
+			return nil, fmt.Errorf("reading events back: nothing comes behind %d, though there is %d", s.event, newest)
 		}
 		// Nothing comes though there was more: it may have been erased since.
 		if _, newest, _, err = b.EventsState(ctx); err != nil {
@@ -112,6 +127,9 @@ func (s *state) read(ctx context.Context, kv *bus.KV) error {
 		return err
 	}
 	for entry := range entries {
+		if entry.Key != "" && !entry.Deleted {
+			s.revisions[entry.Key] = entry.Revision
+		}
 		switch {
 		case entry.Key == "":
 			return nil
@@ -139,8 +157,13 @@ func (s *state) read(ctx context.Context, kv *bus.KV) error {
 	return fmt.Errorf("reading how far events are made: %w", ctx.Err())
 }
 
-// save writes down what has changed. Only who makes events may.
+// save writes down what has changed. Who makes events no more, and does not know
+// it yet, must not put an old part beside a new position: who reads both would
+// tell again what was told between them. So each write expects what was there.
+// Errors: bus.ErrConflict, when another has written.
 func (s *state) save(ctx context.Context, kv *bus.KV) error {
+	s.saving.Lock()
+	defer s.saving.Unlock()
 	s.mu.Lock()
 	parts := slices.Collect(maps.Keys(s.dirty))
 	moved := s.moved
@@ -159,13 +182,8 @@ func (s *state) save(ctx context.Context, kv *bus.KV) error {
 		value, err := proto.Marshal(record)
 		delete(s.dirty, part)
 		s.mu.Unlock()
-		key := keyPresence + strconv.Itoa(part)
-		switch {
-		case err != nil:
-		case len(value) == 0:
-			err = kv.Delete(ctx, key, 0)
-		default:
-			_, err = kv.Put(ctx, key, value)
+		if err == nil {
+			err = s.write(ctx, kv, keyPresence+strconv.Itoa(part), value)
 		}
 		if err != nil {
 			return fmt.Errorf("saving who is online: %w", err)
@@ -178,10 +196,30 @@ func (s *state) save(ctx context.Context, kv *bus.KV) error {
 	if err != nil {
 		return fmt.Errorf("saving how far events are made: %w", err)
 	}
-	if _, err := kv.Put(ctx, keyPosition, value); err != nil {
+	if err := s.write(ctx, kv, keyPosition, value); err != nil {
 		return fmt.Errorf("saving how far events are made: %w", err)
 	}
 	return nil
+}
+
+// write writes a key over what this state was read from or has written itself;
+// s.saving is held. An empty part is an empty value: the keys are few.
+func (s *state) write(ctx context.Context, kv *bus.KV, key string, value []byte) (err error) {
+	before, known := s.revisions[key]
+	switch {
+	case known:
+		before, err = kv.Update(ctx, key, value, before)
+	case len(value) == 0:
+		return nil
+	default:
+		if before, err = kv.Create(ctx, key, value); errors.Is(err, bus.ErrExists) {
+			err = bus.ErrConflict
+		}
+	}
+	if err == nil {
+		s.revisions[key] = before
+	}
+	return err
 }
 
 // apply takes in an event that is stored, at its position.

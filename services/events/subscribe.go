@@ -21,8 +21,8 @@ import (
 const (
 	// maxFilters bounds the subjects of one subscription.
 	maxFilters = 100
-	// lookEvery is how often a subscriber is looked after: has the service
-	// ended, or have events gone that it has not seen?
+	// lookEvery is how long nothing comes for a subscriber before it is looked
+	// whether events have gone that it has not seen.
 	lookEvery = 5 * time.Second
 )
 
@@ -74,72 +74,104 @@ func (s *Service) subscribe(ctx context.Context, r *eventsv1.SubscribeRequest, s
 	if err := stream.SendHeader(metadata.MD{}); err != nil {
 		return err
 	}
-	var reader *bus.EventReader
-	defer func() {
-		if reader != nil {
-			reader.Close()
-		}
-	}()
-	send := func(e *eventsv1.Event) error {
-		s.metrics.sent.Add(ctx, 1)
-		return stream.Send(e)
+	w := &watching{s: s, stream: stream, at: at, from: at + 1, beginning: at == 0, subjects: subjects}
+	if err := w.look(ctx, 0); err != nil {
+		return err
 	}
-	first := true
-	var newest uint64 // when it was looked last
-	for looked := (time.Time{}); ; {
-		if time.Since(looked) >= lookEvery {
-			looked = time.Now()
-			gone, last, err := s.gone(ctx, at, first && at == 0)
-			if err != nil {
-				return errs.Missing("events", err)
-			}
-			first, newest = false, last
-			if gone != nil {
-				if at = gone.Position; reader != nil {
-					reader.Close()
-					reader = nil
-				}
-				if err := send(gone); err != nil {
-					return err
-				}
-			}
+	reader := s.bus.ReadEvents(w.at, subjects)
+	defer reader.Close()
+	for {
+		event, read, err := reader.Next(ctx, s.lookEvery)
+		if err == nil && event == nil {
+			err = w.quiet(ctx)
+		} else if err == nil {
+			err = w.take(ctx, event, read)
 		}
-		if reader == nil {
-			reader = s.bus.ReadEvents(at, subjects)
-		}
-		event, read, err := reader.Next(ctx, lookEvery)
-		switch {
-		case err != nil:
-			return err
-		case event == nil:
-			// So long after it was the newest, nothing that is wanted lies before it.
-			at = max(at, newest)
-			continue
-		}
-		at = read.Seq
-		if event.Event == nil {
-			continue // of a newer version, or not ours
-		}
-		if err := send(event); err != nil {
+		if err != nil {
 			return err
 		}
 	}
 }
 
-// gone makes the gap that a subscriber is told when events behind its position
-// have fallen to the stream's limits; nil where none have. From the very
-// beginning nothing is missing: it is wherever the stream begins. last is the
-// newest position.
-func (s *Service) gone(ctx context.Context, at uint64, beginning bool) (gap *eventsv1.Event, last uint64, err error) {
-	first, _, last, err := s.bus.EventsState(ctx)
-	if err != nil || beginning || first <= at+1 {
-		return nil, last, err
+// watching is how far a subscriber has come, who must be told when events have
+// fallen to the stream's limits before it got to them: NATS passes over them
+// without a word.
+type watching struct {
+	s        *Service
+	stream   grpc.ServerStreamingServer[eventsv1.Event]
+	subjects []string
+
+	at        uint64 // sent, or not wanted
+	from      uint64 // all before is accounted for
+	newest    uint64 // as of the last look
+	looked    time.Time
+	beginning bool // from the very beginning nothing is missing: that is wherever the stream begins
+}
+
+// take sends an event. Where positions before it did not come, they were erased,
+// or not wanted, or have fallen; the last is found out before it is sent, but of
+// a subscriber who wants only some not for each.
+func (w *watching) take(ctx context.Context, event *eventsv1.Event, read bus.Place) error {
+	if w.from < read.Seq && (len(w.subjects) == 0 || time.Since(w.looked) >= w.s.lookEvery/5) {
+		if err := w.look(ctx, read.Seq); err != nil {
+			return err
+		}
+		w.from = read.Seq
 	}
-	return &eventsv1.Event{
-		Id: fmt.Sprintf("events-%s-gap-%d", s.bus.Deployment().Incarnation, first-1), Position: first - 1, Time: timestamppb.Now(),
-		Source: &eventsv1.Source{Name: "events", Seq: first - 1},
-		Event:  &eventsv1.Event_Gap{Gap: &eventsv1.Gap{Source: "events", From: at + 1, To: first - 1}},
-	}, last, nil
+	if w.from == read.Seq {
+		w.from++
+	}
+	w.at = read.Seq
+	if event.Event == nil {
+		return nil // of a newer version, or not ours
+	}
+	return w.send(ctx, event)
+}
+
+// quiet is for when nothing has come for as long as there is between looks.
+func (w *watching) quiet(ctx context.Context) error {
+	seen := w.newest
+	if err := w.look(ctx, 0); err != nil {
+		return err
+	}
+	// So long after it was the newest, nothing that is wanted lies before it.
+	w.at = max(w.at, seen)
+	w.from = w.at + 1
+	return nil
+}
+
+// look tells the subscriber of a gap where one is. next is the position of the
+// event that it gets next, 0 where none is at hand.
+func (w *watching) look(ctx context.Context, next uint64) error {
+	first, _, last, err := w.s.bus.EventsState(ctx)
+	if err != nil {
+		return errs.Missing("events", err)
+	}
+	w.looked, w.newest = time.Now(), last
+	fallen := uint64(0) // the last that is not there
+	if first > 0 {
+		fallen = first - 1
+	}
+	if next > 0 {
+		fallen = min(fallen, next-1)
+	}
+	from := w.from
+	w.at = max(w.at, fallen)
+	w.from = w.at + 1
+	if from > fallen || w.beginning {
+		w.beginning = false
+		return nil
+	}
+	return w.send(ctx, &eventsv1.Event{
+		Id: fmt.Sprintf("events-%s-gap-%d", w.s.bus.Deployment().Incarnation, fallen), Position: w.at, Time: timestamppb.Now(),
+		Source: &eventsv1.Source{Name: "events", Seq: fallen},
+		Event:  &eventsv1.Event_Gap{Gap: &eventsv1.Gap{Source: "events", From: from, To: fallen}},
+	})
+}
+
+func (w *watching) send(ctx context.Context, e *eventsv1.Event) error {
+	w.s.metrics.sent.Add(ctx, 1)
+	return w.stream.Send(e)
 }
 
 // checkFilter gives the subjects that a subscriber wants.
