@@ -53,6 +53,8 @@ type Caller struct {
 var (
 	// ourselves is each of Parley's services.
 	ourselves = Caller{Name: "service", scopes: []Scope{Service, Admin, Publish, Read, Rooms, Users}}
+	// owner is who runs Parley, and could read and change its data anyway.
+	owner = backEnd("owner", []Scope{Admin})
 	// everybody is who calls without credentials in development mode.
 	everybody = Caller{Name: "anybody", scopes: ourselves.scopes}
 )

@@ -108,6 +108,9 @@ func New(o Options) (*Credentials, error) {
 type Proof struct {
 	// InProcess says that it was made in this process.
 	InProcess bool
+	// Owner says that it came by a socket which only the user who runs this
+	// process can open.
+	Owner bool
 	// Token is the bearer token, empty where there is none.
 	Token string
 	// Certificate is the client's, verified; nil where there is none.
@@ -120,6 +123,8 @@ func (c *Credentials) Caller(p Proof) (Caller, error) {
 	switch {
 	case p.InProcess:
 		return ourselves, nil
+	case p.Owner:
+		return owner, nil
 	case p.Token != "":
 		hash := sha256.Sum256([]byte(p.Token))
 		if who, ok := c.fixed.tokens[hash]; ok {

@@ -45,6 +45,8 @@ func (s *Server) admit(ctx context.Context, method string) (context.Context, err
 	switch info := from.AuthInfo.(type) {
 	case inProcess:
 		proof.InProcess = true
+	case byOwner:
+		proof.Owner = true
 	case credentials.TLSInfo:
 		if len(info.State.VerifiedChains) > 0 {
 			proof.Certificate = info.State.PeerCertificates[0]

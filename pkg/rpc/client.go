@@ -79,7 +79,8 @@ func (o *ClientOptions) complete() {
 
 // Dial makes a client connection to a service: name is what errors, logs and
 // metrics call it ("registry"), target is "host:port", several of them
-// separated by commas, or "dns:///host:port" for all addresses of a name.
+// separated by commas, "dns:///host:port" for all addresses of a name, or what
+// SocketAddress gives.
 // Calls go round the replicas that are in reach and healthy.
 //
 // Dial does not wait for the service, which may start later; its errors are

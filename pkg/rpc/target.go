@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"path/filepath"
 	"strings"
 
 	"google.golang.org/grpc"
@@ -16,11 +17,18 @@ import (
 const listScheme = "parley"
 
 // resolve turns what an operator writes, "host:port,host:port" or
-// "dns:///host:port", into a gRPC target and what is needed to resolve it.
+// "dns:///host:port", or the address of an OwnerSocket, into a gRPC target and
+// what is needed to resolve it.
 func resolve(name, target string) (string, []grpc.DialOption, error) {
 	target = strings.TrimSpace(target)
 	if target == "" {
 		return "", nil, errors.New("address is missing: host:port, several separated by commas, or dns:///host:port")
+	}
+	if path, ok := strings.CutPrefix(target, socketScheme); ok {
+		if !filepath.IsAbs(path) {
+			return "", nil, fmt.Errorf("address %q: the socket's path is not absolute", target)
+		}
+		return target, nil, nil
 	}
 	if strings.Contains(target, "://") {
 		if !strings.HasPrefix(target, "dns:///") {

@@ -97,8 +97,8 @@ func (t *TLS) Measure(meter metric.Meter) error {
 	return err
 }
 
-// serverTransport makes a server's side of a connection. Those within the process go
-// over no network and have no TLS.
+// serverTransport makes a server's side of a connection. Those within the process
+// or by its owner's socket go over no network and have no TLS.
 type serverTransport struct {
 	tls *TLS // nil for none
 	credentials.TransportCredentials
@@ -116,6 +116,9 @@ func (inProcess) AuthType() string { return "in-process" }
 func (s serverTransport) ServerHandshake(conn net.Conn) (net.Conn, credentials.AuthInfo, error) {
 	if _, ok := conn.(inProcessConn); ok {
 		return conn, inProcess{credentials.CommonAuthInfo{SecurityLevel: credentials.PrivacyAndIntegrity}}, nil
+	}
+	if _, ok := conn.(ownerConn); ok {
+		return conn, byOwner{credentials.CommonAuthInfo{SecurityLevel: credentials.PrivacyAndIntegrity}}, nil
 	}
 	if s.tls == nil {
 		return s.TransportCredentials.ServerHandshake(conn)

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"net"
 	"os"
 	"path/filepath"
 	"strings"
@@ -377,5 +378,53 @@ func TestTLSFilesRefused(t *testing.T) {
 		if _, err := rpc.LoadTLS(f, nil); err == nil {
 			t.Errorf("%s: loaded", name)
 		}
+	}
+}
+
+// Who can open the socket is an operator, whatever else a server asks for; and a
+// socket that a killed process has left is no obstacle.
+func TestOwnerSocket(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "s")
+	left, err := net.ListenUnix("unix", &net.UnixAddr{Name: path})
+	if err != nil {
+		t.Fatal(err)
+	}
+	left.SetUnlinkOnClose(false)
+	left.Close()
+	socket, err := rpc.OwnerSocket(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if info, err := os.Stat(path); err != nil || info.Mode().Perm() != 0o600 {
+		t.Errorf("the socket: %v, %v", info, err)
+	}
+	var who string
+	server := rpc.NewServer(rpc.ServerOptions{Credentials: known(t, access.Options{AdminToken: adminToken})})
+	historyv1.RegisterHistoryServer(server.Registrar(), whoCalls(&who))
+	ctx, cancel := context.WithCancel(t.Context())
+	done := make(chan error, 1)
+	go func() { done <- server.Run(ctx, socket) }()
+	t.Cleanup(func() {
+		cancel()
+		if err := <-done; err != nil {
+			t.Error(err)
+		}
+		if _, err := os.Lstat(path); !os.IsNotExist(err) {
+			t.Errorf("the socket is still there: %v", err)
+		}
+	})
+	address, err := rpc.SocketAddress(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	client := historyv1.NewHistoryClient(dial(t, address, rpc.ClientOptions{}))
+	if _, err := client.ListMessages(t.Context(), &historyv1.ListMessagesRequest{}); err != nil || who != "owner" {
+		t.Errorf("called as %q: %v", who, err)
+	}
+	if _, err := client.Erase(t.Context(), &historyv1.EraseRequest{}); errs.CodeOf(err) != errs.Forbidden {
+		t.Errorf("what services ask of each other: %v", err)
+	}
+	if _, err := rpc.Dial("history", "unix://s", rpc.ClientOptions{}); err == nil {
+		t.Error("a path that is not absolute is taken")
 	}
 }
