@@ -46,7 +46,7 @@ func (s *Service) register(ctx context.Context, records *store, q *authv1.Regist
 			return nil, err
 		}
 	}
-	a, err := s.newAccount(ctx, records, username, q.Password)
+	a, err := s.newAccount(ctx, records, username, q.Password, roleUser)
 	if err != nil {
 		if byInvite {
 			if err := s.useInvite(ctx, records, q.InviteCode, +1); err != nil {
@@ -74,7 +74,7 @@ func (s *Service) free(ctx context.Context, records *store, username string) err
 var errTaken = &errs.Error{Code: errs.AlreadyExists, Field: "username", Message: "username: is taken"}
 
 // newAccount makes an account. Errors: already-exists.
-func (s *Service) newAccount(ctx context.Context, records *store, username, password string) (*account, error) {
+func (s *Service) newAccount(ctx context.Context, records *store, username, password string, roles ...string) (*account, error) {
 	hash, err := s.hasher.hash(ctx, password)
 	if err != nil {
 		return nil, err
@@ -82,7 +82,7 @@ func (s *Service) newAccount(ctx context.Context, records *store, username, pass
 	a := &account{
 		ID:        ids.New("u_"),
 		Username:  username,
-		Roles:     []string{roleUser},
+		Roles:     roles,
 		Password:  hash,
 		CreatedMs: time.Now().UnixMilli(),
 	}
@@ -113,7 +113,7 @@ func (s *Service) login(ctx context.Context, records *store, q *authv1.LoginRequ
 		if err := checkNewPassword("password", q.Password, s.opts.MinPasswordLength); err != nil {
 			return nil, err
 		}
-		a, err = s.newAccount(ctx, records, username, q.Password)
+		a, err = s.newAccount(ctx, records, username, q.Password, roleUser)
 		if err == nil {
 			return s.signIn(ctx, records, a, q.Client, "login")
 		}

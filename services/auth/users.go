@@ -12,6 +12,7 @@ import (
 	"golang.org/x/text/unicode/norm"
 	"google.golang.org/protobuf/types/known/timestamppb"
 
+	"github.com/parley-im/parley/pkg/access"
 	"github.com/parley-im/parley/pkg/bus"
 	"github.com/parley-im/parley/pkg/errs"
 	"github.com/parley-im/parley/pkg/ids"
@@ -39,13 +40,24 @@ func (s *Service) createUser(ctx context.Context, records *store, q *authv1.Crea
 	if err := checkNewPassword("password", q.Password, s.opts.MinPasswordLength); err != nil {
 		return nil, err
 	}
-	if err := s.free(ctx, records, username); err != nil {
-		return nil, err
-	}
-	a, err := s.newAccount(ctx, records, username, q.Password)
+	roles, err := checkRoles(q.Roles)
 	if err != nil {
 		return nil, err
 	}
+	if len(roles) == 0 {
+		roles = []string{roleUser}
+	}
+	if !slices.Equal(roles, []string{roleUser}) && !access.From(ctx).May(access.Admin) {
+		return nil, &errs.Error{Code: errs.Forbidden, Field: "roles", Message: "roles: only an operator gives others than user"}
+	}
+	if err := s.free(ctx, records, username); err != nil {
+		return nil, err
+	}
+	a, err := s.newAccount(ctx, records, username, q.Password, roles...)
+	if err != nil {
+		return nil, err
+	}
+	s.log.Info("account made", "user", a.ID, "roles", a.Roles, "by", access.From(ctx).Name)
 	return a.user(), nil
 }
 

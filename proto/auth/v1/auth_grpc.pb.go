@@ -94,9 +94,10 @@ type AuthClient interface {
 	// be in two of them.
 	// Errors: invalid-argument.
 	ListSessions(ctx context.Context, in *ListSessionsRequest, opts ...grpc.CallOption) (*ListSessionsResponse, error)
-	// CreateUser makes an account with the role "user" without signing it in,
-	// whatever the deployment says of registration.
-	// Errors: invalid-argument (username, password), already-exists.
+	// CreateUser makes an account without signing it in, whatever the deployment
+	// says of registration. Roles but "user" are given by who has SCOPE_ADMIN.
+	// Errors: invalid-argument (username, password, roles), forbidden (roles),
+	// already-exists.
 	CreateUser(ctx context.Context, in *CreateUserRequest, opts ...grpc.CallOption) (*User, error)
 	// ListUsers lists accounts by pages, in the order in which they were last
 	// changed, the oldest first. None is left out; one that is changed while the
@@ -387,9 +388,10 @@ type AuthServer interface {
 	// be in two of them.
 	// Errors: invalid-argument.
 	ListSessions(context.Context, *ListSessionsRequest) (*ListSessionsResponse, error)
-	// CreateUser makes an account with the role "user" without signing it in,
-	// whatever the deployment says of registration.
-	// Errors: invalid-argument (username, password), already-exists.
+	// CreateUser makes an account without signing it in, whatever the deployment
+	// says of registration. Roles but "user" are given by who has SCOPE_ADMIN.
+	// Errors: invalid-argument (username, password, roles), forbidden (roles),
+	// already-exists.
 	CreateUser(context.Context, *CreateUserRequest) (*User, error)
 	// ListUsers lists accounts by pages, in the order in which they were last
 	// changed, the oldest first. None is left out; one that is changed while the

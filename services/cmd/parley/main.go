@@ -10,6 +10,7 @@ import (
 
 	"github.com/parley-im/parley/pkg/config"
 	"github.com/parley-im/parley/pkg/run"
+	"github.com/parley-im/parley/services/cmd/internal/admin"
 	"github.com/parley-im/parley/services/cmd/internal/program"
 	"github.com/parley-im/parley/services/e2e/bench"
 )
@@ -23,6 +24,7 @@ type command struct {
 
 var commands = []command{
 	{"serve", "Run everything in one process, with NATS inside.", serve},
+	{"admin", "Make and disable users, give roles, end sessions, invite, rotate keys.", admin.Run},
 	{"check", "Check that a deployment loses, repeats and reorders nothing.", checkDelivery},
 	{"bench", "Measure what deliveries and connections cost.", benchmark},
 	{bench.ProcessCommand, "", benchProcess},

@@ -37,6 +37,7 @@ type grpcPart struct {
 func (env *Env) Auth(a *AuthSettings) (*Part, error) {
 	o := a.Options
 	o.Bus, o.Logger, o.Meter = env.Bus, env.Logger, env.Metrics.Meter("parley/auth")
+	o.Registration = auth.Registration(a.registration)
 	var err error
 	if o.JWTSecret, o.Issuers, err = env.tokensOfOthers(a.foreign); err != nil {
 		return nil, err

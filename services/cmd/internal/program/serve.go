@@ -40,7 +40,7 @@ func (v *ServeSettings) register(s *config.Set) {
 	s.Section("Data")
 	// 1 s costs about 7 % more CPU for each message than the server's own 2
 	// minutes (BenchmarkPublish), and bounds what a power cut takes.
-	v.dataDir, v.sync = "data", time.Second
+	v.dataDir, v.sync = defaultDataDir, time.Second
 	s.String(&v.dataDir, "data-dir", "where everything is kept; made if it is not there")
 	s.Duration(&v.sync, "sync", "how often stored messages are forced to disk; 0 is every 2m, negative is each one before its ack (about 5,000 a second)")
 	v.gateway.register(s)
@@ -139,6 +139,14 @@ func (p *Program) Serve(ctx context.Context, args []string) error {
 	if err != nil {
 		return err
 	}
+	if v.nats.URL == "" {
+		socket, err := rpc.OwnerSocket(ownerSocket(v.dataDir))
+		if err == nil {
+			listeners = append(listeners, socket)
+		} else {
+			env.Logger.Warn("parley admin cannot reach this process by its data-dir", "error", err)
+		}
+	}
 	server := env.server("serve", services...)
 	dial := &Dialer{env: env, inProcess: pipe}
 	registry, err := env.Registry(&v.registry, dial)
@@ -206,6 +214,9 @@ func (env *Env) services(v *ServeSettings) ([]*Part, error) {
 	presence, err3 := env.Presence(&v.presence)
 	return []*Part{history, auth, presence}, errors.Join(err1, err2, err3)
 }
+
+// ownerSocket is where parley serve takes calls of parley admin, beside its data.
+func ownerSocket(dataDir string) string { return filepath.Join(dataDir, "admin.sock") }
 
 // listeners are where gRPC is served: within the process, and on TCP where an
 // address is set. An address serves all APIs; several may be the same.

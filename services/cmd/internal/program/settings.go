@@ -54,8 +54,9 @@ func grpcAddr(s *config.Set, listen, own *string, name, port string) {
 // AuthSettings are the settings of auth.
 type AuthSettings struct {
 	auth.Options
-	addr, own string
-	foreign   foreignTokens
+	addr, own    string
+	registration string
+	foreign      foreignTokens
 }
 
 func (a *AuthSettings) register(s *config.Set) {
@@ -70,7 +71,10 @@ func (a *AuthSettings) settings(s *config.Set) {
 	a.TokenTTL = bus.SessionTTL
 	a.MinPasswordLength = 1
 	s.Duration(&a.TokenTTL, "token-ttl", "how long a token is good, at most 1h")
-	s.Bool(&a.AutoRegister, "auto-register", "the first sign-in of an unknown username registers it")
+	a.registration = string(auth.Open)
+	s.String(&a.registration, "registration", "who may make an account: anybody, who has an invite code, or only operators (parley admin)").
+		OneOf(string(auth.Open), string(auth.ByInvite), string(auth.Closed))
+	s.Bool(&a.AutoRegister, "auto-register", "the first sign-in of an unknown username registers it, where registration is open")
 	s.Int(&a.MinPasswordLength, "min-password-length", "characters that a new password needs")
 	s.Validate(func() error {
 		if a.TokenTTL <= 0 || a.TokenTTL > bus.SessionTTL {
