@@ -45,7 +45,7 @@ lint: ## format, vet, staticcheck, contracts, and the walls between packages
 	@scripts/lint
 	go test -count=1 ./services/structure
 
-gen: ## write the Go code of proto/ anew
+gen: ## write the Go code of proto/ and the module of pkg/sdk-ts anew
 	@scripts/gen
 
 build: ## all programs into ./bin

@@ -19,8 +19,12 @@ import (
 	"time"
 )
 
-//go:embed assets
+//go:embed assets parley.js
 var files embed.FS
+
+// client is the TypeScript client of pkg/sdk-ts as one minified module, which
+// make gen writes. It is at /parley.js.
+const client = "parley.js"
 
 // page is the file that the root address serves; it has no other address.
 const page = "assets/index.html"
@@ -50,10 +54,12 @@ type asset struct {
 	body        []byte
 	contentType string
 	etag        string
+	// anywhere: pages of other origins may load it.
+	anywhere bool
 }
 
-// Handler serves the application: GET and HEAD of / and of the files under
-// /assets/. Addresses are matched exactly against the embedded files, so a
+// Handler serves the application, GET and HEAD of / and of the files under
+// /assets/, and the client for other pages, /parley.js. Addresses are matched exactly against the embedded files, so a
 // path that is not one of them, however it is spelled, is 404; other methods
 // are 405. It panics if a file has no known content type, which only a defect
 // of the build can bring about.
@@ -76,6 +82,12 @@ func Handler() http.Handler {
 		}
 		w.Header().Set("Content-Type", a.contentType)
 		w.Header().Set("ETag", a.etag)
+		if a.anywhere {
+			// It is public code, and a module is loaded with CORS always. Which
+			// origins may open a socket is not decided here.
+			w.Header().Set("Access-Control-Allow-Origin", "*")
+			w.Header().Set("Cross-Origin-Resource-Policy", "cross-origin")
+		}
 		// The zero time leaves Last-Modified out: an embedded file has none.
 		http.ServeContent(w, r, "", time.Time{}, bytes.NewReader(a.body))
 	})
@@ -84,7 +96,7 @@ func Handler() http.Handler {
 // load reads every embedded file and gives it its address.
 func load(from fs.FS) (map[string]asset, error) {
 	assets := make(map[string]asset)
-	err := fs.WalkDir(from, "assets", func(name string, entry fs.DirEntry, err error) error {
+	err := fs.WalkDir(from, ".", func(name string, entry fs.DirEntry, err error) error {
 		if err != nil || entry.IsDir() {
 			return err
 		}
@@ -105,6 +117,7 @@ func load(from fs.FS) (map[string]asset, error) {
 			body:        body,
 			contentType: contentType,
 			etag:        `"` + hex.EncodeToString(sum[:12]) + `"`,
+			anywhere:    name == client,
 		}
 		return nil
 	})

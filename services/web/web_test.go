@@ -49,6 +49,7 @@ func TestAddresses(t *testing.T) {
 		{"/assets/icon.svg", 200, "image/svg+xml"},
 		{"/assets/js/main.js", 200, "text/javascript; charset=utf-8"},
 		{"/assets/js/ui/log.js", 200, "text/javascript; charset=utf-8"},
+		{"/parley.js", 200, "text/javascript; charset=utf-8"},
 
 		{"/assets/index.html", 404, ""}, // its one address is /
 		{"/index.html", 404, ""},
@@ -127,6 +128,18 @@ func TestSecurityHeadersAreOnEveryAnswer(t *testing.T) {
 		}
 		if r.Header.Get("Set-Cookie") != "" {
 			t.Errorf("status %d sets a cookie", r.StatusCode)
+		}
+	}
+}
+
+func TestTheClientIsForPagesOfAllOrigins(t *testing.T) {
+	for target, want := range map[string]string{"/parley.js": "*", "/assets/js/main.js": "", "/": ""} {
+		r := get(t, "GET", target, nil)
+		if got := r.Header.Get("Access-Control-Allow-Origin"); got != want {
+			t.Errorf("%s: Access-Control-Allow-Origin is %q, want %q", target, got, want)
+		}
+		if got := r.Header.Get("Cross-Origin-Resource-Policy"); (got == "cross-origin") != (want == "*") {
+			t.Errorf("%s: Cross-Origin-Resource-Policy is %q", target, got)
 		}
 	}
 }
