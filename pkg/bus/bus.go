@@ -14,6 +14,7 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 	"go.opentelemetry.io/otel/metric"
 	"go.opentelemetry.io/otel/metric/noop"
+	"go.opentelemetry.io/otel/trace"
 	"golang.org/x/time/rate"
 
 	"github.com/parley-im/parley/pkg/nowait"
@@ -66,6 +67,8 @@ type Options struct {
 	Logger *slog.Logger
 	// Meter records what bus/metrics.go lists; nil records nothing.
 	Meter metric.Meter
+	// Traces makes publishes part of the traces they belong to; nil traces nothing.
+	Traces trace.TracerProvider
 }
 
 func (o *Options) complete() error {
@@ -113,6 +116,7 @@ type Bus struct {
 	js         jetstream.JetStream
 	deployment Deployment
 	publisher  *publisher
+	tracer     trace.Tracer               // nil where nothing is traced
 	complain   rate.Sometimes             // about what NATS says against us
 	durability atomic.Pointer[Durability] // nil until the log's streams were seen
 
@@ -138,6 +142,9 @@ func Connect(ctx context.Context, opts Options) (*Bus, error) {
 		hearing:  make(map[*Feed]struct{}),
 		closed:   make(chan struct{}),
 		complain: rate.Sometimes{Interval: time.Second},
+	}
+	if opts.Traces != nil {
+		b.tracer = opts.Traces.Tracer("parley/bus")
 	}
 	if err := b.dial(ctx); err != nil {
 		return nil, err

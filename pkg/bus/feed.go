@@ -104,8 +104,8 @@ func (f *Feed) Close() {
 // a turn of the room's worker, which mostly has the message too, and is told
 // its number. When the publish is refused or given up, done is called as
 // PublishAsync does it, with a negative number. It must not be called before the
-// room was subscribed to.
-func (f *Feed) Publish(room, id string, entry *busv1.LogEntry, done func(worker int, ack Ack, err error)) {
+// room was subscribed to. ctx tells the trace, and nothing else.
+func (f *Feed) Publish(ctx context.Context, room, id string, entry *busv1.LogEntry, done func(worker int, ack Ack, err error)) {
 	w := f.workerOf(room)
 	w.once.Do(func() {
 		// A full channel drops acknowledgements too; the publisher asks again.
@@ -115,7 +115,7 @@ func (f *Feed) Publish(room, id string, entry *busv1.LogEntry, done func(worker 
 		done(-1, Ack{}, errs.Missing("the log", fmt.Errorf("subscribing to acknowledgements: %w", w.failed)))
 		return
 	}
-	f.b.publisher.start(w.inbox, room, id, entry, done)
+	f.b.publisher.start(ctx, w.inbox, room, id, entry, done)
 }
 
 func (f *Feed) workerOf(room string) *worker {
@@ -235,7 +235,7 @@ func (f *Feed) append(batch []Delivery, w *worker, msg *nats.Msg) []Delivery {
 		}
 		return append(batch, Delivery{Room: room, Live: event})
 	}
-	stored, err := decodeStored(msg, msg.Subject)
+	stored, err := f.b.decodeStored(msg, msg.Subject)
 	if err != nil {
 		f.b.log.Warn("passed over what is not ours", "subject", msg.Subject, "error", err)
 		return batch

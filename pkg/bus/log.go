@@ -27,6 +27,8 @@ type Stored struct {
 	// Entry is nil where something that is not ours was written to the log: it
 	// has a place, so that it is no hole, and is not delivered.
 	Entry *busv1.LogEntry
+	// Trace is nil for entries that are not traced, and always where Options.Traces is.
+	Trace *Trace
 }
 
 // LogConfig says how much the log keeps.
@@ -235,7 +237,7 @@ func (b *Bus) api(ctx context.Context, call string, request []byte, answer any) 
 }
 
 // decodeStored reads one message that came out of the log, live or by a read.
-func decodeStored(msg *nats.Msg, subject string) (Stored, error) {
+func (b *Bus) decodeStored(msg *nats.Msg, subject string) (Stored, error) {
 	s, err := decodePlace(msg, subject)
 	if err != nil {
 		return s, err
@@ -244,6 +246,7 @@ func decodeStored(msg *nats.Msg, subject string) (Stored, error) {
 	if proto.Unmarshal(msg.Data, entry) == nil {
 		s.Entry = entry
 	}
+	s.Trace = b.traceOf(msg)
 	return s, nil
 }
 

@@ -54,6 +54,11 @@ const (
 	headerNumPending   = "Nats-Num-Pending"
 	headerExpectedLast = "Nats-Expected-Last-Sequence"
 	headerBatch        = "Nats-Batch-Id"
+	headerTime         = "Nats-Time-Stamp"
+
+	// headerTrace is W3C Trace Context's, in lower case as NATS's own tracing and
+	// OpenTelemetry write it.
+	headerTrace = "traceparent"
 )
 
 // Bucket names one KV bucket.

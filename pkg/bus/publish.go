@@ -42,7 +42,7 @@ func (b *Bus) Publish(ctx context.Context, room, id string, entry *busv1.LogEntr
 		err error
 	}
 	done := make(chan result, 1)
-	b.PublishAsync(room, id, entry, func(ack Ack, err error) { done <- result{ack, err} })
+	b.publisher.start(ctx, ownAnswers, room, id, entry, func(_ int, ack Ack, err error) { done <- result{ack, err} })
 	select {
 	case r := <-done:
 		return r.ack, r.err
@@ -58,12 +58,12 @@ func (b *Bus) Publish(ctx context.Context, room, id string, entry *busv1.LogEntr
 // reach the log in the order of these calls, unless a failure of NATS in
 // between made some of them be sent again.
 func (b *Bus) PublishAsync(room, id string, entry *busv1.LogEntry, done func(Ack, error)) {
-	b.publisher.start(ownAnswers, room, id, entry, func(_ int, ack Ack, err error) { done(ack, err) })
+	b.publisher.start(context.Background(), ownAnswers, room, id, entry, func(_ int, ack Ack, err error) { done(ack, err) })
 }
 
 // start publishes an entry whose acknowledgement comes to the inbox of some
-// name. done is told which worker calls it, -1 for none.
-func (p *publisher) start(inbox, room, id string, entry *busv1.LogEntry, done func(worker int, ack Ack, err error)) {
+// name. done is told which worker calls it, -1 for none. ctx tells the trace, and nothing else.
+func (p *publisher) start(ctx context.Context, inbox, room, id string, entry *busv1.LogEntry, done func(worker int, ack Ack, err error)) {
 	payload, err := proto.Marshal(entry)
 	if err != nil {
 		done(-1, Ack{}, fmt.Errorf("encoding a message: %w", err))
@@ -72,14 +72,15 @@ func (p *publisher) start(inbox, room, id string, entry *busv1.LogEntry, done fu
 	if id == "" {
 		id = ids.New("")
 	}
-	p.publish(shardOf(room, p.b.deployment.Shards), inbox, &pending{
-		msg: &nats.Msg{
-			Subject: p.b.logSubject(room),
-			Header:  nats.Header{headerMsgID: []string{id}},
-			Data:    payload,
-		},
-		done: done,
-	})
+	msg := &nats.Msg{
+		Subject: p.b.logSubject(room),
+		Header:  nats.Header{headerMsgID: []string{id}},
+		Data:    payload,
+	}
+	if p.b.tracer != nil {
+		done = p.b.traced(ctx, msg, done)
+	}
+	p.publish(shardOf(room, p.b.deployment.Shards), inbox, &pending{msg: msg, done: done})
 }
 
 // publisher sends the messages of every room to the log without waiting for

@@ -209,7 +209,7 @@ const (
 func (b *Bus) batch(ctx context.Context, room string, seq uint64, limit int, page *Page) (last, pending uint64, err error) {
 	request := batchRequest{Seq: max(seq, 1), Next: b.logSubject(room), Batch: limit, MaxBytes: maxBatchBytes}
 	pending, last, err = b.direct(ctx, b.streamOf(room), request, func(msg *nats.Msg) (uint64, error) {
-		s, err := decodeStored(msg, msg.Header.Get("Nats-Subject"))
+		s, err := b.decodeStored(msg, msg.Header.Get("Nats-Subject"))
 		s.Prev = 0 // relative to the batch, never to the room's log
 		switch {
 		case err != nil:

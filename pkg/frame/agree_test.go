@@ -25,6 +25,9 @@ func (r random) frame(d *direction, t *frameType, into proto.Message) {
 		id := m.Descriptor().Fields().ByName("id")
 		m.Set(id, protoreflect.ValueOfString("m1"))
 	}
+	if trace := m.Descriptor().Fields().ByName("traceparent"); trace != nil && r.IntN(2) == 0 {
+		m.Set(trace, protoreflect.ValueOfString(r.text()))
+	}
 	r.fill(t.plan, m.Mutable(t.desc).Message(), 0)
 }
 
@@ -122,7 +125,7 @@ func bothRequests(b []byte) (direct, generic *wirev1.ClientFrame, errs [2]*Error
 	errs[0] = readRequest(b, direct)
 	t, err := requests.find(b)
 	if errs[1] = err; err == nil {
-		errs[1] = readObject(b, t.members, reflected{generic.ProtoReflect().Mutable(t.desc).Message(), 0}, &generic.Id)
+		errs[1] = readObject(b, t.members, reflected{generic.ProtoReflect().Mutable(t.desc).Message(), 0}, envelope{&generic.Id, &generic.Traceparent})
 	}
 	return direct, generic, errs
 }
@@ -132,7 +135,7 @@ func bothEvents(b []byte) (direct, generic *wirev1.ServerFrame, errs [2]*Error) 
 	errs[0] = readEvent(b, direct, 0)
 	t, err := events.find(b)
 	if errs[1] = err; err == nil {
-		errs[1] = readObject(b, t.members, reflected{generic.ProtoReflect().Mutable(t.desc).Message(), 0}, &generic.Id)
+		errs[1] = readObject(b, t.members, reflected{generic.ProtoReflect().Mutable(t.desc).Message(), 0}, envelope{id: &generic.Id})
 	}
 	return direct, generic, errs
 }
@@ -145,7 +148,7 @@ func TestDirectPathsAgree(t *testing.T) {
 		for _, ft := range requests.byName {
 			f := new(wirev1.ClientFrame)
 			r.frame(requests, ft, f)
-			text := agreeOnWriting(t, f, f.Id, requests, func(e *encoder) bool { return e.directRequest(f) })
+			text := agreeOnWriting(t, f, f.Id, f.Traceparent, requests, func(e *encoder) bool { return e.directRequest(f) })
 			for _, b := range append(r.spoiled(text), text) {
 				if direct, generic, errs := bothRequests(b); !reflect.DeepEqual(errs[0], errs[1]) ||
 					errs[0] == nil && !proto.Equal(direct, generic) {
@@ -156,7 +159,7 @@ func TestDirectPathsAgree(t *testing.T) {
 		for _, ft := range events.byName {
 			f := new(wirev1.ServerFrame)
 			r.frame(events, ft, f)
-			text := agreeOnWriting(t, f, f.Id, events, func(e *encoder) bool { return e.directEvent(f) })
+			text := agreeOnWriting(t, f, f.Id, nil, events, func(e *encoder) bool { return e.directEvent(f) })
 			for _, b := range append(r.spoiled(text), text) {
 				if direct, generic, errs := bothEvents(b); !reflect.DeepEqual(errs[0], errs[1]) ||
 					errs[0] == nil && !proto.Equal(direct, generic) {
@@ -167,10 +170,10 @@ func TestDirectPathsAgree(t *testing.T) {
 	}
 }
 
-func agreeOnWriting(t *testing.T, f proto.Message, id *string, d *direction, direct func(*encoder) bool) []byte {
+func agreeOnWriting(t *testing.T, f proto.Message, id, traceparent *string, d *direction, direct func(*encoder) bool) []byte {
 	t.Helper()
 	var fast, slow encoder
-	slow.frame(d, f.ProtoReflect(), id, 0)
+	slow.frame(d, f.ProtoReflect(), id, traceparent, 0)
 	if slow.err != nil {
 		t.Fatalf("%v: %v", f, slow.err)
 	}

@@ -2,6 +2,7 @@ package frame
 
 import (
 	"math"
+	"slices"
 	"strconv"
 
 	"google.golang.org/protobuf/encoding/protowire"
@@ -23,7 +24,7 @@ func readBinaryRequest(b []byte, f *wirev1.ClientFrame) *Error {
 	}
 	switch r := f.Request.(type) {
 	case nil:
-		return noType(b)
+		return noType(b, 1, 35) // id, traceparent
 	case *wirev1.ClientFrame_ChatMessage:
 		return checkOwnData(&r.ChatMessage.Data)
 	case *wirev1.ClientFrame_RoomMessage:
@@ -41,20 +42,20 @@ func readBinaryEvent(b []byte, f *wirev1.ServerFrame) *Error {
 		return errNotProto
 	}
 	if f.Event == nil {
-		return noType(b)
+		return noType(b, 1) // id
 	}
 	return checkFrame(events, f.ProtoReflect(), 0)
 }
 
 // noType says why a frame that is valid protobuf has no request or event: it
-// may be one that a newer peer has.
-func noType(b []byte) *Error {
+// may be one that a newer peer has. own are the fields of its envelope.
+func noType(b []byte, own ...protowire.Number) *Error {
 	for len(b) > 0 {
 		number, _, n := protowire.ConsumeField(b)
 		if n < 0 {
 			return errNotProto
 		}
-		if number != 1 { // the id
+		if !slices.Contains(own, number) {
 			return &Error{Code: UnknownType, Message: "unknown frame, field " + strconv.Itoa(int(number))}
 		}
 		b = b[n:]

@@ -18,6 +18,9 @@ type setter interface {
 	set(f *field, v value) *Error
 }
 
+// envelope is where those fields of a frame go that are not its message's.
+type envelope struct{ id, traceparent **string }
+
 func readRequest(b []byte, f *wirev1.ClientFrame) *Error {
 	if !utf8.Valid(b) {
 		return errNotUTF8
@@ -30,7 +33,7 @@ func readRequest(b []byte, f *wirev1.ClientFrame) *Error {
 	if to == nil {
 		to = reflected{f.ProtoReflect().Mutable(t.desc).Message(), 0}
 	}
-	return readObject(b, t.members, to, &f.Id)
+	return readObject(b, t.members, to, envelope{&f.Id, &f.Traceparent})
 }
 
 func readWholeEvent(b []byte, f *wirev1.ServerFrame) *Error {
@@ -52,7 +55,7 @@ func readEvent(b []byte, f *wirev1.ServerFrame, depth int) *Error {
 	if to == nil {
 		to = reflected{f.ProtoReflect().Mutable(t.desc).Message(), depth}
 	}
-	return readObject(b, t.members, to, &f.Id)
+	return readObject(b, t.members, to, envelope{id: &f.Id})
 }
 
 // find returns the type of a frame, wherever in the object it stands. Most
@@ -99,8 +102,8 @@ func (d *direction) spelled(raw value) (*frameType, *Error) {
 }
 
 // readObject reads the object that raw is, with nothing but space around it.
-// The id of a frame goes to id.
-func readObject(raw []byte, p *plan, to setter, id **string) *Error {
+// What belongs to a frame itself goes to its envelope.
+func readObject(raw []byte, p *plan, to setter, own envelope) *Error {
 	s := scanner{b: raw}
 	s.space()
 	s.i++ // the '{' that the caller has seen
@@ -128,7 +131,9 @@ func readObject(raw []byte, p *plan, to setter, id **string) *Error {
 		switch n.field {
 		case typeField: // known already
 		case idField:
-			*id, err = v.optional()
+			*own.id, err = v.optional()
+		case traceField:
+			*own.traceparent, err = v.optional()
 		default:
 			err = to.set(n.field, v)
 		}
@@ -290,5 +295,5 @@ func (r reflected) readMessage(f *field, v value, m protoreflect.Message) *Error
 	if f.kind == kindFrame {
 		return readEvent(v, m.Interface().(*wirev1.ServerFrame), r.depth+1)
 	}
-	return readObject(v, f.plan, in, nil)
+	return readObject(v, f.plan, in, envelope{})
 }

@@ -105,7 +105,7 @@ func (m *message) set(f *field, v value) (err *Error) {
 	case 4:
 		if err = v.want("an object"); err == nil {
 			m.User = new(wirev1.User)
-			err = readObject(v, f.plan, (*user)(m.User), nil)
+			err = readObject(v, f.plan, (*user)(m.User), envelope{})
 		}
 	case 5:
 		m.Content, err = v.optional()

@@ -34,9 +34,11 @@ func (e *encoder) directRequest(f *wirev1.ClientFrame) bool {
 	switch r := f.GetRequest().(type) {
 	case *wirev1.ClientFrame_ChatMessage:
 		e.head(`{"type":"chat-message"`, f.Id)
+		e.trace(f.Traceparent)
 		e.sendMessage(r.ChatMessage)
 	case *wirev1.ClientFrame_RoomMessage:
 		e.head(`{"type":"room-message"`, f.Id)
+		e.trace(f.Traceparent)
 		e.sendMessage(r.RoomMessage)
 	default:
 		return false

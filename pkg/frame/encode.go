@@ -52,7 +52,7 @@ func (e *encoder) request(f *wirev1.ClientFrame) {
 	if e.directRequest(f) {
 		return
 	}
-	e.frame(requests, f.ProtoReflect(), f.Id, 0)
+	e.frame(requests, f.ProtoReflect(), f.Id, f.Traceparent, 0)
 }
 
 func (e *encoder) event(f *wirev1.ServerFrame) { e.nestedEvent(f, 0) }
@@ -69,13 +69,14 @@ func (e *encoder) nestedEvent(f *wirev1.ServerFrame, depth int) {
 	if e.directEvent(f) {
 		return
 	}
-	e.frame(events, f.ProtoReflect(), f.Id, depth)
+	e.frame(events, f.ProtoReflect(), f.Id, nil, depth)
 }
 
 // frame writes any frame through its descriptor.
-func (e *encoder) frame(d *direction, m protoreflect.Message, id *string, depth int) {
+func (e *encoder) frame(d *direction, m protoreflect.Message, id, traceparent *string, depth int) {
 	t := d.typeOf(m)
 	e.head(t.head, id)
+	e.trace(traceparent)
 	e.fields(t.plan, m.Get(t.desc).Message(), depth)
 	e.b = append(e.b, '}')
 }
@@ -85,6 +86,12 @@ func (e *encoder) head(head string, id *string) {
 	e.b = append(e.b, head...)
 	if id != nil {
 		e.at(`,"id":`).text(*id)
+	}
+}
+
+func (e *encoder) trace(traceparent *string) {
+	if traceparent != nil {
+		e.at(`,"traceparent":`).text(*traceparent)
 	}
 }
 

@@ -5,8 +5,8 @@
 // must not know what a frame means: rooms, rights, limits on the length of a
 // content and what is required of a request belong to whoever decodes it.
 //
-// As JSON a frame is one flat object: "type", "id", and the fields of the
-// message that the type names. Which fields these are comes from the protobuf
+// As JSON a frame is one flat object: "type", "id", a request's "traceparent",
+// and the fields of the message that the type names. Which fields these are comes from the protobuf
 // descriptors of proto/wire/v1 and their options, read once at start, so that
 // a new field there needs no line here. The few frames that make up nearly all
 // traffic have a direct path beside the descriptors' one (direct_decode.go,

@@ -29,7 +29,7 @@ type frameType struct {
 	head    string // how its JSON begins: {"type":"…"
 	desc    protoreflect.FieldDescriptor
 	plan    *plan // of its message
-	members *plan // the same, with the names "type" and "id"
+	members *plan // the same, with the names of the envelope
 }
 
 // plan says how a message stands in JSON.
@@ -77,12 +77,14 @@ const (
 	kindTime
 	kindMessage
 	kindFrame    // a ServerFrame inside of another
-	kindEnvelope // "type" and "id", which are the frame's and not its message's
+	kindEnvelope // "type", "id" and "traceparent", which are the frame's and not its message's
 )
 
 var (
 	typeField = &field{name: "type", kind: kindEnvelope}
 	idField   = &field{name: "id", kind: kindEnvelope}
+	// traceField is one of requests alone.
+	traceField = &field{name: "traceparent", kind: kindEnvelope}
 )
 
 func newDirection(frame protoreflect.MessageDescriptor) *direction {
@@ -104,6 +106,9 @@ func newDirection(frame protoreflect.MessageDescriptor) *direction {
 		t.members = &plan{fields: t.plan.fields}
 		t.members.call(typeField, "type")
 		t.members.call(idField, "id")
+		if frame.Fields().ByName("traceparent") != nil {
+			t.members.call(traceField, "traceparent")
+		}
 		for _, n := range t.plan.names {
 			t.members.call(n.field, n.text)
 		}

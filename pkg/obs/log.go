@@ -11,7 +11,7 @@ import (
 //
 // The level is the least one written: debug, info, warn or error. The format is json (one JSON object per line), text
 // (one readable line each), or auto: text when w is a terminal, else json. Empty means info and auto.
-// Durations are written with their unit ("1.5s") in both.
+// Durations are written with their unit ("1.5s") in both. A line whose context belongs to a trace has trace_id and span_id.
 func NewLogger(w io.Writer, level, format string) (*slog.Logger, error) {
 	var least slog.Level
 	switch level {
@@ -28,15 +28,15 @@ func NewLogger(w io.Writer, level, format string) (*slog.Logger, error) {
 	switch format {
 	case "json":
 	case "text":
-		return slog.New(newReadable(w, least)), nil
+		return slog.New(withTrace{newReadable(w, least)}), nil
 	case "", "auto":
 		if terminal(w) {
-			return slog.New(newReadable(w, least)), nil
+			return slog.New(withTrace{newReadable(w, least)}), nil
 		}
 	default:
 		return nil, fmt.Errorf("log format %q: want auto, json or text", format)
 	}
-	return slog.New(slog.NewJSONHandler(w, &slog.HandlerOptions{Level: least, ReplaceAttr: withUnit})), nil
+	return slog.New(withTrace{slog.NewJSONHandler(w, &slog.HandlerOptions{Level: least, ReplaceAttr: withUnit})}), nil
 }
 
 // withUnit writes durations as the text format does; slog's JSON has bare nanoseconds.

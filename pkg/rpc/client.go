@@ -9,8 +9,10 @@ import (
 	"strings"
 	"time"
 
+	"go.opentelemetry.io/contrib/instrumentation/google.golang.org/grpc/otelgrpc"
 	"go.opentelemetry.io/otel/metric"
 	"go.opentelemetry.io/otel/metric/noop"
+	"go.opentelemetry.io/otel/trace"
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/backoff"
 	"google.golang.org/grpc/credentials"
@@ -63,6 +65,8 @@ type ClientOptions struct {
 	Logger *slog.Logger
 	// Meter records parley.rpc.client.*; nil records nothing.
 	Meter metric.Meter
+	// Traces makes each call a span; nil traces nothing.
+	Traces trace.TracerProvider
 }
 
 func (o *ClientOptions) complete() {
@@ -107,6 +111,9 @@ func Dial(name, target string, opts ClientOptions) (*grpc.ClientConn, error) {
 		grpc.WithDefaultCallOptions(grpc.MaxCallRecvMsgSize(maxMessage), grpc.MaxCallSendMsgSize(maxMessage)),
 		grpc.WithChainUnaryInterceptor(c.unary),
 		grpc.WithChainStreamInterceptor(c.stream),
+	}
+	if opts.Traces != nil {
+		options = append(options, grpc.WithStatsHandler(otelgrpc.NewClientHandler(traced(opts.Traces)...)))
 	}
 	var transport credentials.TransportCredentials = insecure.NewCredentials()
 	if opts.InProcess != nil {

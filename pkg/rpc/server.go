@@ -9,8 +9,10 @@ import (
 	"sync"
 	"time"
 
+	"go.opentelemetry.io/contrib/instrumentation/google.golang.org/grpc/otelgrpc"
 	"go.opentelemetry.io/otel/metric"
 	"go.opentelemetry.io/otel/metric/noop"
+	"go.opentelemetry.io/otel/trace"
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/health"
 	healthv1 "google.golang.org/grpc/health/grpc_health_v1"
@@ -64,6 +66,8 @@ type ServerOptions struct {
 	Logger *slog.Logger
 	// Meter records parley.rpc.server.*; nil records nothing.
 	Meter metric.Meter
+	// Traces makes each call a span; nil traces nothing.
+	Traces trace.TracerProvider
 }
 
 func (o *ServerOptions) complete() {
@@ -127,6 +131,9 @@ func NewServer(opts ServerOptions) *Server {
 		// by their context that time is up.
 		grpc.WaitForHandlers(true),
 		grpc.Creds(newServerTransport(opts.TLS)),
+	}
+	if opts.Traces != nil {
+		options = append(options, grpc.StatsHandler(otelgrpc.NewServerHandler(traced(opts.Traces)...)))
 	}
 	s.grpc = grpc.NewServer(options...)
 	healthv1.RegisterHealthServer(s.grpc, s.health)

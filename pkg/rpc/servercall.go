@@ -46,9 +46,9 @@ func (s *Server) unary(ctx context.Context, req any, info *grpc.UnaryServerInfo,
 	code, out := s.conclude(ctx, info.FullMethod, err)
 	took := time.Since(start)
 	s.metrics.unary(ctx, info.FullMethod, code, took)
-	s.opts.Logger.Debug("call", "method", info.FullMethod, "code", code, "duration", took)
+	s.opts.Logger.DebugContext(ctx, "call", "method", info.FullMethod, "code", code, "duration", took)
 	if took >= slowCall && s.limit.allow() {
-		s.opts.Logger.Warn("slow call", "method", info.FullMethod, "code", code, "duration", took)
+		s.opts.Logger.WarnContext(ctx, "slow call", "method", info.FullMethod, "code", code, "duration", took)
 	}
 	if out != nil {
 		return nil, out
@@ -70,7 +70,7 @@ func (s *Server) stream(srv any, ss grpc.ServerStream, info *grpc.StreamServerIn
 	})
 	code, out := s.conclude(ctx, info.FullMethod, err)
 	s.metrics.closed(ctx, info.FullMethod, code)
-	s.opts.Logger.Debug("stream", "method", info.FullMethod, "code", code, "duration", time.Since(start))
+	s.opts.Logger.DebugContext(ctx, "stream", "method", info.FullMethod, "code", code, "duration", time.Since(start))
 	return out
 }
 

@@ -9,6 +9,8 @@ import (
 	"sync/atomic"
 	"time"
 
+	"go.opentelemetry.io/otel/trace"
+
 	"github.com/parley-im/parley/pkg/bus"
 	"github.com/parley-im/parley/pkg/frame"
 	"github.com/parley-im/parley/pkg/ids"
@@ -66,7 +68,11 @@ func New(o Options) (*Gateway, error) {
 		Heartbeat:      o.Heartbeat,
 		NoDeflate:      o.NoDeflate,
 	})
-	if g.rooms, err = fanout.New(fanout.Options{Bus: o.Bus, Logger: g.log, Meter: o.Meter, RecentBytes: int(o.RecentBytes), Trim: g.trim}); err != nil {
+	var tracer trace.Tracer // stays nil where nothing is traced
+	if o.Traces != nil {
+		tracer = o.Traces.Tracer("parley/gateway")
+	}
+	if g.rooms, err = fanout.New(fanout.Options{Bus: o.Bus, Logger: g.log, Meter: o.Meter, Tracer: tracer, RecentBytes: int(o.RecentBytes), Trim: g.trim}); err != nil {
 		return nil, err
 	}
 	asked, err := o.hook(g.log)
@@ -78,7 +84,7 @@ func New(o Options) (*Gateway, error) {
 	g.announcer.Connections = g.listener.Count
 	g.sessions = session.NewHub(session.Options{
 		Logger: g.log, Listener: g.listener, Rooms: g.rooms, Announcer: g.announcer,
-		Bus: o.Bus, Registry: o.Registry, History: o.History, Presence: o.Presence, Hook: asked,
+		Bus: o.Bus, Registry: o.Registry, History: o.History, Presence: o.Presence, Hook: asked, Tracer: tracer,
 		Authenticate: g.tokens.authenticate, Revoked: g.tokens.revoked, RolesInForce: g.tokens.roles,
 		SignResume: g.tokens.signResume, ReadResume: g.tokens.readResume,
 		Guests: session.Guests{Welcome: o.Guests, Max: o.MaxGuests, RateLimit: o.GuestRateLimit, RateBurst: o.GuestRateBurst,

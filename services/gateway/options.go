@@ -9,6 +9,7 @@ import (
 
 	"go.opentelemetry.io/otel/metric"
 	"go.opentelemetry.io/otel/metric/noop"
+	"go.opentelemetry.io/otel/trace"
 
 	"github.com/parley-im/parley/pkg/bus"
 	"github.com/parley-im/parley/pkg/token"
@@ -46,6 +47,8 @@ type Options struct {
 
 	Logger *slog.Logger
 	Meter  metric.Meter
+	// Traces makes requests and deliveries spans; nil traces nothing.
+	Traces trace.TracerProvider
 
 	// JWTSecret, where it is set, makes HS256 tokens signed with it welcome.
 	JWTSecret []byte

@@ -39,6 +39,10 @@ type ClientFrame struct {
 	// Chosen by the client, 1–64 bytes; every reply to the request carries it.
 	// With a message it also makes sending it again harmless (PROTOCOL.md, 5).
 	Id *string `protobuf:"bytes,1,opt,name=id,proto3,oneof" json:"id,omitempty"`
+	// The trace that the request belongs to, as W3C Trace Context writes it
+	// ("00-<32 hex digits>-<16>-<2>"). One that is malformed, or that a gateway
+	// which traces nothing gets, has no effect.
+	Traceparent *string `protobuf:"bytes,35,opt,name=traceparent,proto3,oneof" json:"traceparent,omitempty"`
 	// Types that are valid to be assigned to Request:
 	//
 	//	*ClientFrame_Auth
@@ -112,6 +116,13 @@ func (*ClientFrame) Descriptor() ([]byte, []int) {
 func (x *ClientFrame) GetId() string {
 	if x != nil && x.Id != nil {
 		return *x.Id
+	}
+	return ""
+}
+
+func (x *ClientFrame) GetTraceparent() string {
+	if x != nil && x.Traceparent != nil {
+		return *x.Traceparent
 	}
 	return ""
 }
@@ -6023,9 +6034,10 @@ var File_wire_v1_frames_proto protoreflect.FileDescriptor
 
 const file_wire_v1_frames_proto_rawDesc = "" +
 	"\n" +
-	"\x14wire/v1/frames.proto\x12\x0eparley.wire.v1\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x15wire/v1/options.proto\"\xd6\x0f\n" +
+	"\x14wire/v1/frames.proto\x12\x0eparley.wire.v1\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x15wire/v1/options.proto\"\x8d\x10\n" +
 	"\vClientFrame\x12\x13\n" +
-	"\x02id\x18\x01 \x01(\tH\x01R\x02id\x88\x01\x01\x12*\n" +
+	"\x02id\x18\x01 \x01(\tH\x01R\x02id\x88\x01\x01\x12%\n" +
+	"\vtraceparent\x18# \x01(\tH\x02R\vtraceparent\x88\x01\x01\x12*\n" +
 	"\x04auth\x18\x02 \x01(\v2\x14.parley.wire.v1.AuthH\x00R\x04auth\x12*\n" +
 	"\x04ping\x18\x03 \x01(\v2\x14.parley.wire.v1.PingH\x00R\x04ping\x12=\n" +
 	"\vcreate_room\x18\x04 \x01(\v2\x1a.parley.wire.v1.CreateRoomH\x00R\n" +
@@ -6068,7 +6080,8 @@ const file_wire_v1_frames_proto_rawDesc = "" +
 	"\x06resume\x18! \x01(\v2\x16.parley.wire.v1.ResumeH\x00R\x06resume\x12P\n" +
 	"\x12get_room_sanctions\x18\" \x01(\v2 .parley.wire.v1.GetRoomSanctionsH\x00R\x10getRoomSanctionsB\t\n" +
 	"\arequestB\x05\n" +
-	"\x03_id\"\x87\x12\n" +
+	"\x03_idB\x0e\n" +
+	"\f_traceparent\"\x87\x12\n" +
 	"\vServerFrame\x12\x13\n" +
 	"\x02id\x18\x01 \x01(\tH\x01R\x02id\x88\x01\x01\x123\n" +
 	"\awelcome\x18\x02 \x01(\v2\x17.parley.wire.v1.WelcomeH\x00R\awelcome\x12@\n" +

@@ -54,7 +54,7 @@ func (h *hookSettings) dial(env *Env) (*grpc.ClientConn, error) {
 	o := rpc.ClientOptions{
 		// A question may be asked twice (proto/hook/v1).
 		Idempotent: []string{hookv1.Hook_Connect_FullMethodName, hookv1.Hook_Join_FullMethodName, hookv1.Hook_Publish_FullMethodName},
-		Logger:     env.Logger, Meter: env.Metrics.Meter("parley/rpc"),
+		Logger:     env.Logger, Meter: env.Metrics.Meter("parley/rpc"), Traces: env.Traces.Provider(),
 	}
 	if token := h.token.Reveal(); token != "" {
 		o.Token = func(context.Context) (string, error) { return token, nil }

@@ -61,6 +61,7 @@ func (n *natsSettings) options(name string, env *Env) bus.Options {
 	o.NewShards = clusterShards
 	o.Logger = env.Logger
 	o.Meter = env.Metrics.Meter("parley/bus")
+	o.Traces = env.Traces.Provider()
 	return o
 }
 

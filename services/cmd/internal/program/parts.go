@@ -118,6 +118,7 @@ func (env *Env) Events(e *EventsSettings, dial *Dialer) (*Part, error) {
 func (env *Env) Gateway(g *GatewaySettings, dial *Dialer) (*Part, error) {
 	o := g.Options
 	o.Bus, o.Logger, o.Meter = env.Bus, env.Logger, env.Metrics.Meter("parley/gateway")
+	o.Traces = env.Traces.Provider()
 	var err error
 	if o.JWTSecret, o.Issuers, err = env.tokensOfOthers(g.foreign); err != nil {
 		return nil, err
@@ -201,7 +202,7 @@ var readMethods = []string{
 func (d *Dialer) to(name, target, service string) (*grpc.ClientConn, error) {
 	o := rpc.ClientOptions{
 		Service: service, Idempotent: readMethods, InProcess: d.inProcess, OnBehalf: true,
-		Logger: d.env.Logger, Meter: d.env.Metrics.Meter("parley/rpc"),
+		Logger: d.env.Logger, Meter: d.env.Metrics.Meter("parley/rpc"), Traces: d.env.Traces.Provider(),
 	}
 	if d.inProcess == nil {
 		o.TLS, o.Token = d.env.program.trust.tls, d.env.program.trust.shown()

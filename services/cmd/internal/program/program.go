@@ -50,13 +50,14 @@ type Env struct {
 	Bus     *bus.Bus
 	Logger  *slog.Logger
 	Metrics *obs.Metrics
+	Traces  *obs.Traces
 	Admin   *obs.Admin
 	program *Program
 }
 
 // load reads the settings and makes what every program has; a nil Env without
 // an error has nothing left to do.
-func (p *Program) load(args []string) (*Env, error) {
+func (p *Program) load(ctx context.Context, args []string) (*Env, error) {
 	p.Set.AlsoKnown(Names()...)
 	action, err := p.Set.Load(args, os.Environ(), os.Stdout)
 	if err != nil || action == config.Stop {
@@ -70,7 +71,24 @@ func (p *Program) load(args []string) (*Env, error) {
 	if env.Metrics, err = obs.NewMetrics(p.name); err != nil {
 		return nil, err
 	}
-	return env, p.trust.start(env)
+	if err := p.trust.start(env); err != nil {
+		return nil, err
+	}
+	// Last, for it has something to end.
+	env.Traces, err = obs.NewTraces(ctx, obs.Identity{Service: p.name, Version: config.Version()}, env.Logger)
+	return env, err
+}
+
+// telemetryTimeout bounds how long the end waits for what is still to be sent.
+const telemetryTimeout = 3 * time.Second
+
+// close sends what is left of the telemetry.
+func (env *Env) close() {
+	ctx, cancel := context.WithTimeout(context.Background(), telemetryTimeout)
+	defer cancel()
+	if err := env.Traces.Shutdown(ctx); err != nil {
+		env.Logger.Warn("ending the telemetry", "error", err)
+	}
 }
 
 // Part is a service made ready to run.
@@ -88,10 +106,11 @@ type Part struct {
 // connection to NATS as soon as it can be had, then what build makes of it.
 func (p *Program) Run(ctx context.Context, args []string, build func(*Env) (*Part, error)) error {
 	p.nats.settings(p.Set).Required()
-	env, err := p.load(args)
+	env, err := p.load(ctx, args)
 	if env == nil || err != nil {
 		return err
 	}
+	defer env.close()
 	var part atomic.Pointer[Part]
 	health := func(ctx context.Context) (any, int) {
 		if made := part.Load(); made != nil && made.Health != nil {
@@ -153,7 +172,7 @@ func (part *Part) run(ctx context.Context, env *Env) error {
 func (env *Env) server(name string, parts ...*Part) *rpc.Server {
 	server := rpc.NewServer(rpc.ServerOptions{
 		Name: name, TLS: env.program.trust.tls, Credentials: env.program.trust.credentials,
-		Logger: env.Logger, Meter: env.Metrics.Meter("parley/rpc"),
+		Logger: env.Logger, Meter: env.Metrics.Meter("parley/rpc"), Traces: env.Traces.Provider(),
 	})
 	for _, part := range parts {
 		part.grpc.register(server.Registrar())

@@ -90,10 +90,11 @@ func (p *Program) Serve(ctx context.Context, args []string) error {
 	v := &ServeSettings{trust: &p.trust}
 	v.gateway.foreign.dev = &p.trust.dev
 	v.register(p.Set)
-	env, err := p.load(args)
+	env, err := p.load(ctx, args)
 	if env == nil || err != nil {
 		return err
 	}
+	defer env.close()
 	v.auth.foreign = v.gateway.foreign
 	started := time.Now()
 

@@ -17,6 +17,7 @@ import (
 	"testing"
 	"time"
 
+	"go.opentelemetry.io/otel/trace"
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/connectivity"
 
@@ -51,6 +52,10 @@ type Options struct {
 	Log bus.LogConfig
 	// Shards of the log; default 4, so that rooms lie in different ones.
 	Shards int
+	// Traces get what all parts trace; nil traces nothing.
+	Traces trace.TracerProvider
+	// Logger is the parts'; by default [Logger].
+	Logger *slog.Logger
 }
 
 // Stack is a running deployment.
@@ -92,7 +97,10 @@ func Start(t testing.TB, o Options) *Stack {
 	if o.Shards == 0 {
 		o.Shards = 4
 	}
-	log := Logger()
+	log := o.Logger
+	if log == nil {
+		log = Logger()
+	}
 	s := &Stack{options: o, log: log, pipe: rpc.Pipe()}
 	var err error
 	if s.NATS, err = embedded.Start(embedded.Options{Dir: t.TempDir()}); err != nil {
@@ -117,7 +125,7 @@ func Start(t testing.TB, o Options) *Stack {
 	registryService, err := registry.New(registryOptions)
 	fatal(t, err)
 
-	server := rpc.NewServer(rpc.ServerOptions{Name: "services", Logger: log})
+	server := rpc.NewServer(rpc.ServerOptions{Name: "services", Logger: log, Traces: o.Traces})
 	var ready []func(context.Context) error
 	for _, service := range []interface {
 		Register(grpc.ServiceRegistrar)
@@ -199,7 +207,7 @@ func (s *Stack) add(t testing.TB, change func(*gateway.Options)) *gateway.Gatewa
 		Bus:  s.connect(t, "gateway"),
 		Auth: authv1.NewAuthClient(conn), Registry: registryv1.NewRegistryClient(conn),
 		History: historyv1.NewHistoryClient(conn), Presence: presencev1.NewPresenceClient(conn),
-		Listener: listener, Web: web.Handler(), Logger: s.log,
+		Listener: listener, Web: web.Handler(), Logger: s.log, Traces: s.options.Traces,
 		DrainTimeout: 10 * time.Second,
 	}
 	for _, change := range []func(*gateway.Options){s.options.Gateway, change} {
@@ -228,7 +236,7 @@ func reached(conn *grpc.ClientConn) error {
 // connect gives a part its own connection to NATS.
 func (s *Stack) connect(t testing.TB, name string) *bus.Bus {
 	t.Helper()
-	b, err := bus.Connect(context.Background(), bus.Options{InProcess: s.NATS, Name: name, Shards: s.options.Shards, Logger: s.log})
+	b, err := bus.Connect(context.Background(), bus.Options{InProcess: s.NATS, Name: name, Shards: s.options.Shards, Logger: s.log, Traces: s.options.Traces})
 	fatal(t, err)
 	t.Cleanup(b.Close)
 	return b
@@ -242,7 +250,7 @@ func (s *Stack) dial(t testing.TB) *grpc.ClientConn {
 
 func (s *Stack) dialPipe(t testing.TB, pipe *rpc.InProcess) *grpc.ClientConn {
 	t.Helper()
-	conn, err := rpc.Dial("services", "", rpc.ClientOptions{InProcess: pipe, Logger: s.log})
+	conn, err := rpc.Dial("services", "", rpc.ClientOptions{InProcess: pipe, Logger: s.log, Traces: s.options.Traces})
 	fatal(t, err)
 	t.Cleanup(func() { conn.Close() })
 	return conn

@@ -11,6 +11,7 @@ import (
 
 	"go.opentelemetry.io/otel/metric"
 	"go.opentelemetry.io/otel/metric/noop"
+	"go.opentelemetry.io/otel/trace"
 
 	"github.com/parley-im/parley/pkg/bus"
 	"github.com/parley-im/parley/pkg/errs"
@@ -38,7 +39,7 @@ type Source interface {
 // feed is what the rooms hear by; *bus.Feed is one.
 type feed interface {
 	Subscribe(room string) (subscription, error)
-	Publish(room, id string, entry *busv1.LogEntry, done func(worker int, ack bus.Ack, err error))
+	Publish(ctx context.Context, room, id string, entry *busv1.LogEntry, done func(worker int, ack bus.Ack, err error))
 	Do(ctx context.Context, room string, task func()) error
 	On(ctx context.Context, worker int, task func()) error
 	Worker(room string) int
@@ -56,6 +57,8 @@ type Options struct {
 	Bus    *bus.Bus
 	Logger *slog.Logger
 	Meter  metric.Meter
+	// Tracer makes deliveries part of the traces they belong to; nil traces nothing.
+	Tracer trace.Tracer
 	// Workers share the rooms among them; default twice the processors.
 	Workers int
 	// RecentBytes bounds the newest messages of all rooms that are held in
@@ -107,6 +110,7 @@ type Hub struct {
 	wg     sync.WaitGroup
 
 	latency metric.Float64Histogram
+	tracer  trace.Tracer // nil where nothing is traced
 
 	rooms, holes, gaps, filled, repeats, deliveries, remembered, heldBytes atomic.Int64
 }
@@ -131,6 +135,7 @@ func newHub(o Options, source Source, open func(workers int, handle func(int, []
 		log:          o.Logger,
 		trimLog:      o.Trim,
 		source:       source,
+		tracer:       o.Tracer,
 		reads:        make(chan struct{}, maxReads),
 		workers:      make([]*worker, o.Workers),
 		compareEvery: o.CompareEvery,
@@ -264,9 +269,9 @@ func (h *Hub) Join(ctx context.Context, request Request) (Place, error) {
 // Publish stores an entry in the log of a room that has members here. done is
 // told where it is, or why it is not there, once: by the room's worker, whose
 // Flusher takes what is to be said about it, or with none by somebody else. It
-// must not wait for anything.
-func (h *Hub) Publish(room, id string, entry *busv1.LogEntry, done func(f *conn.Flusher, ack bus.Ack, err error)) {
-	h.feed.Publish(room, id, entry, func(worker int, ack bus.Ack, err error) {
+// must not wait for anything. ctx tells the trace, and nothing else.
+func (h *Hub) Publish(ctx context.Context, room, id string, entry *busv1.LogEntry, done func(f *conn.Flusher, ack bus.Ack, err error)) {
+	h.feed.Publish(ctx, room, id, entry, func(worker int, ack bus.Ack, err error) {
 		if worker < 0 {
 			done(nil, ack, err)
 			return

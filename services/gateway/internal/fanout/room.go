@@ -161,10 +161,15 @@ func (r *room) deliver(s bus.Stored, prev uint64) {
 	// A predecessor that no member was shown would look like a hole to them.
 	prev = min(prev, r.told)
 	r.told = s.Seq
+	traced := s.Trace
+	s.Trace = nil // recent keeps the entry
 	r.recent.add(s, r.keeps())
 	r.worker.memory.used(r)
 	if len(r.members) == 0 {
 		return
+	}
+	if traced != nil {
+		r.delivering(s.Seq, traced)
 	}
 	r.toAll(NewOutgoing(liveEvent(s, prev)), entrySize(s))
 	r.hub.delivered(len(r.members), s.Entry.TimeMs)

@@ -1,6 +1,8 @@
 package fanout
 
 import (
+	"go.opentelemetry.io/otel/trace"
+
 	"github.com/parley-im/parley/pkg/frame"
 	"github.com/parley-im/parley/services/gateway/internal/conn"
 )
@@ -17,6 +19,7 @@ type worker struct {
 	dirty   []*room // that have something pending
 	single  Burst
 	one     [1]*Outgoing // the frame of single
+	spans   []trace.Span // of the turn's deliveries that are traced
 }
 
 // flush ends a turn.
@@ -27,6 +30,9 @@ func (w *worker) flush() {
 	}
 	w.dirty = w.dirty[:0]
 	w.flusher.Flush()
+	if len(w.spans) > 0 {
+		w.delivered()
+	}
 }
 
 // only makes a burst of one frame, good until the next one.

@@ -209,7 +209,7 @@ func (f *worldFeed) Do(ctx context.Context, room string, task func()) error {
 }
 
 // Publish is not what these tests are about: the world stores by itself.
-func (f *worldFeed) Publish(string, string, *busv1.LogEntry, func(int, bus.Ack, error)) {
+func (f *worldFeed) Publish(context.Context, string, string, *busv1.LogEntry, func(int, bus.Ack, error)) {
 	panic("nobody publishes here")
 }
 

@@ -47,7 +47,7 @@ func (s *Session) authenticate(ctx context.Context, id *string, token string) {
 	}
 	if errs.CodeOf(err) == errs.Unavailable {
 		// The token may be good; its bearer can try again here.
-		s.fail(id, err)
+		s.failed(ctx, id, err)
 		return
 	}
 	if err != nil {
@@ -57,7 +57,7 @@ func (s *Session) authenticate(ctx context.Context, id *string, token string) {
 	session := ids.New("s_")
 	first, err := s.adopt(ctx, identity, session, nil, false)
 	if err != nil {
-		s.fail(id, err)
+		s.failed(ctx, id, err)
 		return
 	}
 	if first {

@@ -20,6 +20,9 @@ type command struct {
 	// publishes: the request stores what members get, which a hook may be asked
 	// about; it is slow then.
 	publishes bool
+	// later: where run succeeds, the answer comes after it, by whoever it has left
+	// the request to, who also ends its trace.
+	later bool
 	// history: the answer brings messages, maybe many.
 	history bool
 	// room names the room that a request is about, "" for none.

@@ -8,6 +8,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"go.opentelemetry.io/otel/trace"
 	"golang.org/x/time/rate"
 	"google.golang.org/protobuf/types/known/timestamppb"
 
@@ -45,6 +46,9 @@ type Options struct {
 	Presence  presencev1.PresenceClient
 	// Hook is asked before some things happen; nil is not.
 	Hook *hook.Hook
+
+	// Tracer makes each request a span; nil traces nothing.
+	Tracer trace.Tracer
 
 	// Authenticate checks a token.
 	Authenticate func(token string) (*Identity, error)
@@ -213,7 +217,7 @@ func (h *Hub) countFailure(code errs.Code) {
 	h.errs[code]++
 }
 
-func (h *Hub) published(_ time.Time, err error) {
+func (h *Hub) published(_ time.Duration, err error) {
 	h.publishes.Add(1)
 	if err != nil {
 		h.publishFailures.Add(1)

@@ -23,8 +23,8 @@ var roomMessageCommand = messageCommand(busv1.LogEntry_KIND_ROOM_MESSAGE, (*wire
 // messageCommand stores a message in a room that the session is in.
 func messageCommand(kind busv1.LogEntry_Kind, get func(*wirev1.ClientFrame) *wirev1.SendMessage) *command {
 	return &command{
-		publishes: true,
-		room:      func(f *wirev1.ClientFrame) string { return get(f).RoomId },
+		publishes: true, later: true,
+		room: func(f *wirev1.ClientFrame) string { return get(f).RoomId },
 		check: func(s *Session, f *wirev1.ClientFrame) error {
 			m := get(f)
 			if err := ids.CheckRoom("roomId", m.RoomId); err != nil {
@@ -44,8 +44,8 @@ func messageCommand(kind busv1.LogEntry_Kind, get func(*wirev1.ClientFrame) *wir
 
 // chatCommand stores a message in the lobby.
 var chatCommand = &command{
-	publishes: true,
-	room:      func(*wirev1.ClientFrame) string { return ids.Lobby },
+	publishes: true, later: true,
+	room: func(*wirev1.ClientFrame) string { return ids.Lobby },
 	check: func(s *Session, f *wirev1.ClientFrame) error {
 		text := f.GetChat().Message
 		if text == "" {
@@ -62,7 +62,8 @@ var chatCommand = &command{
 
 // publish stores an entry in a room's log and acknowledges it once the log has
 // it; members get it from there. It waits while the session has too many on
-// their way, which makes the client wait too.
+// their way, which makes the client wait too. ctx tells the trace, which ends
+// with the answer.
 func (s *Session) publish(ctx context.Context, id *string, room string, entry *busv1.LogEntry) error {
 	if _, err := s.may(rights.Post, room); err != nil {
 		return err
@@ -71,21 +72,23 @@ func (s *Session) publish(ctx context.Context, id *string, room string, entry *b
 		return err
 	}
 	user := s.who().User
-	now := time.Now()
-	entry.User, entry.Id, entry.TimeMs = user, "", now.UnixMilli()
+	began := s.hub.now()
+	entry.User, entry.Id, entry.TimeMs = user, "", time.Now().UnixMilli()
 	var unique string
 	if id != nil {
 		entry.Id = *id
 		unique = ids.Message(room, user.Id, *id)
 	}
 	if !s.flight.take() {
+		s.traced(ctx, nil)
 		return nil // the connection is closing; what comes now has no effect
 	}
-	s.hub.opts.Rooms.Publish(room, unique, entry, func(f *conn.Flusher, ack bus.Ack, err error) {
+	s.hub.opts.Rooms.Publish(ctx, room, unique, entry, func(f *conn.Flusher, ack bus.Ack, err error) {
 		defer s.flight.give() // behind the answer
-		s.hub.published(now, err)
+		s.hub.published(began, err)
+		defer s.traced(ctx, err)
 		if err != nil {
-			s.fail(id, err)
+			s.failed(ctx, id, err)
 			return
 		}
 		if id == nil {

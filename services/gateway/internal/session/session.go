@@ -2,6 +2,7 @@ package session
 
 import (
 	"context"
+	"log/slog"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -231,16 +232,20 @@ func (s *Session) handle(message []byte) {
 	// Decided now, and not when the lane gets there, when a later auth may
 	// have been carried out.
 	known := s.who() != nil
+	ctx := context.Background()
+	if s.hub.opts.Tracer != nil {
+		ctx = s.trace(kind, room, f)
+	}
 	if s.hub.slow(command) || s.lane.has(room) {
-		s.lane.add(room, func() { s.run(command, f, known) })
+		s.lane.add(room, func() { s.run(ctx, command, f, known) })
 		return
 	}
-	s.run(command, f, known)
+	s.run(ctx, command, f, known)
 }
 
 // run carries out one request, and answers when it fails. known says whether
-// it came from somebody who had signed in.
-func (s *Session) run(c *command, f *wirev1.ClientFrame, known bool) {
+// it came from somebody who had signed in; ctx tells the trace, and nothing else.
+func (s *Session) run(ctx context.Context, c *command, f *wirev1.ClientFrame, known bool) {
 	err := error(nil)
 	if c.check != nil {
 		err = c.check(s, f)
@@ -257,23 +262,25 @@ func (s *Session) run(c *command, f *wirev1.ClientFrame, known bool) {
 	if err == nil {
 		// Nothing ends what runs on the reading goroutine but what it bounds
 		// itself; the connection's end is found out by reading.
-		ctx := context.Background()
 		if s.hub.slow(c) {
 			var cancel context.CancelFunc
-			ctx, cancel = s.asking()
+			ctx, cancel = s.asking(ctx)
 			defer cancel()
 		}
 		err = c.run(ctx, s, f)
 	}
 	if err != nil && !s.isLeaving() {
-		s.fail(f.Id, err)
+		s.failed(ctx, f.Id, err)
+	}
+	if err != nil || !c.later {
+		s.traced(ctx, err)
 	}
 }
 
 // asking gives the context of a slow request, of which one runs at a time. It
 // ends with the connection.
-func (s *Session) asking() (context.Context, context.CancelFunc) {
-	ctx, cancel := context.WithTimeout(context.Background(), s.hub.opts.CommandTimeout)
+func (s *Session) asking(ctx context.Context) (context.Context, context.CancelFunc) {
+	ctx, cancel := context.WithTimeout(ctx, s.hub.opts.CommandTimeout)
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.leaving {
@@ -314,18 +321,21 @@ func (s *Session) awaitHistory() error {
 // section 6).
 const maxBad = 100
 
-// fail answers a request with an error.
-func (s *Session) fail(id *string, err error) {
+// fail answers with an error what is no request yet.
+func (s *Session) fail(id *string, err error) { s.failed(context.Background(), id, err) }
+
+// failed answers a request with an error; ctx tells its trace.
+func (s *Session) failed(ctx context.Context, id *string, err error) {
 	e := errs.From(err)
 	switch e.Code {
 	case errs.Internal:
-		s.log.Error("a request failed", "error", err)
+		s.log.of(ctx, slog.LevelError, "a request failed", "error", err)
 	case errs.Unavailable:
 		// A line a second says as much as one for each request of an outage.
-		s.hub.complain.Do(func() { s.log.Warn("a request failed", "error", err) })
+		s.hub.complain.Do(func() { s.log.of(ctx, slog.LevelWarn, "a request failed", "error", err) })
 	default:
 		// Not the error, which may quote what the client said.
-		s.log.Debug("refused", "code", string(e.Code), "field", e.Field)
+		s.log.of(ctx, slog.LevelDebug, "refused", "code", string(e.Code), "field", e.Field)
 	}
 	s.hub.countFailure(e.Code)
 	answer := &wirev1.Error{Code: string(e.Code), Message: e.Message}

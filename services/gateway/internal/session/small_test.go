@@ -141,7 +141,7 @@ func TestDirectory(t *testing.T) {
 // request begins after that.
 func TestAskingEndsWithTheConnection(t *testing.T) {
 	s := &Session{hub: NewHub(Options{CommandTimeout: time.Hour})}
-	ctx, done := s.asking()
+	ctx, done := s.asking(t.Context())
 	s.mu.Lock()
 	s.leaving = true
 	s.abort()
@@ -150,7 +150,7 @@ func TestAskingEndsWithTheConnection(t *testing.T) {
 		t.Error("a request goes on")
 	}
 	done()
-	if ctx, done := s.asking(); ctx.Err() == nil {
+	if ctx, done := s.asking(t.Context()); ctx.Err() == nil {
 		t.Error("a request begins")
 	} else {
 		done()
