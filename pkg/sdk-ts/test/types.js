@@ -14,7 +14,8 @@ console.log("export const server: ServerFrame[] = [");
 for (const frame of read("server/")) console.log(`${JSON.stringify(frame)},`);
 console.log("];");
 let last = 0;
-for (const { type, id, ...fields } of read("client/")) {
+// A trace belongs to a request as its id does, and is no field of it.
+for (const { type, id, traceparent, ...fields } of read("client/")) {
   if (type === "signal") continue; // nothing answers it, so it is no request
   console.log(`export const client${++last}: Requests[${JSON.stringify(type)}][0] = ${JSON.stringify(fields)};`);
 }
