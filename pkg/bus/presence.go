@@ -42,18 +42,28 @@ func (b *Bus) SubscribeReplicas(f func(*busv1.PresenceReplicaBeat)) (*Subscripti
 func (b *Bus) SubscribeSnapshotRequests(gateway string, f func(reply func(*busv1.PresenceSnapshot) error)) ([]*Subscription, error) {
 	var subs []*Subscription
 	for _, subject := range []string{subjectAsk, subjectAsk + "." + gateway} {
-		sub, err := subscribe(b, subject, func(_ *busv1.PresenceSnapshotRequest, msg *nats.Msg) {
-			if msg.Reply == "" {
-				return
-			}
-			f(func(part *busv1.PresenceSnapshot) error { return b.publish(msg.Reply, part) })
-		})
+		sub, err := b.subscribeAsks(subject, f)
 		if err != nil {
 			return nil, err
 		}
 		subs = append(subs, sub)
 	}
 	return subs, nil
+}
+
+// SubscribeAsks hears replicas that want everybody's snapshot, for one that
+// stands in for gateways that have ended. reply sends one part of it back.
+func (b *Bus) SubscribeAsks(f func(reply func(*busv1.PresenceSnapshot) error)) (*Subscription, error) {
+	return b.subscribeAsks(subjectAsk, f)
+}
+
+func (b *Bus) subscribeAsks(subject string, f func(reply func(*busv1.PresenceSnapshot) error)) (*Subscription, error) {
+	return subscribe(b, subject, func(_ *busv1.PresenceSnapshotRequest, msg *nats.Msg) {
+		if msg.Reply == "" {
+			return
+		}
+		f(func(part *busv1.PresenceSnapshot) error { return b.publish(msg.Reply, part) })
+	})
 }
 
 // SubscribeSnapshots makes an address for snapshots and hears what is sent to

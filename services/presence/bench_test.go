@@ -93,8 +93,8 @@ func BenchmarkSnapshot(b *testing.B) {
 		}
 		sessions = append(sessions, &busv1.SnapshotSession{SessionId: s.id, Online: o})
 	}
-	for b.Loop() {
-		p.applySnapshot("g7", sessions, time.Time{})
+	for serial := uint8(1); b.Loop(); serial = serial%255 + 1 {
+		p.applySnapshot("g7", serial, sessions, time.Time{})
 	}
 	if len(p.take()) != 0 {
 		b.Fatal("an unchanged snapshot made changes")

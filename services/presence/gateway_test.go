@@ -233,6 +233,8 @@ func (g *gatewayPart) does(session string, what ...any) {
 			g.sessions[session] = proto.CloneOf(w)
 		case *busv1.SessionOffline:
 			delete(g.sessions, session)
+		case *busv1.SessionStatus:
+			g.sessions[session].Status = w
 		case *busv1.PresenceChange_Joined:
 			g.sessions[session].Rooms = append(g.sessions[session].Rooms, w.Joined)
 		case *busv1.PresenceChange_Left:

@@ -7,6 +7,9 @@ import (
 )
 
 const (
+	// stepSize bounds what is done in one step of work that may be long, in
+	// sessions and their rooms: some milliseconds, for which queries wait.
+	stepSize = 1000
 	// maxHeldDeltas bounds what is kept per gateway while its snapshot is on
 	// its way: at least ten seconds of a busy gateway's deltas. More are
 	// dropped, which is one more hole, and another snapshot.
@@ -20,7 +23,9 @@ type intake struct {
 	picture *picture
 	feeds   map[string]*feed // bounded by silence: see expire
 	asks    []string         // gateways whose snapshot is wanted now
-	waits   map[string][]wait
+	// todo are the feeds with work that step does.
+	todo  map[*feed]struct{}
+	waits map[string][]wait
 	// askedAll is when all gateways were asked together.
 	askedAll time.Time
 
@@ -39,9 +44,20 @@ type feed struct {
 	// are held.
 	settled bool
 	held    []*busv1.PresenceDelta // newer than known, ascending
-	leaving bool
-	heard   time.Time // the newest beat
+	heard   time.Time              // the newest beat
 	askedAt time.Time
+
+	// arriving is its snapshot while that is taken in; deltas are held
+	// meanwhile.
+	arriving *arrival
+	serial   uint8 // of the newest arrival
+	// leaving says that the gateway ends, and its sessions then with it.
+	leaving bool
+	leaves  time.Time
+	parted  sweep
+	// silent says that it is given up.
+	silent bool
+	gaveUp sweep
 
 	// A delta that a beat spoke of before it was here, and since when it is
 	// missed. The next beat's counts only once this one is here, or a busy
@@ -60,6 +76,7 @@ func newIntake(o Options) *intake {
 	return &intake{
 		picture:  newPicture(),
 		feeds:    make(map[string]*feed),
+		todo:     make(map[*feed]struct{}),
 		waits:    make(map[string][]wait),
 		silence:  o.GatewayTimeout,
 		lease:    o.Lease,
@@ -83,14 +100,19 @@ func (in *intake) beat(b *busv1.GatewayBeat, now time.Time) {
 	}
 	if b.Leaving {
 		if f := in.feeds[b.GatewayId]; f != nil && !f.leaving {
-			f.leaving, f.heard = true, now
-			in.picture.leaving(f.id, now.Add(in.lease))
+			f.heard = now
+			in.leave(f, now.Add(in.lease))
 		}
 		return
 	}
 	f := in.feed(b.GatewayId, now)
 	f.heard = now
-	if b.Delta == 0 {
+	f.silent = false
+	if f.leaving { // another replica thought so
+		f.leaving, f.settled = false, false
+		in.picture.leaving(f.id, time.Time{})
+	}
+	if b.Delta == 0 && f.arriving == nil {
 		f.settled = true // it has said nothing yet
 	}
 	if b.Delta > f.known && f.promised <= f.known {
@@ -108,13 +130,17 @@ func (in *intake) delta(d *busv1.PresenceDelta, now time.Time) {
 		return
 	}
 	f := in.feed(d.GatewayId, now)
+	first := d.Number == 1 && f.arriving == nil && !f.silent
 	switch {
 	case d.Number <= f.known:
-		return
-	case d.Number == f.known+1 && (f.settled || d.Number == 1):
+	case d.Number == f.known+1 && (f.settled || first) && (len(f.held) == 0 || d.Number < f.held[0].Number):
 		f.settled = true
 		in.apply(f, d, now)
-		in.release(f, now)
+		if len(f.held) > 0 {
+			in.todo[f] = struct{}{}
+		}
+	case f.settled && len(f.held) > 0:
+		in.hold(f, d) // and step comes to it
 	default:
 		if f.settled {
 			f.settled = false
@@ -136,23 +162,94 @@ func (in *intake) hold(f *feed, d *busv1.PresenceDelta) {
 	f.held = append(f.held, d)
 }
 
-// release applies what was held as far as it follows what is known.
-func (in *intake) release(f *feed, now time.Time) {
-	held := f.held
-	f.held = nil
-	for i, d := range held {
-		if d.Number <= f.known {
-			continue
+// leave notes that a gateway ends, and its sessions then, unless they resume.
+func (in *intake) leave(f *feed, end time.Time) {
+	f.leaving, f.leaves = true, end
+	in.part(f)
+}
+
+// part has all sessions of a gateway that ends end with it.
+func (in *intake) part(f *feed) {
+	in.picture.leaving(f.id, f.leaves)
+	f.parted = beginning
+	in.todo[f] = struct{}{}
+}
+
+// step does a part of what would take too long at once, and says whether there
+// may be more.
+func (in *intake) step(now time.Time) (more bool) {
+	budget := in.picture.expire(now, stepSize)
+	for f := range in.todo {
+		if budget <= 0 {
+			break
 		}
-		if d.Number > f.known+1 {
-			f.held = held[i:]
-			f.settled = false
-			in.holes++
-			f.askedAt = time.Time{} // the answer to the last one did not help
-			in.ask(f, now)
-			return
+		budget = in.work(f, now, budget)
+	}
+	return budget <= 0
+}
+
+// work does what is to be done about one gateway until that is done or the
+// budget is spent, and tells what is left of the budget.
+func (in *intake) work(f *feed, now time.Time, budget int) int {
+	for budget > 0 {
+		switch {
+		case f.silent && !f.gaveUp.over():
+			budget = in.picture.giveUp(f.id, &f.gaveUp, budget)
+		case f.arriving != nil:
+			a := f.arriving
+			if budget = in.picture.arrive(f.id, a, budget); !a.done {
+				continue
+			}
+			f.arriving = nil
+			f.settled = true
+			in.snapshots++
+			in.advance(f, a.number)
+			if f.leaving {
+				in.part(f)
+			}
+		case !f.parted.over():
+			budget = in.picture.part(f.id, &f.parted, f.leaves, budget)
+		case f.settled && len(f.held) > 0:
+			budget -= in.release(f, now)
+		default:
+			delete(in.todo, f)
+			in.forget(f)
+			return budget
 		}
-		in.apply(f, d, now)
+	}
+	return budget
+}
+
+// release applies the next delta that was held, if it follows what is known,
+// and tells what that cost.
+func (in *intake) release(f *feed, now time.Time) (cost int) {
+	d := f.held[0]
+	if d.Number > f.known+1 {
+		f.settled = false
+		in.holes++
+		f.askedAt = time.Time{} // the answer to the last one did not help
+		in.ask(f, now)
+		return 0
+	}
+	f.held[0] = nil
+	if f.held = f.held[1:]; len(f.held) == 0 {
+		f.held = nil
+	}
+	if d.Number <= f.known {
+		return 0
+	}
+	for _, c := range d.Changes {
+		cost += 1 + len(c.GetOnline().GetRooms())
+	}
+	in.apply(f, d, now)
+	return cost
+}
+
+// forget drops a gateway that is silent and of which nothing is left.
+func (in *intake) forget(f *feed) {
+	if f.silent && f.gaveUp.over() && in.picture.gateways[f.id] == nil {
+		delete(in.feeds, f.id)
+		delete(in.todo, f)
 	}
 }
 
@@ -161,29 +258,48 @@ func (in *intake) apply(f *feed, d *busv1.PresenceDelta, now time.Time) {
 	in.picture.applyDelta(f.id, d.Changes, now)
 	if f.leaving {
 		// Whatever it still takes on ends with it.
-		in.picture.leaving(f.id, now.Add(in.lease))
+		in.part(f)
 	}
 	in.advance(f, d.Number)
 }
 
-// snapshot takes in all that a gateway announces, as of its delta number. One
-// that is older than what is known is passed over.
+// snapshot begins to take in all that a gateway announces, as of its delta
+// number. One that tells nothing new is passed over.
 func (in *intake) snapshot(gateway string, number uint64, sessions []*busv1.SnapshotSession, now time.Time) {
 	if gateway == "" {
 		return
 	}
 	f := in.feed(gateway, now)
-	if number < f.known {
+	switch {
+	case f.silent || number < f.known || f.settled && number == f.known:
+		return
+	case f.arriving != nil && number <= f.arriving.number:
 		return
 	}
-	in.snapshots++
-	in.picture.applySnapshot(gateway, sessions, now.Add(in.lease))
-	if f.leaving {
-		in.picture.leaving(gateway, now.Add(in.lease))
+	in.arrive(f, number, sessions, now)
+}
+
+func (in *intake) arrive(f *feed, number uint64, sessions []*busv1.SnapshotSession, now time.Time) {
+	if f.serial++; f.serial == 0 {
+		f.serial = 1
 	}
-	f.settled = true
-	in.advance(f, number)
-	in.release(f, now)
+	f.settled = false
+	f.arriving = &arrival{
+		number: number, sessions: sessions, vanished: now.Add(in.lease), serial: f.serial, swept: beginning,
+	}
+	in.todo[f] = struct{}{}
+}
+
+// standIn takes in what another replica says of a gateway that cannot speak for
+// itself any more: these sessions were its last, and stay until end unless they
+// resume. Of a gateway that was heard here we know more.
+func (in *intake) standIn(gateway string, number uint64, sessions []*busv1.SnapshotSession, end, now time.Time) {
+	if gateway == "" || in.feeds[gateway] != nil {
+		return
+	}
+	f := in.feed(gateway, now)
+	f.leaving, f.leaves = true, end
+	in.arrive(f, number, sessions, now)
 }
 
 func (in *intake) advance(f *feed, number uint64) {
@@ -215,6 +331,9 @@ func (in *intake) reached(gateway string, delta uint64) bool {
 
 // ask wants a gateway's snapshot, but not more often than every patience.
 func (in *intake) ask(f *feed, now time.Time) {
+	if f.arriving != nil {
+		return
+	}
 	if now.Sub(f.askedAt) < in.patience || now.Sub(in.askedAll) < in.patience {
 		return
 	}
@@ -226,23 +345,20 @@ func (in *intake) ask(f *feed, now time.Time) {
 // not asked again meanwhile.
 func (in *intake) coming(gateway string, now time.Time) { in.feed(gateway, now).askedAt = now }
 
-// expire ends what has run out: leases, gateways that are silent since before
+// expire notes what has run out: gateways that are silent since before
 // now-silence (but were not out of hearing before heardSince), deltas that were
-// promised and did not come.
+// promised and did not come. What follows for sessions, and leases, step sees to.
 func (in *intake) expire(now, heardSince time.Time) {
-	for id, f := range in.feeds {
+	for _, f := range in.feeds {
 		quiet := f.heard
 		if heardSince.After(quiet) {
 			quiet = heardSince
 		}
 		if now.Sub(quiet) >= in.silence {
-			in.picture.gatewayGone(id)
-			if in.picture.gateways[id] == nil {
-				delete(in.feeds, id)
-			}
+			in.giveUp(f)
 			continue
 		}
-		if f.settled && f.known < f.promised && now.Sub(f.promisedSince) >= in.patience {
+		if f.settled && f.known < f.promised && now.Sub(f.promisedSince) >= in.patience && len(f.held) == 0 {
 			f.settled = false
 			in.holes++
 		}
@@ -250,13 +366,25 @@ func (in *intake) expire(now, heardSince time.Time) {
 			in.ask(f, now)
 		}
 	}
-	in.picture.expire(now)
+}
+
+// giveUp ends a gateway's sessions, but for those on a lease. If it was only
+// out of hearing, it is a new one when it is back.
+func (in *intake) giveUp(f *feed) {
+	if f.silent {
+		in.forget(f) // once its leases are over, too
+		return
+	}
+	f.silent, f.gaveUp = true, beginning
+	f.settled, f.known, f.promised = false, 0, 0
+	f.held, f.arriving = nil, nil
+	in.todo[f] = struct{}{}
 }
 
 // whole says whether every gateway heard since then is in the picture.
 func (in *intake) whole(since time.Time) bool {
 	for _, f := range in.feeds {
-		if !f.leaving && !f.heard.Before(since) && (!f.settled || f.known < f.promised) {
+		if !f.leaving && !f.silent && !f.heard.Before(since) && (!f.settled || f.known < f.promised) {
 			return false
 		}
 	}

@@ -46,10 +46,19 @@ func (f *feeder) snapshot(number uint64) {
 func (f *feeder) pass(d time.Duration) {
 	f.now = f.now.Add(d)
 	f.in.expire(f.now, time.Time{})
+	f.work()
+	f.in.expire(f.now, time.Time{}) // what is over may be forgotten now
+}
+
+// work does what is to be done in steps.
+func (f *feeder) work() {
+	for f.in.step(f.now) || len(f.in.todo) > 0 {
+	}
 }
 
 func (f *feeder) want(users, asks int) {
 	f.t.Helper()
+	f.work()
 	if got := f.in.picture.users.Len(); got != users {
 		f.t.Errorf("%d users, want %d", got, users)
 	}
@@ -85,14 +94,15 @@ func TestHoleIsFilledBySnapshot(t *testing.T) {
 	f.pass(time.Second)
 	f.want(1, 1) // and again, as no answer came
 	f.snapshot(4)
-	f.want(5, 0) // 4 of the snapshot, and the held 5
+	f.delta(6)   // held while the snapshot is taken in
+	f.want(6, 0) // 4 of the snapshot, and the held 5 and 6
 	if !f.in.settledFor("g") {
 		t.Error("not settled after the snapshot")
 	}
 	f.snapshot(2) // late: older than what is known
-	f.want(5, 0)
-	f.delta(6)
 	f.want(6, 0)
+	f.delta(7)
+	f.want(7, 0)
 }
 
 func TestSnapshotOlderThanTheHoleIsNotEnough(t *testing.T) {
@@ -206,3 +216,102 @@ func TestSessionLostInASnapshotMayResume(t *testing.T) {
 }
 
 func (in *intake) settledFor(gateway string) bool { return in.feeds[gateway].settled }
+
+// TestDeltasAreHeldWhileASnapshotArrives: what a delta brings is not among the
+// snapshot's sessions, and must not be taken for one that has vanished.
+func TestDeltasAreHeldWhileASnapshotArrives(t *testing.T) {
+	f := newFeeder(t)
+	const sessions = 3 * stepSize
+	f.delta(1)
+	f.delta(sessions + 1)
+	f.in.asks = nil
+	f.snapshot(sessions)
+	f.in.step(f.now)
+	if got := f.in.picture.users.Len(); got >= sessions {
+		t.Fatalf("%d users after one step", got)
+	}
+	if f.in.whole(time.Time{}) {
+		t.Error("whole in the middle of a snapshot")
+	}
+	f.delta(sessions + 2)
+	f.pass(time.Second / 2)
+	f.want(sessions+2, 0)
+	if len(f.in.picture.leases) != 0 || !f.in.whole(time.Time{}) {
+		t.Errorf("%d leases; whole: %v", len(f.in.picture.leases), f.in.whole(time.Time{}))
+	}
+}
+
+// TestGatewayGoesInSteps: its sessions do not all go at once, and if it is back
+// before they are gone, it is heard.
+func TestGatewayGoesInSteps(t *testing.T) {
+	f := newFeeder(t)
+	const sessions = 3 * stepSize
+	f.snapshot(sessions)
+	f.in.step(f.now)
+	f.work()
+	f.now = f.now.Add(15 * time.Second)
+	f.in.expire(f.now, time.Time{})
+	f.in.step(f.now)
+	left := f.in.picture.users.Len()
+	if left == 0 || left == sessions {
+		t.Fatalf("%d of %d users left after one step", left, sessions)
+	}
+	f.beat(sessions)
+	f.want(left, 1) // who is left stays, and the snapshot is wanted
+	f.snapshot(sessions)
+	f.want(sessions, 0)
+	f.pass(15 * time.Second)
+	f.want(0, 0)
+	if len(f.in.feeds) != 0 {
+		t.Error("the gateway is still known")
+	}
+}
+
+// TestGatewayThatIsBackIsAsked: one that was given up, while a lease keeps some
+// of its sessions, and was only out of hearing.
+func TestGatewayThatIsBackIsAsked(t *testing.T) {
+	f := newFeeder(t)
+	f.delta(1)
+	f.in.delta(&busv1.PresenceDelta{GatewayId: "g", Number: 2, Changes: []*busv1.PresenceChange{
+		changeOf("t", announce("v", 1)), changeOf("t", offline(time.Minute)),
+	}}, f.now)
+	f.beat(2)
+	f.pass(15 * time.Second)
+	f.want(1, 0) // on a lease
+	f.beat(2)    // the same number, but nothing of it is known any more
+	f.want(1, 1)
+	f.snapshot(2)
+	f.want(3, 0)
+}
+
+func TestStandInsSessionsStayForTheirLease(t *testing.T) {
+	f := newFeeder(t)
+	sessions := []*busv1.SnapshotSession{
+		{SessionId: "s1", Online: announce("u1", 1, "r")}, {SessionId: "s2", Online: announce("u2", 1, "r")},
+	}
+	f.in.standIn("old", 7, slices.Clone(sessions), f.now.Add(5*time.Second), f.now)
+	f.want(2, 0)
+	if !f.in.whole(time.Time{}) {
+		t.Error("a gateway that has gone is waited for")
+	}
+	f.in.delta(&busv1.PresenceDelta{GatewayId: "g", Number: 1, Changes: []*busv1.PresenceChange{
+		changeOf("s1", announce("u1", 1, "r")), // resumes
+	}}, f.now)
+	f.in.picture.take()
+	f.beat(1)
+	f.pass(5 * time.Second)
+	f.want(1, 0)
+	// Of one that speaks for itself nobody else is believed.
+	f.in.standIn("g", 9, slices.Clone(sessions), f.now.Add(5*time.Second), f.now)
+	f.want(1, 0)
+	// One that was only thought to have gone is heard anew.
+	f.in.standIn("back", 1, slices.Clone(sessions[1:]), f.now.Add(5*time.Second), f.now)
+	f.want(2, 0)
+	f.in.beat(&busv1.GatewayBeat{GatewayId: "back", Delta: 1}, f.now)
+	f.want(2, 1)
+	f.in.snapshot("back", 1, []*busv1.SnapshotSession{{SessionId: "s2", Online: announce("u2", 1, "r")}}, f.now)
+	f.want(2, 0)
+	f.beat(1)
+	f.pass(6 * time.Second)
+	f.want(2, 0)
+}

@@ -20,6 +20,8 @@ func (s *Service) observe(meter metric.Meter) error {
 		{"parley.presence.leases", "Sessions that are cut off and may resume.", false, func() int { return len(s.intake.picture.leases) }},
 		{"parley.presence.rooms", "Rooms with members.", false, func() int { return s.intake.picture.rooms.Len() }},
 		{"parley.presence.gateways", "Gateways heard.", false, func() int { return len(s.intake.feeds) }},
+		{"parley.presence.gone", "Users of whom it is remembered when they went.", false, func() int { return s.lastSeen.len() }},
+		{"parley.presence.waiting", "Gateways of which something large is being taken in.", false, func() int { return len(s.intake.todo) }},
 		{"parley.presence.watchers", "Watch streams.", false, func() int { return len(s.watchers) }},
 		{"parley.presence.deltas", "Deltas taken in.", true, func() int { return int(s.intake.deltas) }},
 		{"parley.presence.holes", "Times that a delta was missing.", true, func() int { return int(s.intake.holes) }},

@@ -54,9 +54,16 @@ type Options struct {
 	// makes a storm of joins few writes to each member (PROTOCOL.md, section 4).
 	Gather time.Duration
 
-	// WatchQueue is how many changes may wait for a watcher's reader before its
-	// stream is ended; default 4096.
-	WatchQueue int
+	// WatchBuffer is how many of the newest changes are kept for watchers: one
+	// that has fallen further behind is ended, one that is back within them goes
+	// on where it was; default 65,536, which is 3 MiB.
+	WatchBuffer int
+
+	// LastSeenUsers is of how many users who have gone it is remembered when
+	// that was, at most; default 1,000,000, which takes up to 90 MB.
+	LastSeenUsers int
+	// LastSeenFor is for how long; default 7 days.
+	LastSeenFor time.Duration
 }
 
 func (o *Options) complete() error {
@@ -77,6 +84,7 @@ func (o *Options) complete() error {
 		{"replica timeout", &o.ReplicaTimeout, 3 * time.Second},
 		{"stats every", &o.StatsEvery, time.Second},
 		{"gather", &o.Gather, 250 * time.Millisecond},
+		{"last seen for", &o.LastSeenFor, 7 * 24 * time.Hour},
 	} {
 		if *d.value < 0 {
 			return fmt.Errorf("%s: %v is negative", d.name, *d.value)
@@ -85,8 +93,8 @@ func (o *Options) complete() error {
 			*d.value = d.standard
 		}
 	}
-	if o.LargeRoom < 0 || o.WatchQueue < 0 {
-		return errors.New("large room and watch queue: must not be negative")
+	if o.LargeRoom < 0 || o.WatchBuffer < 0 || o.LastSeenUsers < 0 {
+		return errors.New("large room, watch buffer and last seen users: must not be negative")
 	}
 	if o.ReplicaTimeout <= o.BeatEvery {
 		return fmt.Errorf("replica timeout: %v is not longer than a beat of %v", o.ReplicaTimeout, o.BeatEvery)
@@ -94,8 +102,11 @@ func (o *Options) complete() error {
 	if o.LargeRoom == 0 {
 		o.LargeRoom = 200
 	}
-	if o.WatchQueue == 0 {
-		o.WatchQueue = 4096
+	if o.WatchBuffer == 0 {
+		o.WatchBuffer = 1 << 16
+	}
+	if o.LastSeenUsers == 0 {
+		o.LastSeenUsers = 1_000_000
 	}
 	if o.Logger == nil {
 		o.Logger = slog.New(slog.DiscardHandler)

@@ -1,7 +1,6 @@
 package presence
 
 import (
-	"slices"
 	"time"
 
 	"github.com/tidwall/btree"
@@ -34,7 +33,10 @@ type picture struct {
 	rooms    *btree.BTreeG[*room]    // by id; only those with members
 	gateways map[string]*gateway     // only those with sessions
 	leases   map[*session]time.Time  // ends of those that are cut off
+	ends     byEnd                   // of leases, and of some that are none any more
 	texts    map[*session]string     // status texts
+	// held is until when no lease ends.
+	held time.Time
 
 	lastGateway uint32
 	version     uint64 // grows by one with every change
@@ -56,6 +58,7 @@ type session struct {
 	authenticatedMS int64
 	at              int32 // its place in gateway.sessions
 	status          status
+	serial          uint8 // of the snapshot that had it, see arrival
 }
 
 type user struct {
@@ -73,6 +76,9 @@ type gateway struct {
 	id       string
 	number   uint32 // orders entries of one session id
 	sessions []*session
+	// leaves is when the leases end of whatever is announced by a gateway that
+	// has said that it ends; zero for all others.
+	leaves time.Time
 }
 
 // changeKind says what happened to a user.
@@ -164,78 +170,12 @@ func (p *picture) applyDelta(gatewayID string, changes []*busv1.PresenceChange, 
 			if lease <= 0 {
 				p.remove(s)
 			} else {
-				p.leases[s] = now.Add(lease)
+				p.setLease(s, now.Add(lease))
 			}
 		case *busv1.PresenceChange_Status:
 			before := p.rollUp(s.user)
 			p.setStatus(s, change.Status)
 			p.noteIfUpdated(s.user, before)
-		}
-	}
-}
-
-// applySnapshot makes a gateway's sessions those given. One that is not among
-// them has ended without our hearing how: it gets a lease that ends at
-// vanished, so that it can still resume elsewhere without leaving. Those that
-// are on a lease already stay on it, for gateways do not announce them.
-func (p *picture) applySnapshot(gatewayID string, sessions []*busv1.SnapshotSession, vanished time.Time) {
-	announced := make(map[*session]struct{}, len(sessions))
-	for _, s := range sessions {
-		if entry := p.online(gatewayID, s.SessionId, s.Online, false); entry != nil {
-			announced[entry] = struct{}{}
-		}
-	}
-	if g := p.gateways[gatewayID]; g != nil {
-		for _, s := range g.sessions {
-			if _, ok := announced[s]; !ok {
-				p.lease(s, vanished)
-			}
-		}
-	}
-}
-
-// leaving puts all of a gateway's sessions on a lease.
-func (p *picture) leaving(gatewayID string, end time.Time) {
-	if g := p.gateways[gatewayID]; g != nil {
-		for _, s := range g.sessions {
-			p.lease(s, end)
-		}
-	}
-}
-
-func (p *picture) lease(s *session, end time.Time) {
-	if _, leased := p.leases[s]; !leased {
-		p.leases[s] = end
-	}
-}
-
-// gatewayGone ends a gateway's sessions, but for those that a lease keeps.
-func (p *picture) gatewayGone(gatewayID string) {
-	g := p.gateways[gatewayID]
-	if g == nil {
-		return
-	}
-	for _, s := range slices.Clone(g.sessions) {
-		if _, leased := p.leases[s]; !leased {
-			p.remove(s)
-		}
-	}
-}
-
-// expire ends the sessions whose leases have run out.
-func (p *picture) expire(now time.Time) {
-	for s, end := range p.leases {
-		if !now.Before(end) {
-			p.remove(s)
-		}
-	}
-}
-
-// extendLeases has no lease end before end.
-func (p *picture) extendLeases(end time.Time) {
-	for s, e := range p.leases {
-		if e.Before(end) {
-			p.leases[s] = end
 		}
 	}
 }
@@ -254,18 +194,29 @@ func (p *picture) online(gatewayID, id string, o *busv1.SessionOnline, newest bo
 	u, isNew := p.findOrAddUser(o.User.Id, o.User.Username)
 	before := p.rollUp(u)
 	u.name = o.User.Username
-	if s == nil {
+	added := s == nil
+	if added {
 		s = p.add(gatewayID, id, u)
 	}
 	delete(p.leases, s)
+	if end := s.gateway.leaves; !end.IsZero() {
+		p.setLease(s, end)
+	}
 	s.authenticatedMS = o.AuthenticatedAtMs
-	p.setStatus(s, o.Status)
+	others := p.others(s)
+	switch {
+	case o.Status != nil:
+		p.setStatus(s, o.Status)
+	case added && len(others) > 0 && others[0].user == u:
+		// Resumed on a gateway that does not know what it had set.
+		p.copyStatus(s, others[0])
+	}
 	if isNew {
 		p.note(userOnline, u, nil)
 	}
 	p.setRooms(s, o.Rooms)
 	// Only now, so that what the session keeps is never seen to go.
-	for _, other := range p.others(s) {
+	for _, other := range others {
 		if _, leased := p.leases[other]; newest || leased {
 			p.drop(other)
 		}

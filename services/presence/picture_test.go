@@ -133,6 +133,33 @@ func (v view) replay(t *testing.T, changes []change) {
 	}
 }
 
+// all does something that takes a budget as often as it needs, a little at a
+// time.
+func all(step func(budget int) (over bool)) {
+	for !step(2) {
+	}
+}
+
+// applySnapshot makes a gateway's sessions those given.
+func (p *picture) applySnapshot(gateway string, serial uint8, sessions []*busv1.SnapshotSession, vanished time.Time) {
+	a := &arrival{sessions: slices.Clone(sessions), vanished: vanished, serial: serial, swept: beginning}
+	all(func(budget int) bool { p.arrive(gateway, a, budget); return a.done })
+}
+
+func (p *picture) partAll(gateway string, end time.Time) {
+	walk := beginning
+	all(func(budget int) bool { p.part(gateway, &walk, end, budget); return walk.over() })
+}
+
+func (p *picture) giveUpAll(gateway string) {
+	walk := beginning
+	all(func(budget int) bool { p.giveUp(gateway, &walk, budget); return walk.over() })
+}
+
+func (p *picture) expireAll(now time.Time) {
+	all(func(budget int) bool { return p.expire(now, budget) == budget })
+}
+
 func announce(user string, auth int64, rooms ...string) *busv1.SessionOnline {
 	return &busv1.SessionOnline{
 		User:              &wirev1.User{Id: user, Username: "name of " + user},
@@ -174,6 +201,7 @@ func TestPictureIsTheModel(t *testing.T) {
 		p, m := newPicture(), model{}
 		now := time.Unix(1000, 0)
 		seen := view{map[string][]string{}, map[string]int64{}}
+		serials := map[string]uint8{}
 		oneOf := func(prefix string, n int) string { return fmt.Sprint(prefix, r.IntN(n)) }
 		// A session id is always of one user, as in life.
 		online := func(session string) *busv1.SessionOnline {
@@ -221,20 +249,23 @@ func TestPictureIsTheModel(t *testing.T) {
 						sessions = append(sessions, &busv1.SnapshotSession{SessionId: id, Online: online(id)})
 					}
 				}
-				p.applySnapshot(gateway, sessions, now.Add(time.Second))
+				if serials[gateway]++; serials[gateway] == 0 {
+					serials[gateway] = 1
+				}
+				p.applySnapshot(gateway, serials[gateway], sessions, now.Add(time.Second))
 				for _, s := range sessions {
 					m.online(gateway, s.SessionId, s.Online, false)
 				}
 				m.lease(gateway, now.Add(time.Second), keep)
 			case what < 92:
-				p.gatewayGone(gateway)
+				p.giveUpAll(gateway)
 				maps.DeleteFunc(m, func(k entryKey, e *entry) bool { return k.gateway == gateway && e.lease.IsZero() })
 			case what < 93:
-				p.leaving(gateway, now.Add(time.Second))
+				p.partAll(gateway, now.Add(time.Second))
 				m.lease(gateway, now.Add(time.Second), nil)
 			default:
 				now = now.Add(time.Duration(r.IntN(600)) * time.Millisecond)
-				p.expire(now)
+				p.expireAll(now)
 				maps.DeleteFunc(m, func(_ entryKey, e *entry) bool { return !e.lease.IsZero() && !now.Before(e.lease) })
 			}
 			seen.replay(t, p.take())
@@ -250,10 +281,10 @@ func TestPictureIsTheModel(t *testing.T) {
 			}
 		}
 		for g := range 3 {
-			p.leaving(fmt.Sprint("g", g), now)
+			p.partAll(fmt.Sprint("g", g), now)
 		}
-		p.expire(now.Add(time.Hour))
-		if p.users.Len()+p.rooms.Len()+p.sessions.Len()+len(p.gateways)+len(p.leases)+len(p.texts) > 0 {
+		p.expireAll(now.Add(time.Hour))
+		if p.users.Len()+p.rooms.Len()+p.sessions.Len()+len(p.gateways)+len(p.leases)+len(p.ends)+len(p.texts) > 0 {
 			t.Fatalf("seed %d: something is left of an empty picture", seed)
 		}
 	}
@@ -326,5 +357,91 @@ func TestAnnouncementsThatAreNone(t *testing.T) {
 	}, time.Now())
 	if p.sessions.Len() != 1 || p.rooms.Len() != 0 {
 		t.Errorf("%d sessions and %d rooms, want 1 and 0", p.sessions.Len(), p.rooms.Len())
+	}
+}
+
+// TestStatusSurvivesAResume: a gateway that a session resumes on does not know
+// its status, and says none.
+func TestStatusSurvivesAResume(t *testing.T) {
+	p, now := newPicture(), time.Unix(1, 0)
+	do := func(gateway, session string, what ...any) (kinds []changeKind) {
+		for _, w := range what {
+			p.applyDelta(gateway, []*busv1.PresenceChange{changeOf(session, w)}, now)
+		}
+		for _, c := range p.take() {
+			kinds = append(kinds, c.kind)
+		}
+		return kinds
+	}
+	away := &busv1.SessionStatus{Status: "away", Text: "lunch"}
+	do("g", "s", announce("u", 1, "r"), away, offline(time.Second))
+	if changes := do("h", "s", announce("u", 1, "r")); len(changes) != 0 {
+		t.Errorf("a resume shows as %v", changes)
+	}
+	want := func(session, gateway, status, text string) {
+		t.Helper()
+		if got := p.sessionStatus(session, gateway); got.GetStatus() != status || got.GetText() != text {
+			t.Errorf("the status of %s on %s is %v, want %s %q", session, gateway, got, status, text)
+		}
+	}
+	want("s", "h", "away", "lunch")
+	want("s", "another", "away", "lunch")
+	want("nobody", "h", "", "")
+	// A snapshot of who still does not know it leaves it, one that says it sets it.
+	sessions := []*busv1.SnapshotSession{{SessionId: "s", Online: announce("u", 1, "r")}}
+	p.applySnapshot("h", 1, sessions, now)
+	want("s", "h", "away", "lunch")
+	sessions[0].Online.Status = &busv1.SessionStatus{Status: "busy"}
+	p.applySnapshot("h", 2, sessions, now)
+	want("s", "h", "busy", "")
+	// It ends with the session, and another user's is nobody's.
+	do("h", "s", away, offline(0))
+	do("h", "s", announce("u", 1))
+	want("s", "h", "", "")
+	do("h", "s", away)
+	do("g", "s", announce("v", 1))
+	want("s", "g", "", "")
+}
+
+// TestSweepPassesNobodyOver: sessions go while a gateway's sessions are walked
+// through.
+func TestSweepPassesNobodyOver(t *testing.T) {
+	for seed := range uint64(50) {
+		r := rand.New(rand.NewPCG(seed, 3))
+		p, now := newPicture(), time.Unix(1, 0)
+		there := map[string]bool{}
+		for i := range 50 {
+			id := fmt.Sprint("s", i)
+			there[id] = true
+			p.applyDelta("g", []*busv1.PresenceChange{changeOf(id, announce("u"+id, 1))}, now)
+		}
+		walk := beginning
+		for !walk.over() {
+			p.part("g", &walk, now.Add(time.Second), 1+r.IntN(5))
+			for range r.IntN(4) {
+				id := fmt.Sprint("s", r.IntN(50))
+				delete(there, id)
+				p.applyDelta("g", []*busv1.PresenceChange{changeOf(id, offline(0))}, now)
+			}
+		}
+		if len(p.leases) != len(there) || p.sessions.Len() != len(there) {
+			t.Fatalf("seed %d: of %d sessions %d are on a lease, %d are there", seed, len(there), len(p.leases), p.sessions.Len())
+		}
+	}
+}
+
+// TestLeasesThatWereGivenUpAreForgotten: who resumes all the time leaves nothing
+// behind.
+func TestLeasesThatWereGivenUpAreForgotten(t *testing.T) {
+	p, now := newPicture(), time.Unix(1, 0)
+	for range 10_000 {
+		p.applyDelta("g", []*busv1.PresenceChange{changeOf("s", announce("u", 1)), changeOf("s", offline(time.Minute))}, now)
+	}
+	if len(p.ends) > 2000 {
+		t.Errorf("%d ends are kept of one lease", len(p.ends))
+	}
+	p.expireAll(now.Add(time.Minute))
+	if p.sessions.Len() != 0 {
+		t.Error("the lease did not end")
 	}
 }

@@ -57,14 +57,6 @@ func (p *picture) leave(s *session, r *room) {
 	p.note(userLeft, s.user, r)
 }
 
-// room finds a room with members, nil if there is none. For writers;
-// roomCount is for readers.
-func (p *picture) room(id string) *room {
-	p.probeRoom.id = id
-	r, _ := p.rooms.Get(&p.probeRoom)
-	return r
-}
-
 // roomsOf gives the rooms that a user is in, each once. For readers.
 func (p *picture) roomsOf(u *user) []*room {
 	var rooms []*room
@@ -76,4 +68,12 @@ func (p *picture) roomsOf(u *user) []*room {
 		}
 	}
 	return rooms
+}
+
+// room finds a room with members, nil if there is none. For writers;
+// roomCount is for readers.
+func (p *picture) room(id string) *room {
+	p.probeRoom.id = id
+	r, _ := p.rooms.Get(&p.probeRoom)
+	return r
 }

@@ -81,7 +81,32 @@ func (p *picture) setStatus(s *session, set *busv1.SessionStatus) {
 	}
 }
 
+// copyStatus gives a session what another one has set.
+func (p *picture) copyStatus(s, from *session) {
+	s.status = from.status
+	if text, ok := p.texts[from]; ok {
+		p.texts[s] = text
+	}
+}
+
 // ---- For readers: nothing below changes the picture. ----
+
+// sessionStatus is what a session has set; nil where that is nothing, or it is
+// not known. The one that the gateway has is meant, or any other.
+func (p *picture) sessionStatus(id, gatewayID string) *presencev1.SessionStatus {
+	var found *session
+	p.sessions.Ascend(&session{id: id, gateway: &noGateway}, func(s *session) bool {
+		if s.id != id {
+			return false
+		}
+		found = s
+		return s.gateway.id != gatewayID
+	})
+	if found == nil || found.status == statusOnline && p.texts[found] == "" {
+		return nil
+	}
+	return &presencev1.SessionStatus{Status: found.status.String(), Text: p.texts[found]}
+}
 
 func (p *picture) onlineUser(u *user) *presencev1.OnlineUser {
 	sum := p.rollUp(u)
@@ -117,6 +142,12 @@ func (p *picture) usersAfter(roomID, id string, limit int) (page []*presencev1.O
 // roomsAfter calls f with the rooms whose ids follow id, until f returns false.
 func (p *picture) roomsAfter(id string, f func(*room) bool) {
 	p.rooms.Ascend(&room{id: id}, func(r *room) bool { return r.id == id || f(r) })
+}
+
+// isIn says whether a user is in a room.
+func (p *picture) isIn(userID, roomID string) bool {
+	r, ok := p.rooms.Get(&room{id: roomID})
+	return ok && r.members.has(userID)
 }
 
 func (p *picture) roomCount(id string) int { return p.roomCountWithout(id, "") }

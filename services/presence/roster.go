@@ -19,9 +19,8 @@ const maxMoves = 1 << 17
 // concurrent use.
 //
 // A replica that does not speak gathers as well and forgets what the speaker
-// vouches for by its next beat. So when the speaker dies, nothing that it had
-// not told is lost; what it told after its last beat is told twice, each time
-// as where the user is now.
+// says it has told (settle). So it always has the difference between what rooms
+// were told and the picture, and when the speaker dies, that is what it tells.
 type roster struct {
 	large      int
 	gather     time.Duration
@@ -58,16 +57,10 @@ func newRoster(o Options) *roster {
 	return &roster{large: o.LargeRoom, gather: o.Gather, statsEvery: o.StatsEvery, rooms: make(map[string]*gathering)}
 }
 
-// note takes in a change of a room. speaking says that nothing gathered was
-// told yet, so that coming and going again is nothing; otherwise the speaker may
-// have told one of the two, and the newer stays.
-func (r *roster) note(c change, now time.Time, speaking bool) {
-	g := r.rooms[c.room.id]
-	if g == nil {
-		g = &gathering{room: c.room.id}
-		r.rooms[c.room.id] = g
-		heap.Push(&r.queue, g)
-	}
+// note takes in a change of a room. Coming and going again before the room is
+// told is nothing.
+func (r *roster) note(c change, now time.Time) {
+	g := r.of(c.room.id)
 	g.changed = now
 	if g.countOnly || c.count > r.large || len(g.moves) >= r.large || r.moves >= maxMoves {
 		r.forget(g, len(g.moves))
@@ -75,17 +68,83 @@ func (r *roster) note(c change, now time.Time, speaking bool) {
 		return
 	}
 	joined := c.kind == userJoined
-	if i := slices.IndexFunc(g.moves, func(m move) bool { return m.user.Id == c.user.id }); i >= 0 {
-		before := g.moves[i]
-		g.moves = slices.Delete(g.moves, i, i+1)
-		r.moves--
-		if speaking && before.joined != joined {
-			return
+	if before, ok := r.takeMove(g, c.user.id); !ok || before.joined == joined {
+		r.addMove(g, move{user: wireUser(c.user), joined: joined, at: now})
+	}
+}
+
+// settle takes in what another replica has told a room. Whoever is where the
+// room was told is settled; of whoever is not, any more or yet, the room is still
+// to be told.
+func (r *roster) settle(t *busv1.RoomTold, p *picture, now time.Time) {
+	g := r.rooms[t.RoomId]
+	event := t.GetEvent()
+	if len(event.GetJoined())+len(event.GetLeft()) == 0 {
+		if g != nil && event.GetMemberCount() == int64(p.roomCount(t.RoomId)) {
+			r.forget(g, len(g.moves))
+			g.countOnly = false
+			r.drop(g)
+		}
+		return
+	}
+	settle := func(u *wirev1.User, told bool) {
+		is := p.isIn(u.GetId(), t.RoomId)
+		switch {
+		case is == told:
+			if g != nil {
+				r.takeMove(g, u.GetId())
+			}
+		case g != nil && (g.countOnly || hasMove(g, u.GetId())):
+		case r.moves < maxMoves:
+			g = r.of(t.RoomId)
+			r.addMove(g, move{user: u, joined: is, at: now})
 		}
 	}
-	g.moves = append(g.moves, move{user: wireUser(c.user), joined: joined, at: now})
+	for _, u := range event.Joined {
+		settle(u, true)
+	}
+	for _, u := range event.Left {
+		settle(u, false)
+	}
+	if g != nil && len(g.moves) == 0 && !g.countOnly {
+		r.drop(g)
+	}
+}
+
+// of gives what is gathered of a room.
+func (r *roster) of(room string) *gathering {
+	g := r.rooms[room]
+	if g == nil {
+		g = &gathering{room: room}
+		r.rooms[room] = g
+		heap.Push(&r.queue, g)
+	}
+	return g
+}
+
+func (r *roster) addMove(g *gathering, m move) {
+	g.moves = append(g.moves, m)
 	r.moves++
 }
+
+// takeMove takes out what is gathered of a user.
+func (r *roster) takeMove(g *gathering, user string) (m move, ok bool) {
+	i := slices.IndexFunc(g.moves, func(m move) bool { return m.user.GetId() == user })
+	if i < 0 {
+		return move{}, false
+	}
+	m = g.moves[i]
+	g.moves = slices.Delete(g.moves, i, i+1)
+	r.moves--
+	return m, true
+}
+
+func hasMove(g *gathering, user string) bool {
+	return slices.ContainsFunc(g.moves, func(m move) bool { return m.user.GetId() == user })
+}
+
+// maxEvents bounds how many events are made in one go.
+const maxEvents = 500
 
 // due takes out the events whose time has come; next is when to ask again, zero
 // if nothing waits. count tells a room's members.
@@ -94,6 +153,9 @@ func (r *roster) due(now time.Time, count func(room string) int) (events []roste
 		g := r.queue[0]
 		if now.Before(g.next) {
 			return events, g.next
+		}
+		if len(events) == maxEvents {
+			return events, now
 		}
 		if len(g.moves) == 0 && !g.countOnly {
 			r.drop(g)
@@ -120,19 +182,10 @@ func (r *roster) due(now time.Time, count func(room string) int) (events []roste
 	return events, time.Time{}
 }
 
-// onItsWay is how much later than here the speaker may have heard of a change,
-// and told it.
-const onItsWay = 50 * time.Millisecond
-
-// vouched forgets what the speaker, alive at now, must have told: what is older
-// than an event may wait and be on its way. One that is leaving has told all that
-// had reached it, without waiting; what was on its way to it meanwhile is ours.
-func (r *roster) vouched(now time.Time, leaving bool) {
-	listed, counted := now.Add(-r.gather-onItsWay), now.Add(-2*r.statsEvery)
-	if leaving {
-		listed = now.Add(-onItsWay)
-		counted = listed
-	}
+// vouched forgets what the speaker, alive at now, must have told long ago though
+// its word of that was lost.
+func (r *roster) vouched(now time.Time) {
+	listed, counted := now.Add(-4*(r.gather+r.statsEvery)), now.Add(-2*r.statsEvery)
 	for _, g := range r.rooms {
 		n := 0
 		for n < len(g.moves) && g.moves[n].at.Before(listed) {

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"google.golang.org/grpc"
+	"google.golang.org/protobuf/proto"
 
 	"github.com/parley-im/parley/pkg/bus"
 	"github.com/parley-im/parley/pkg/errs"
@@ -30,8 +31,10 @@ type Service struct {
 	// events and responses are collected and sent after it.
 	mu       sync.RWMutex
 	intake   *intake
+	journal  *journal
 	roster   *roster
 	statuses *statuses
+	lastSeen *lastSeen
 	floor    *floor
 	watchers map[*watcher]struct{}
 	answers  map[*answer]struct{} // snapshots on their way
@@ -44,6 +47,7 @@ type Service struct {
 
 	reconnected chan struct{} // capacity 1
 	rosterWoken chan struct{} // capacity 1
+	workWoken   chan struct{} // capacity 1
 	stopped     chan struct{} // closed when Run ends
 }
 
@@ -58,13 +62,16 @@ func New(o Options) (*Service, error) {
 		log:         o.Logger,
 		bus:         o.Bus,
 		intake:      newIntake(o),
+		journal:     newJournal(o),
 		roster:      newRoster(o),
 		statuses:    newStatuses(o),
+		lastSeen:    newLastSeen(o),
 		floor:       newFloor(ids.New("p_"), o.ReplicaTimeout),
 		watchers:    make(map[*watcher]struct{}),
 		answers:     make(map[*answer]struct{}),
 		reconnected: make(chan struct{}, 1),
 		rosterWoken: make(chan struct{}, 1),
+		workWoken:   make(chan struct{}, 1),
 		stopped:     make(chan struct{}),
 	}
 	if err := s.observe(o.Meter); err != nil {
@@ -103,7 +110,7 @@ func (s *Service) Run(ctx context.Context) error {
 	s.bus.OnReconnect(func() { wake(s.reconnected) })
 	s.listen()
 
-	tick := time.NewTicker(s.tickEvery())
+	tick := time.NewTimer(0)
 	defer tick.Stop()
 	beat := time.NewTicker(s.opts.BeatEvery)
 	defer beat.Stop()
@@ -115,22 +122,32 @@ func (s *Service) Run(ctx context.Context) error {
 			return nil
 		case <-s.reconnected:
 			s.listen()
+			tick.Reset(0)
 		case <-tick.C:
 			s.tick()
+			tick.Reset(s.tickEvery())
 		case <-beat.C:
 			s.announce()
 		case <-roster.C:
 			s.tell(roster)
 		case <-s.rosterWoken:
 			s.tell(roster)
+		case <-s.workWoken:
+			s.work()
 		}
 	}
 }
 
 // tickEvery is how often the clock is looked at: often enough that no deadline
-// is missed by more than a tenth.
+// is missed by more than a tenth. StartWait is one only until the picture is
+// complete; it may be short, and to look at the clock costs a wake-up.
 func (s *Service) tickEvery() time.Duration {
-	shortest := min(s.opts.GatewayTimeout, s.opts.Lease, s.opts.StartWait, s.opts.HoleWait, s.opts.ReplicaTimeout)
+	shortest := min(s.opts.GatewayTimeout, s.opts.Lease, s.opts.HoleWait, s.opts.ReplicaTimeout)
+	s.mu.Lock()
+	if !s.complete {
+		shortest = min(shortest, s.opts.StartWait)
+	}
+	s.mu.Unlock()
 	return min(max(shortest/10, time.Millisecond), 100*time.Millisecond)
 }
 
@@ -138,6 +155,7 @@ func (s *Service) subscribe() ([]*bus.Subscription, error) {
 	var subs []*bus.Subscription
 	for _, open := range []func() (*bus.Subscription, error){
 		func() (*bus.Subscription, error) { return s.bus.SubscribeReplicas(s.hearReplica) },
+		func() (*bus.Subscription, error) { return s.bus.SubscribeAsks(s.standIn) },
 		func() (*bus.Subscription, error) {
 			return s.bus.SubscribeDeltas(func(d *busv1.PresenceDelta) {
 				s.change(func(now time.Time) { s.intake.delta(d, now) })
@@ -166,6 +184,7 @@ func (s *Service) change(f func(now time.Time)) {
 	told := s.spread(now)
 	asks := s.intake.asks
 	s.intake.asks = nil
+	busy := len(s.intake.todo) > 0
 	s.mu.Unlock()
 
 	for _, gateway := range asks {
@@ -173,6 +192,19 @@ func (s *Service) change(f func(now time.Time)) {
 	}
 	if told {
 		wake(s.rosterWoken)
+	}
+	if busy {
+		wake(s.workWoken)
+	}
+}
+
+// work does one step of what is too much to be done at once: leases that end,
+// snapshots, a gateway's end. Between two steps others have their turn.
+func (s *Service) work() {
+	more := false
+	s.change(func(now time.Time) { more = s.intake.step(now) })
+	if more {
+		wake(s.workWoken)
 	}
 }
 
@@ -182,7 +214,10 @@ func (s *Service) spread(now time.Time) (told bool) {
 	changes := s.intake.picture.take()
 	speaking := s.speaking(now)
 	for _, c := range changes {
-		s.publishToWatchers(c)
+		s.journal.add(c)
+		if c.kind == userOffline {
+			s.lastSeen.note(c.user.id, now, now)
+		}
 		if c.restated && speaking {
 			s.statuses.note(c.user.id)
 			told = true
@@ -190,10 +225,20 @@ func (s *Service) spread(now time.Time) (told bool) {
 		if c.room == nil || c.room.id == ids.Lobby || !s.serving {
 			continue // what a start finds is no news
 		}
-		s.roster.note(c, now, speaking)
+		s.roster.note(c, now)
 		told = told || speaking
 	}
+	if len(changes) > 0 {
+		for w := range s.watchers {
+			wake(w.woken)
+		}
+	}
 	return told
+}
+
+// position is the moment of the picture. s.mu is held.
+func (s *Service) position() *presencev1.Position {
+	return &presencev1.Position{Epoch: s.floor.id, Version: s.intake.picture.version}
 }
 
 // speaking says whether this replica tells the rooms. s.mu is held.
@@ -227,6 +272,7 @@ func (s *Service) tick() {
 		}
 		s.intake.expire(now, s.hearing)
 	})
+	wake(s.workWoken) // leases may have ended
 	s.dropAnswers()
 	s.conclude()
 }
@@ -262,8 +308,13 @@ func (s *Service) conclude() {
 func (s *Service) hearReplica(b *busv1.PresenceReplicaBeat) {
 	s.mu.Lock()
 	now := time.Now()
-	if s.floor.beat(b, now) && s.serving {
-		s.roster.vouched(now, b.Leaving)
+	if first := s.floor.beat(b, now); s.serving && b.ReplicaId != s.floor.id {
+		for _, told := range b.Told {
+			s.roster.settle(told, s.intake.picture, now)
+		}
+		if first {
+			s.roster.vouched(now)
+		}
 	}
 	s.mu.Unlock()
 }
@@ -298,9 +349,14 @@ func (s *Service) tell(timer *time.Timer) {
 	}
 	events, next := s.roster.due(now, s.intake.picture.roomCount)
 	statuses, again := s.statuses.due(now, s.intake.picture)
+	beat := s.beat()
+	alone := len(s.floor.others) == 0
 	s.mu.Unlock()
 
 	s.send(events)
+	if !alone {
+		s.sendTold(beat, events)
+	}
 	s.sendStatuses(statuses)
 	if next.IsZero() || !again.IsZero() && again.Before(next) {
 		next = again
@@ -325,6 +381,29 @@ func (s *Service) send(events []rosterEvent) {
 	s.mu.Unlock()
 }
 
+// toldBytes bounds what one beat says of what was told: NATS's messages are at
+// most 1 MiB, and an event is never near that.
+const toldBytes = 256 << 10
+
+// sendTold tells the other replicas what rooms were told. It comes behind the
+// events on the same connection: who hears neither, because this process is
+// killed between the two, tells it again, and gateways pass over it.
+func (s *Service) sendTold(beat *busv1.PresenceReplicaBeat, events []rosterEvent) {
+	size := 0
+	for _, e := range events {
+		told := &busv1.RoomTold{RoomId: e.room, Event: e.event}
+		if size += proto.Size(told); size > toldBytes && len(beat.Told) > 0 {
+			s.sendBeat(beat)
+			beat.Told, size = nil, proto.Size(told)
+		}
+		beat.Told = append(beat.Told, told)
+	}
+	if len(beat.Told) > 0 {
+		s.sendBeat(beat)
+		beat.Told = nil
+	}
+}
+
 func (s *Service) sendStatuses(events []statusEvent) {
 	for _, e := range events {
 		event := &busv1.LiveEvent{Event: &busv1.LiveEvent_Status{Status: e.event}}
@@ -340,12 +419,13 @@ func (s *Service) stop() {
 	s.mu.Lock()
 	now := time.Now()
 	var events []rosterEvent
-	if s.speaking(now) {
+	for speaking := s.speaking(now); speaking; {
 		// Also what would have had to wait for its time.
-		events, _ = s.roster.due(now.Add(s.opts.StatsEvery+s.opts.Gather), s.intake.picture.roomCount)
+		some, _ := s.roster.due(now.Add(s.opts.StatsEvery+s.opts.Gather), s.intake.picture.roomCount)
+		events = append(events, some...)
+		speaking = len(some) > 0
 	}
 	beat := s.beat()
-	beat.Leaving = true
 	s.serving, s.complete = false, false
 	answers := s.answers
 	s.answers = nil
@@ -355,7 +435,9 @@ func (s *Service) stop() {
 		a.sub.Stop()
 	}
 	s.send(events)
-	s.sendBeat(beat) // after the events, which it vouches for
+	s.sendTold(beat, events)
+	beat.Leaving = true
+	s.sendBeat(beat) // the next one speaks, and knows what was told
 	close(s.stopped)
 }
 

@@ -20,7 +20,13 @@ type answer struct {
 	sub     *bus.Subscription
 	gateway string // "" for all
 	until   time.Time
-	parts   map[string]*parts // by gateway
+	parts   map[source]*parts
+}
+
+// source is a gateway, or who stands in for it.
+type source struct {
+	gateway string
+	standIn bool
 }
 
 // parts is as much of one gateway's snapshot as has come.
@@ -43,7 +49,7 @@ func (p *parts) add(part *busv1.PresenceSnapshot) bool {
 // ask requests a gateway's snapshot, or everybody's where gateway is "". If it
 // fails, or the answer does not come, the clock asks again.
 func (s *Service) ask(gateway string) {
-	a := &answer{gateway: gateway, until: time.Now().Add(answerTimeout), parts: make(map[string]*parts)}
+	a := &answer{gateway: gateway, until: time.Now().Add(answerTimeout), parts: make(map[source]*parts)}
 	ask, sub, err := s.bus.SubscribeSnapshots(func(part *busv1.PresenceSnapshot) { s.hearSnapshot(a, part) })
 	if err != nil {
 		s.log.Warn("asking for a snapshot", "gateway", gateway, "error", err)
@@ -67,16 +73,18 @@ func (s *Service) ask(gateway string) {
 
 // hearSnapshot takes in one part. NATS calls it for one answer in order.
 func (s *Service) hearSnapshot(a *answer, part *busv1.PresenceSnapshot) {
-	if part.GatewayId == "" {
-		return
-	}
+	from := source{part.GatewayId, part.LeaseMs > 0}
 	finished := false
 	s.change(func(now time.Time) {
 		a.until = now.Add(answerTimeout)
-		p := a.parts[part.GatewayId]
+		if part.GatewayId == "" {
+			s.lastSeen.merge(part.Gone, now)
+			return
+		}
+		p := a.parts[from]
 		if p == nil {
 			p = &parts{number: part.Number}
-			a.parts[part.GatewayId] = p
+			a.parts[from] = p
 		}
 		if !p.add(part) {
 			// Stays as it is, so that no later part fits; asked again in time.
@@ -84,13 +92,21 @@ func (s *Service) hearSnapshot(a *answer, part *busv1.PresenceSnapshot) {
 			p.next = ^uint32(0)
 			return
 		}
-		s.intake.coming(part.GatewayId, now)
-		if part.Last {
+		if !from.standIn {
+			s.intake.coming(part.GatewayId, now)
+		}
+		if !part.Last {
+			return
+		}
+		if from.standIn {
+			lease := min(time.Duration(part.LeaseMs)*time.Millisecond, maxLease)
+			s.intake.standIn(part.GatewayId, p.number, p.sessions, now.Add(lease), now)
+		} else {
 			s.intake.snapshot(part.GatewayId, p.number, p.sessions, now)
-			p.sessions = nil
-			p.next = ^uint32(0)
 			finished = part.GatewayId == a.gateway
 		}
+		p.sessions = nil
+		p.next = ^uint32(0)
 	})
 	if finished {
 		s.mu.Lock()

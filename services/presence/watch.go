@@ -9,8 +9,8 @@ import (
 	presencev1 "github.com/parley-im/parley/proto/presence/v1"
 )
 
-// watchPage is how many entries of the picture a watcher is given at a time, so
-// that the lock is never held for long.
+// watchPage is how many entries of the picture, or changes, a watcher is given
+// at a time, so that the lock is never held for long.
 const watchPage = 500
 
 // stage is how far a watcher has come: first it is walked through the picture,
@@ -19,24 +19,22 @@ type stage uint8
 
 const (
 	walkingRooms stage = iota
-	walkingUsers
+	walkingUsers       // and which rooms they are in
 	following
 )
 
 // watcher is one Watch. It is given the picture page by page in the order of
-// ids. A change of what lies behind the walk is queued and sent before the next
-// page; one ahead is left out, for the walk will find it. So the queue only has
-// to hold what happens during one page, however large the picture is.
-// Service.mu guards it.
+// ids. Before the next page come the changes since the one before, of what lies
+// behind the walk; one of what is ahead is left out, for the walk will find it.
+// So the journal only has to hold what happens during one page, however large
+// the picture is. Its own goroutine alone uses it.
 type watcher struct {
 	rooms, users, members bool
 
-	stage stage
-	at    string // the last id that the walk gave, in its stage
-	queue []*presencev1.WatchResponse
-	limit int
-	lost  bool // the queue overflowed
-	woken chan struct{}
+	stage    stage
+	at       string // the last id that the walk gave, in its stage
+	position uint64 // the version of what it was given last
+	woken    chan struct{}
 }
 
 // Watch implements the Presence service.
@@ -48,21 +46,24 @@ func (s *Service) Watch(req *presencev1.WatchRequest, stream grpc.ServerStreamin
 	if err := s.Ready(ctx); err != nil {
 		return err
 	}
-	w := &watcher{rooms: req.Rooms, users: req.Users, members: req.Members, limit: s.opts.WatchQueue, woken: make(chan struct{}, 1)}
+	w := &watcher{rooms: req.Rooms, users: req.Users, members: req.Members, woken: make(chan struct{}, 1)}
 	s.mu.Lock()
 	s.watchers[w] = struct{}{}
+	first := w.begin(req.After, s.position(), s.journal)
 	s.mu.Unlock()
 	defer func() {
 		s.mu.Lock()
 		delete(s.watchers, w)
 		s.mu.Unlock()
 	}()
+	if err := stream.Send(first); err != nil {
+		return err
+	}
 	for {
-		s.mu.Lock()
-		batch := w.next(s.intake.picture)
-		idle := len(batch) == 0 && w.stage == following
-		lost := w.lost
-		s.mu.Unlock()
+		s.mu.RLock()
+		batch, more := w.next(s.intake.picture, s.journal)
+		lost := !s.journal.has(w.position)
+		s.mu.RUnlock()
 		if lost {
 			return errs.Missing("the watch", errors.New("its reader is too slow"))
 		}
@@ -71,7 +72,7 @@ func (s *Service) Watch(req *presencev1.WatchRequest, stream grpc.ServerStreamin
 				return err
 			}
 		}
-		if !idle {
+		if more {
 			continue
 		}
 		select {
@@ -84,40 +85,121 @@ func (s *Service) Watch(req *presencev1.WatchRequest, stream grpc.ServerStreamin
 	}
 }
 
-// publishToWatchers queues a change for whoever wants it. s.mu is held.
-func (s *Service) publishToWatchers(c change) {
-	var response, member *presencev1.WatchResponse
-	for w := range s.watchers {
-		if !w.lost && w.wants(c) {
-			if response == nil {
-				response = watchResponse(s.intake.picture, c)
-			}
-			w.push(response)
-		}
-		if !w.lost && w.wantsMember(c) {
-			if member == nil {
-				member = memberResponse(c.user, c.room, c.kind == userJoined, c.version)
-			}
-			w.push(member)
-		}
+// begin puts the watcher where an earlier one was, if that can be, and gives
+// what it is told first.
+func (w *watcher) begin(after, now *presencev1.Position, j *journal) *presencev1.WatchResponse {
+	w.position = now.Version
+	first := &presencev1.WatchResponse{Epoch: now.Epoch, Version: now.Version}
+	if after.GetEpoch() == now.Epoch && j.has(after.Version) {
+		w.stage, w.position = following, after.Version
+		first.Version, first.Resumed = after.Version, true
 	}
+	return first
 }
 
-func watchResponse(p *picture, c change) *presencev1.WatchResponse {
+// next gives what is to be sent now, changes first and then the next page, and
+// says whether there may be more. It gives nothing if the watcher is not in the
+// journal any more.
+func (w *watcher) next(p *picture, j *journal) (batch []*presencev1.WatchResponse, more bool) {
+	if !j.has(w.position) {
+		return nil, false
+	}
+	j.after(w.position, func(c change) bool {
+		if more = len(batch) >= watchPage; more {
+			return false
+		}
+		batch = w.change(batch, p, c)
+		w.position = c.version
+		return true
+	})
+	if more || w.stage == following {
+		return batch, more
+	}
+	switch w.stage {
+	case walkingRooms:
+		batch, more = w.walkRooms(batch, p)
+	case walkingUsers:
+		batch, more = w.walkUsers(batch, p)
+	}
+	if !more {
+		w.stage++
+		w.at = ""
+	}
+	if w.stage == following {
+		batch = append(batch, &presencev1.WatchResponse{Complete: true, Version: p.version})
+	}
+	return batch, w.stage != following
+}
+
+// change adds what a change is to this watcher. A user's state is told as it is
+// now.
+func (w *watcher) change(batch []*presencev1.WatchResponse, p *picture, c change) []*presencev1.WatchResponse {
 	if c.room != nil {
-		return roomResponse(c.room.id, c.count, c.version)
+		if w.rooms && (w.stage > walkingRooms || c.room.id <= w.at) {
+			batch = append(batch, roomResponse(c.room.id, c.count, c.version))
+		}
+		if w.members && w.passed(c.user) {
+			batch = append(batch, memberResponse(c.user, c.room, c.kind == userJoined, c.version))
+		}
+		return batch
 	}
-	if c.kind == userOffline {
-		return userResponse(&presencev1.OnlineUser{User: wireUser(c.user)}, false, c.version)
+	switch {
+	case !w.users || !w.passed(c.user):
+	case c.kind == userOffline:
+		batch = append(batch, userResponse(&presencev1.OnlineUser{User: wireUser(c.user)}, false, c.version))
+	case c.user.first != nil:
+		batch = append(batch, userResponse(p.onlineUser(c.user), true, c.version))
+	default: // has gone since, which comes next
 	}
-	return userResponse(p.onlineUser(c.user), true, c.version)
+	return batch
 }
 
-func memberResponse(u *user, r *room, present bool, version uint64) *presencev1.WatchResponse {
-	return &presencev1.WatchResponse{
-		Change:  &presencev1.WatchResponse_Member{Member: &presencev1.MemberChange{RoomId: r.id, User: wireUser(u), Present: present}},
-		Version: version,
+// passed says whether the walk has been at a user.
+func (w *watcher) passed(u *user) bool {
+	return w.stage > walkingUsers || w.stage == walkingUsers && u.id <= w.at
+}
+
+func (w *watcher) walkRooms(batch []*presencev1.WatchResponse, p *picture) (_ []*presencev1.WatchResponse, more bool) {
+	if !w.rooms {
+		return batch, false
 	}
+	left := watchPage
+	p.roomsAfter(w.at, func(r *room) bool {
+		if more = left == 0; more {
+			return false
+		}
+		left--
+		batch = append(batch, roomResponse(r.id, r.members.len(), p.version))
+		w.at = r.id
+		return true
+	})
+	return batch, more
+}
+
+func (w *watcher) walkUsers(batch []*presencev1.WatchResponse, p *picture) (_ []*presencev1.WatchResponse, more bool) {
+	if !w.users && !w.members {
+		return batch, false
+	}
+	left := watchPage
+	usersAfter(p.users, w.at, func(u *user) bool {
+		if more = left <= 0; more {
+			return false
+		}
+		left--
+		if w.users {
+			batch = append(batch, userResponse(p.onlineUser(u), true, p.version))
+		}
+		if w.members {
+			rooms := p.roomsOf(u)
+			left -= len(rooms)
+			for _, r := range rooms {
+				batch = append(batch, memberResponse(u, r, true, p.version))
+			}
+		}
+		w.at = u.id
+		return true
+	})
+	return batch, more
 }
 
 func roomResponse(id string, count int, version uint64) *presencev1.WatchResponse {
@@ -134,81 +216,9 @@ func userResponse(u *presencev1.OnlineUser, online bool, version uint64) *presen
 	}
 }
 
-// wants says whether a change is of the kind asked for and behind the walk.
-func (w *watcher) wants(c change) bool {
-	if c.room != nil {
-		return w.rooms && (w.stage > walkingRooms || c.room.id <= w.at)
+func memberResponse(u *user, r *room, present bool, version uint64) *presencev1.WatchResponse {
+	return &presencev1.WatchResponse{
+		Change:  &presencev1.WatchResponse_Member{Member: &presencev1.MemberChange{RoomId: r.id, User: wireUser(u), Present: present}},
+		Version: version,
 	}
-	return w.users && w.passed(c.user)
-}
-
-// wantsMember says whether who is where is wanted, and the change is of that
-// and behind the walk.
-func (w *watcher) wantsMember(c change) bool { return w.members && c.room != nil && w.passed(c.user) }
-
-// passed says whether the walk has been at a user.
-func (w *watcher) passed(u *user) bool {
-	return w.stage > walkingUsers || w.stage == walkingUsers && u.id <= w.at
-}
-
-func (w *watcher) push(response *presencev1.WatchResponse) {
-	if len(w.queue) >= w.limit {
-		w.lost, w.queue = true, nil
-	} else {
-		w.queue = append(w.queue, response)
-	}
-	wake(w.woken)
-}
-
-// next gives what is to be sent now: what is queued, then the next page.
-func (w *watcher) next(p *picture) []*presencev1.WatchResponse {
-	batch := w.queue
-	w.queue = nil
-	left := watchPage
-	more := false
-	switch w.stage {
-	case walkingRooms:
-		if w.rooms {
-			p.roomsAfter(w.at, func(r *room) bool {
-				if more = left == 0; more {
-					return false
-				}
-				left--
-				batch = append(batch, roomResponse(r.id, r.members.len(), p.version))
-				w.at = r.id
-				return true
-			})
-		}
-	case walkingUsers:
-		if w.users || w.members {
-			usersAfter(p.users, w.at, func(u *user) bool {
-				if more = left <= 0; more {
-					return false
-				}
-				left--
-				if w.users {
-					batch = append(batch, userResponse(p.onlineUser(u), true, p.version))
-				}
-				if w.members {
-					rooms := p.roomsOf(u)
-					left -= len(rooms)
-					for _, r := range rooms {
-						batch = append(batch, memberResponse(u, r, true, p.version))
-					}
-				}
-				w.at = u.id
-				return true
-			})
-		}
-	case following:
-		return batch
-	}
-	if !more {
-		w.stage++
-		w.at = ""
-	}
-	if w.stage == following {
-		batch = append(batch, &presencev1.WatchResponse{Complete: true, Version: p.version})
-	}
-	return batch
 }

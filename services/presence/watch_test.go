@@ -45,11 +45,33 @@ func (r *recorder) Send(m *presencev1.WatchResponse) error {
 
 // folded is what a reader makes of a Watch.
 type folded struct {
-	members  map[string]bool // "user@room"
 	rooms    map[string]int64
 	users    map[string]bool
+	members  map[string]bool // "room user"
 	complete bool
 	version  uint64
+}
+
+func newFolded() folded {
+	return folded{rooms: map[string]int64{}, users: map[string]bool{}, members: map[string]bool{}}
+}
+
+// want compares it with the picture.
+func (f *folded) want(t *testing.T, p *picture) {
+	t.Helper()
+	rooms, members := map[string]int64{}, map[string]bool{}
+	p.roomsAfter("", func(r *room) bool {
+		rooms[r.id] = int64(r.members.len())
+		r.members.after("", func(u *user) bool {
+			members[r.id+" "+u.id] = true
+			return true
+		})
+		return true
+	})
+	if !maps.Equal(f.rooms, rooms) || !maps.Equal(f.members, members) || len(f.users) != p.users.Len() {
+		t.Fatalf("the reader has %d rooms, %d members and %d users, the picture %d, %d and %d",
+			len(f.rooms), len(f.members), len(f.users), len(rooms), len(members), p.users.Len())
+	}
 }
 
 func (f *folded) take(t *testing.T, m *presencev1.WatchResponse) {
@@ -65,13 +87,14 @@ func (f *folded) take(t *testing.T, m *presencev1.WatchResponse) {
 			delete(f.rooms, r.RoomId)
 		}
 	}
-	if in := m.GetMember(); in != nil {
-		if f.members == nil {
-			f.members = make(map[string]bool)
+	if c := m.GetMember(); c != nil {
+		at := c.RoomId + " " + c.User.Id
+		if f.complete && f.members[at] == c.Present {
+			t.Fatalf("%s: present %v twice", at, c.Present)
 		}
-		f.members[in.User.Id+"@"+in.RoomId] = true
-		if !in.Present {
-			delete(f.members, in.User.Id+"@"+in.RoomId)
+		f.members[at] = true
+		if !c.Present {
+			delete(f.members, at)
 		}
 	}
 	if u := m.GetUser(); u != nil {
@@ -95,7 +118,7 @@ func TestWatchIsThePictureAndThenItsChanges(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	f := folded{rooms: map[string]int64{}, users: map[string]bool{}}
+	f := newFolded()
 	until := func(what string, done func() bool) {
 		t.Helper()
 		for !done() {
@@ -133,12 +156,12 @@ func TestWatchIsThePictureAndThenItsChanges(t *testing.T) {
 }
 
 // TestWalkMissesNoChange changes the picture between the pages of a walk, and
-// wants the reader to have it right when the walk is over.
+// wants the reader to have it right when the walk is over; and again after a
+// time away.
 func TestWalkMissesNoChange(t *testing.T) {
 	for seed := range uint64(20) {
 		r := rand.New(rand.NewPCG(seed, 7))
-		p := newPicture()
-		w := &watcher{rooms: true, users: true, members: true, limit: 1 << 20, woken: make(chan struct{}, 1)}
+		p, j := newPicture(), newJournal(Options{WatchBuffer: 10_000})
 		change := func() {
 			n := r.IntN(3 * watchPage)
 			id := fmt.Sprintf("%04d", n)
@@ -148,46 +171,88 @@ func TestWalkMissesNoChange(t *testing.T) {
 			}
 			p.applyDelta("g", []*busv1.PresenceChange{changeOf("s"+id, what)}, time.Time{})
 			for _, c := range p.take() {
-				if w.wants(c) {
-					w.push(watchResponse(p, c))
-				}
-				if w.wantsMember(c) {
-					w.push(memberResponse(c.user, c.room, c.kind == userJoined, c.version))
-				}
+				j.add(c)
 			}
 		}
 		for range 10 * watchPage {
 			change()
 		}
-		f := folded{rooms: map[string]int64{}, users: map[string]bool{}}
-		for !f.complete || len(w.queue) > 0 {
-			for _, m := range w.next(p) {
-				f.take(t, m)
-			}
-			if !f.complete {
-				for range watchPage {
-					change()
+		f := newFolded()
+		w := &watcher{rooms: true, users: true, members: true}
+		now := &presencev1.Position{Epoch: "e", Version: p.version}
+		if first := w.begin(nil, now, j); first.Resumed {
+			t.Fatal("a first watch goes on")
+		}
+		follow := func() {
+			for more := true; more; {
+				var batch []*presencev1.WatchResponse
+				batch, more = w.next(p, j)
+				for _, m := range batch {
+					f.take(t, m)
+				}
+				if !f.complete { // a few changes each, fewer than are told at a time
+					for range watchPage / 10 {
+						change()
+					}
 				}
 			}
-		}
-		rooms, members := map[string]int64{}, map[string]bool{}
-		p.roomsAfter("", func(r *room) bool {
-			rooms[r.id] = int64(r.members.len())
-			return true
-		})
-		usersAfter(p.users, "", func(u *user) bool {
-			for _, r := range p.roomsOf(u) {
-				members[u.id+"@"+r.id] = true
+			if !f.complete {
+				t.Fatal("the watch follows and is not complete")
 			}
-			return true
-		})
-		if !maps.Equal(f.members, members) {
-			t.Fatalf("seed %d: the reader has %d members, the picture %d", seed, len(f.members), len(members))
+			f.want(t, p)
 		}
-		if !maps.Equal(f.rooms, rooms) || len(f.users) != p.users.Len() {
-			t.Fatalf("seed %d: the reader has %d rooms and %d users, the picture %d and %d",
-				seed, len(f.rooms), len(f.users), len(rooms), p.users.Len())
+		follow()
+		for range watchPage {
+			change()
 		}
+		w = &watcher{rooms: true, users: true, members: true}
+		now.Version = p.version
+		if first := w.begin(&presencev1.Position{Epoch: "e", Version: f.version}, now, j); !first.Resumed || first.Version != f.version {
+			t.Fatalf("a watch from %d on at %d: %v", f.version, p.version, first)
+		}
+		follow()
+	}
+}
+
+func TestWatchGoesOnOnlyWhereItCan(t *testing.T) {
+	p, j := newPicture(), newJournal(Options{WatchBuffer: 100})
+	come := func(i int) {
+		p.applyDelta("g", []*busv1.PresenceChange{changeOf(fmt.Sprint("s", i), announce(fmt.Sprint("u", i), 1))}, time.Time{})
+		for _, c := range p.take() {
+			j.add(c)
+		}
+	}
+	for i := range 250 {
+		come(i)
+	}
+	now := &presencev1.Position{Epoch: "e", Version: p.version}
+	for _, c := range []struct {
+		after *presencev1.Position
+		want  bool
+	}{
+		{nil, false},
+		{&presencev1.Position{Epoch: "another", Version: p.version}, false},
+		{&presencev1.Position{Epoch: "e", Version: p.version}, true},
+		{&presencev1.Position{Epoch: "e", Version: p.version - 100}, true},
+		{&presencev1.Position{Epoch: "e", Version: p.version - 101}, false},
+		{&presencev1.Position{Epoch: "e", Version: p.version + 1}, false}, // what never was
+	} {
+		w := &watcher{users: true}
+		if first := w.begin(c.after, now, j); first.Resumed != c.want || first.Epoch != "e" {
+			t.Errorf("after %v: %v, want resumed %v", c.after, first, c.want)
+		}
+		if batch, _ := w.next(p, j); c.want && uint64(len(batch)) != p.version-c.after.Version {
+			t.Errorf("after %v: %d changes", c.after, len(batch))
+		}
+	}
+	// One that follows too slowly falls out.
+	w := &watcher{users: true}
+	w.begin(now, now, j)
+	for i := range 101 {
+		come(1000 + i)
+	}
+	if batch, more := w.next(p, j); len(batch) != 0 || more || j.has(w.position) {
+		t.Errorf("a watcher that is too slow is given %d changes", len(batch))
 	}
 }
 
@@ -206,10 +271,10 @@ func TestWatchOfRoomsAloneTellsNoUsers(t *testing.T) {
 		defer r.mu.Unlock()
 		return r.sent
 	}
-	eventually(t, "the picture is sent", func() bool { return len(sent()) == 2 })
+	eventually(t, "the picture is sent", func() bool { return len(sent()) == 3 })
 	g.does("s", offline(0))
-	eventually(t, "the change is sent", func() bool { return len(sent()) == 3 })
-	if m := sent(); m[0].GetRoom().GetCount() != 1 || !m[1].Complete || m[2].GetRoom().GetRoomId() != "r" || m[2].GetRoom().GetCount() != 0 {
+	eventually(t, "the change is sent", func() bool { return len(sent()) == 4 })
+	if m := sent()[1:]; m[0].GetRoom().GetCount() != 1 || !m[1].Complete || m[2].GetRoom().GetRoomId() != "r" || m[2].GetRoom().GetCount() != 0 {
 		t.Errorf("sent %v", m)
 	}
 	cancel()
@@ -220,7 +285,7 @@ func TestWatchOfRoomsAloneTellsNoUsers(t *testing.T) {
 
 func TestSlowWatcherIsEnded(t *testing.T) {
 	w := newWorld(t)
-	p := w.start(func(o *Options) { o.WatchQueue = 10 }).ready(t)
+	p := w.start(func(o *Options) { o.WatchBuffer = 10 }).ready(t)
 	g := w.gateway("g")
 	r := &recorder{ctx: t.Context(), gate: make(chan struct{})}
 	done := make(chan error, 1)
@@ -228,12 +293,9 @@ func TestSlowWatcherIsEnded(t *testing.T) {
 	eventually(t, "it is watched", func() bool {
 		p.mu.RLock()
 		defer p.mu.RUnlock()
-		for w := range p.watchers {
-			return w.stage == following
-		}
-		return false
+		return len(p.watchers) == 1
 	})
-	for i := range 12 { // one of them may be taken at once
+	for i := range 11 {
 		g.does(fmt.Sprint("s", i), announce(fmt.Sprint("u", i), 1))
 	}
 	p.sees(t, g)

@@ -60,10 +60,14 @@ export type Status = "online" | "away" | "busy";
 
 export interface Member extends User {
   role: "owner" | "moderator" | "member";
+  status?: Status;
+  text?: string;
 }
 
 export interface OnlineUser extends User {
   authenticatedAt: string;
+  status?: Status;
+  text?: string;
 }
 
 export interface RoomSummary {
@@ -161,6 +165,16 @@ export interface RoomJoined {
   unread?: number;
 }
 
+/** How somebody is, or when they were here last, where that is known. */
+export interface SeenUser {
+  id: string;
+  online: boolean;
+  username?: string;
+  status?: Status;
+  text?: string;
+  lastSeen?: string;
+}
+
 export interface ResumedRoom {
   recovered: boolean;
   seq: number;
@@ -226,12 +240,13 @@ export interface ServerFrames {
   "online-users": { users: OnlineUser[]; nextCursor: string };
   "status-set": { status: Status; text?: string };
   presence: { user: User; status: Status; text?: string };
+  "presence-list": { users: SeenUser[] };
   "room-updated": RoomUpdated;
   "room-deleted": { roomId: string };
   "direct-opened": { roomId: string };
   "admin-message": { content: string; from: User; timestamp: string };
   configured: { batch?: Batch; compression: string };
-  resumed: { user: Account; sessionId: string; resumeToken: string; rooms: Record<string, ResumedRoom> };
+  resumed: { user: Account; sessionId: string; resumeToken: string; rooms: Record<string, ResumedRoom>; status?: Status; text?: string };
   "user-joined": RosterFrame;
   "user-left": RosterFrame;
   "room-stats": { roomId: string; memberCount: number };
@@ -273,6 +288,7 @@ export interface Requests {
   "get-room-members": [Page & { roomId: string }, ServerFrames["room-members"]];
   "get-room-sanctions": [Page & { roomId: string }, ServerFrames["room-sanctions"]];
   "get-online-users": [Page & { roomId?: string | undefined }, ServerFrames["online-users"]];
+  "get-presence": [{ userIds: string[] }, ServerFrames["presence-list"]];
   "set-status": [{ status: Status; text?: string | undefined }, ServerFrames["status-set"]];
   "edit-message": [{ roomId: string; target: number; content?: string | undefined }, AckFrame];
   "delete-message": [{ roomId: string; target: number }, AckFrame];

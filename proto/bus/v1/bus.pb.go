@@ -1515,7 +1515,9 @@ type SessionOnline struct {
 	// Milliseconds since 1970.
 	AuthenticatedAtMs int64 `protobuf:"varint,2,opt,name=authenticated_at_ms,json=authenticatedAtMs,proto3" json:"authenticated_at_ms,omitempty"`
 	// What it is in already.
-	Rooms         []string       `protobuf:"bytes,3,rep,name=rooms,proto3" json:"rooms,omitempty"`
+	Rooms []string `protobuf:"bytes,3,rep,name=rooms,proto3" json:"rooms,omitempty"`
+	// Not there where the gateway knows of none: then a session that is known
+	// keeps what it has, so that a status survives a resume.
 	Status        *SessionStatus `protobuf:"bytes,4,opt,name=status,proto3" json:"status,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -1680,7 +1682,8 @@ func (x *SessionStatus) GetText() string {
 // PresenceSnapshotRequest is what a presence replica sends on
 // parley.presence.ask (to all gateways) or parley.presence.ask.<gateway> with
 // a reply subject when it starts or has missed a delta. The answer is a
-// series of PresenceSnapshot to the reply subject.
+// series of PresenceSnapshot to the reply subject. A request to all is answered
+// by the replica that speaks as well, for who cannot answer any more.
 type PresenceSnapshotRequest struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	unknownFields protoimpl.UnknownFields
@@ -1727,7 +1730,12 @@ type PresenceSnapshot struct {
 	// On the last part.
 	Last bool `protobuf:"varint,4,opt,name=last,proto3" json:"last,omitempty"`
 	// Which part, from 0.
-	Part          uint32 `protobuf:"varint,5,opt,name=part,proto3" json:"part,omitempty"`
+	Part uint32 `protobuf:"varint,5,opt,name=part,proto3" json:"part,omitempty"`
+	// A presence replica says this for a gateway that has ended or fallen silent:
+	// how long its sessions stay, unless they resume. 0 in a gateway's own word.
+	LeaseMs int64 `protobuf:"varint,6,opt,name=lease_ms,json=leaseMs,proto3" json:"lease_ms,omitempty"`
+	// From a presence replica, without a gateway_id: users who have gone.
+	Gone          []*LastSeen `protobuf:"bytes,7,rep,name=gone,proto3" json:"gone,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1797,6 +1805,74 @@ func (x *PresenceSnapshot) GetPart() uint32 {
 	return 0
 }
 
+func (x *PresenceSnapshot) GetLeaseMs() int64 {
+	if x != nil {
+		return x.LeaseMs
+	}
+	return 0
+}
+
+func (x *PresenceSnapshot) GetGone() []*LastSeen {
+	if x != nil {
+		return x.Gone
+	}
+	return nil
+}
+
+// LastSeen is when a user's last session went.
+type LastSeen struct {
+	state  protoimpl.MessageState `protogen:"open.v1"`
+	UserId string                 `protobuf:"bytes,1,opt,name=user_id,json=userId,proto3" json:"user_id,omitempty"`
+	// Milliseconds since 1970.
+	TimeMs        int64 `protobuf:"varint,2,opt,name=time_ms,json=timeMs,proto3" json:"time_ms,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *LastSeen) Reset() {
+	*x = LastSeen{}
+	mi := &file_bus_v1_bus_proto_msgTypes[23]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *LastSeen) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*LastSeen) ProtoMessage() {}
+
+func (x *LastSeen) ProtoReflect() protoreflect.Message {
+	mi := &file_bus_v1_bus_proto_msgTypes[23]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use LastSeen.ProtoReflect.Descriptor instead.
+func (*LastSeen) Descriptor() ([]byte, []int) {
+	return file_bus_v1_bus_proto_rawDescGZIP(), []int{23}
+}
+
+func (x *LastSeen) GetUserId() string {
+	if x != nil {
+		return x.UserId
+	}
+	return ""
+}
+
+func (x *LastSeen) GetTimeMs() int64 {
+	if x != nil {
+		return x.TimeMs
+	}
+	return 0
+}
+
 type SnapshotSession struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	SessionId     string                 `protobuf:"bytes,1,opt,name=session_id,json=sessionId,proto3" json:"session_id,omitempty"`
@@ -1807,7 +1883,7 @@ type SnapshotSession struct {
 
 func (x *SnapshotSession) Reset() {
 	*x = SnapshotSession{}
-	mi := &file_bus_v1_bus_proto_msgTypes[23]
+	mi := &file_bus_v1_bus_proto_msgTypes[24]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1819,7 +1895,7 @@ func (x *SnapshotSession) String() string {
 func (*SnapshotSession) ProtoMessage() {}
 
 func (x *SnapshotSession) ProtoReflect() protoreflect.Message {
-	mi := &file_bus_v1_bus_proto_msgTypes[23]
+	mi := &file_bus_v1_bus_proto_msgTypes[24]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1832,7 +1908,7 @@ func (x *SnapshotSession) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SnapshotSession.ProtoReflect.Descriptor instead.
 func (*SnapshotSession) Descriptor() ([]byte, []int) {
-	return file_bus_v1_bus_proto_rawDescGZIP(), []int{23}
+	return file_bus_v1_bus_proto_rawDescGZIP(), []int{24}
 }
 
 func (x *SnapshotSession) GetSessionId() string {
@@ -1858,15 +1934,17 @@ type PresenceReplicaBeat struct {
 	// Milliseconds since 1970.
 	StartedMs int64 `protobuf:"varint,2,opt,name=started_ms,json=startedMs,proto3" json:"started_ms,omitempty"`
 	// Whether it has heard every gateway.
-	Complete      bool `protobuf:"varint,3,opt,name=complete,proto3" json:"complete,omitempty"`
-	Leaving       bool `protobuf:"varint,4,opt,name=leaving,proto3" json:"leaving,omitempty"`
+	Complete bool `protobuf:"varint,3,opt,name=complete,proto3" json:"complete,omitempty"`
+	Leaving  bool `protobuf:"varint,4,opt,name=leaving,proto3" json:"leaving,omitempty"`
+	// What it has just told rooms, so that who speaks after it does not repeat it.
+	Told          []*RoomTold `protobuf:"bytes,5,rep,name=told,proto3" json:"told,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *PresenceReplicaBeat) Reset() {
 	*x = PresenceReplicaBeat{}
-	mi := &file_bus_v1_bus_proto_msgTypes[24]
+	mi := &file_bus_v1_bus_proto_msgTypes[25]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1878,7 +1956,7 @@ func (x *PresenceReplicaBeat) String() string {
 func (*PresenceReplicaBeat) ProtoMessage() {}
 
 func (x *PresenceReplicaBeat) ProtoReflect() protoreflect.Message {
-	mi := &file_bus_v1_bus_proto_msgTypes[24]
+	mi := &file_bus_v1_bus_proto_msgTypes[25]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1891,7 +1969,7 @@ func (x *PresenceReplicaBeat) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PresenceReplicaBeat.ProtoReflect.Descriptor instead.
 func (*PresenceReplicaBeat) Descriptor() ([]byte, []int) {
-	return file_bus_v1_bus_proto_rawDescGZIP(), []int{24}
+	return file_bus_v1_bus_proto_rawDescGZIP(), []int{25}
 }
 
 func (x *PresenceReplicaBeat) GetReplicaId() string {
@@ -1922,6 +2000,66 @@ func (x *PresenceReplicaBeat) GetLeaving() bool {
 	return false
 }
 
+func (x *PresenceReplicaBeat) GetTold() []*RoomTold {
+	if x != nil {
+		return x.Told
+	}
+	return nil
+}
+
+// RoomTold is a RosterEvent and the room that it was sent to.
+type RoomTold struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	RoomId        string                 `protobuf:"bytes,1,opt,name=room_id,json=roomId,proto3" json:"room_id,omitempty"`
+	Event         *RosterEvent           `protobuf:"bytes,2,opt,name=event,proto3" json:"event,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *RoomTold) Reset() {
+	*x = RoomTold{}
+	mi := &file_bus_v1_bus_proto_msgTypes[26]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *RoomTold) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*RoomTold) ProtoMessage() {}
+
+func (x *RoomTold) ProtoReflect() protoreflect.Message {
+	mi := &file_bus_v1_bus_proto_msgTypes[26]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use RoomTold.ProtoReflect.Descriptor instead.
+func (*RoomTold) Descriptor() ([]byte, []int) {
+	return file_bus_v1_bus_proto_rawDescGZIP(), []int{26}
+}
+
+func (x *RoomTold) GetRoomId() string {
+	if x != nil {
+		return x.RoomId
+	}
+	return ""
+}
+
+func (x *RoomTold) GetEvent() *RosterEvent {
+	if x != nil {
+		return x.Event
+	}
+	return nil
+}
+
 // Deployment is the record in parley_config that every process compares its
 // own settings with.
 type Deployment struct {
@@ -1936,7 +2074,7 @@ type Deployment struct {
 
 func (x *Deployment) Reset() {
 	*x = Deployment{}
-	mi := &file_bus_v1_bus_proto_msgTypes[25]
+	mi := &file_bus_v1_bus_proto_msgTypes[27]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1948,7 +2086,7 @@ func (x *Deployment) String() string {
 func (*Deployment) ProtoMessage() {}
 
 func (x *Deployment) ProtoReflect() protoreflect.Message {
-	mi := &file_bus_v1_bus_proto_msgTypes[25]
+	mi := &file_bus_v1_bus_proto_msgTypes[27]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1961,7 +2099,7 @@ func (x *Deployment) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Deployment.ProtoReflect.Descriptor instead.
 func (*Deployment) Descriptor() ([]byte, []int) {
-	return file_bus_v1_bus_proto_rawDescGZIP(), []int{25}
+	return file_bus_v1_bus_proto_rawDescGZIP(), []int{27}
 }
 
 func (x *Deployment) GetShards() uint32 {
@@ -1992,7 +2130,7 @@ type EventsPosition struct {
 
 func (x *EventsPosition) Reset() {
 	*x = EventsPosition{}
-	mi := &file_bus_v1_bus_proto_msgTypes[26]
+	mi := &file_bus_v1_bus_proto_msgTypes[28]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2004,7 +2142,7 @@ func (x *EventsPosition) String() string {
 func (*EventsPosition) ProtoMessage() {}
 
 func (x *EventsPosition) ProtoReflect() protoreflect.Message {
-	mi := &file_bus_v1_bus_proto_msgTypes[26]
+	mi := &file_bus_v1_bus_proto_msgTypes[28]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2017,7 +2155,7 @@ func (x *EventsPosition) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use EventsPosition.ProtoReflect.Descriptor instead.
 func (*EventsPosition) Descriptor() ([]byte, []int) {
-	return file_bus_v1_bus_proto_rawDescGZIP(), []int{26}
+	return file_bus_v1_bus_proto_rawDescGZIP(), []int{28}
 }
 
 func (x *EventsPosition) GetEvent() uint64 {
@@ -2044,7 +2182,7 @@ type EventsSource struct {
 
 func (x *EventsSource) Reset() {
 	*x = EventsSource{}
-	mi := &file_bus_v1_bus_proto_msgTypes[27]
+	mi := &file_bus_v1_bus_proto_msgTypes[29]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2056,7 +2194,7 @@ func (x *EventsSource) String() string {
 func (*EventsSource) ProtoMessage() {}
 
 func (x *EventsSource) ProtoReflect() protoreflect.Message {
-	mi := &file_bus_v1_bus_proto_msgTypes[27]
+	mi := &file_bus_v1_bus_proto_msgTypes[29]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2069,7 +2207,7 @@ func (x *EventsSource) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use EventsSource.ProtoReflect.Descriptor instead.
 func (*EventsSource) Descriptor() ([]byte, []int) {
-	return file_bus_v1_bus_proto_rawDescGZIP(), []int{27}
+	return file_bus_v1_bus_proto_rawDescGZIP(), []int{29}
 }
 
 func (x *EventsSource) GetSeq() uint64 {
@@ -2096,7 +2234,7 @@ type EventsPresence struct {
 
 func (x *EventsPresence) Reset() {
 	*x = EventsPresence{}
-	mi := &file_bus_v1_bus_proto_msgTypes[28]
+	mi := &file_bus_v1_bus_proto_msgTypes[30]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2108,7 +2246,7 @@ func (x *EventsPresence) String() string {
 func (*EventsPresence) ProtoMessage() {}
 
 func (x *EventsPresence) ProtoReflect() protoreflect.Message {
-	mi := &file_bus_v1_bus_proto_msgTypes[28]
+	mi := &file_bus_v1_bus_proto_msgTypes[30]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2121,7 +2259,7 @@ func (x *EventsPresence) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use EventsPresence.ProtoReflect.Descriptor instead.
 func (*EventsPresence) Descriptor() ([]byte, []int) {
-	return file_bus_v1_bus_proto_rawDescGZIP(), []int{28}
+	return file_bus_v1_bus_proto_rawDescGZIP(), []int{30}
 }
 
 func (x *EventsPresence) GetUsers() []*EventsUser {
@@ -2142,7 +2280,7 @@ type EventsUser struct {
 
 func (x *EventsUser) Reset() {
 	*x = EventsUser{}
-	mi := &file_bus_v1_bus_proto_msgTypes[29]
+	mi := &file_bus_v1_bus_proto_msgTypes[31]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2154,7 +2292,7 @@ func (x *EventsUser) String() string {
 func (*EventsUser) ProtoMessage() {}
 
 func (x *EventsUser) ProtoReflect() protoreflect.Message {
-	mi := &file_bus_v1_bus_proto_msgTypes[29]
+	mi := &file_bus_v1_bus_proto_msgTypes[31]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2167,7 +2305,7 @@ func (x *EventsUser) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use EventsUser.ProtoReflect.Descriptor instead.
 func (*EventsUser) Descriptor() ([]byte, []int) {
-	return file_bus_v1_bus_proto_rawDescGZIP(), []int{29}
+	return file_bus_v1_bus_proto_rawDescGZIP(), []int{31}
 }
 
 func (x *EventsUser) GetUser() *v1.User {
@@ -2208,7 +2346,7 @@ type Standing struct {
 
 func (x *Standing) Reset() {
 	*x = Standing{}
-	mi := &file_bus_v1_bus_proto_msgTypes[30]
+	mi := &file_bus_v1_bus_proto_msgTypes[32]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2220,7 +2358,7 @@ func (x *Standing) String() string {
 func (*Standing) ProtoMessage() {}
 
 func (x *Standing) ProtoReflect() protoreflect.Message {
-	mi := &file_bus_v1_bus_proto_msgTypes[30]
+	mi := &file_bus_v1_bus_proto_msgTypes[32]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2233,7 +2371,7 @@ func (x *Standing) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Standing.ProtoReflect.Descriptor instead.
 func (*Standing) Descriptor() ([]byte, []int) {
-	return file_bus_v1_bus_proto_rawDescGZIP(), []int{30}
+	return file_bus_v1_bus_proto_rawDescGZIP(), []int{32}
 }
 
 func (x *Standing) GetRevision() uint64 {
@@ -2376,25 +2514,34 @@ const file_bus_v1_bus_proto_rawDesc = "" +
 	"\rSessionStatus\x12\x16\n" +
 	"\x06status\x18\x01 \x01(\tR\x06status\x12\x12\n" +
 	"\x04text\x18\x02 \x01(\tR\x04text\"\x19\n" +
-	"\x17PresenceSnapshotRequest\"\xad\x01\n" +
+	"\x17PresenceSnapshotRequest\"\xf5\x01\n" +
 	"\x10PresenceSnapshot\x12\x1d\n" +
 	"\n" +
 	"gateway_id\x18\x01 \x01(\tR\tgatewayId\x12\x16\n" +
 	"\x06number\x18\x02 \x01(\x04R\x06number\x12:\n" +
 	"\bsessions\x18\x03 \x03(\v2\x1e.parley.bus.v1.SnapshotSessionR\bsessions\x12\x12\n" +
 	"\x04last\x18\x04 \x01(\bR\x04last\x12\x12\n" +
-	"\x04part\x18\x05 \x01(\rR\x04part\"f\n" +
+	"\x04part\x18\x05 \x01(\rR\x04part\x12\x19\n" +
+	"\blease_ms\x18\x06 \x01(\x03R\aleaseMs\x12+\n" +
+	"\x04gone\x18\a \x03(\v2\x17.parley.bus.v1.LastSeenR\x04gone\"<\n" +
+	"\bLastSeen\x12\x17\n" +
+	"\auser_id\x18\x01 \x01(\tR\x06userId\x12\x17\n" +
+	"\atime_ms\x18\x02 \x01(\x03R\x06timeMs\"f\n" +
 	"\x0fSnapshotSession\x12\x1d\n" +
 	"\n" +
 	"session_id\x18\x01 \x01(\tR\tsessionId\x124\n" +
-	"\x06online\x18\x02 \x01(\v2\x1c.parley.bus.v1.SessionOnlineR\x06online\"\x89\x01\n" +
+	"\x06online\x18\x02 \x01(\v2\x1c.parley.bus.v1.SessionOnlineR\x06online\"\xb6\x01\n" +
 	"\x13PresenceReplicaBeat\x12\x1d\n" +
 	"\n" +
 	"replica_id\x18\x01 \x01(\tR\treplicaId\x12\x1d\n" +
 	"\n" +
 	"started_ms\x18\x02 \x01(\x03R\tstartedMs\x12\x1a\n" +
 	"\bcomplete\x18\x03 \x01(\bR\bcomplete\x12\x18\n" +
-	"\aleaving\x18\x04 \x01(\bR\aleaving\"F\n" +
+	"\aleaving\x18\x04 \x01(\bR\aleaving\x12+\n" +
+	"\x04told\x18\x05 \x03(\v2\x17.parley.bus.v1.RoomToldR\x04told\"U\n" +
+	"\bRoomTold\x12\x17\n" +
+	"\aroom_id\x18\x01 \x01(\tR\x06roomId\x120\n" +
+	"\x05event\x18\x02 \x01(\v2\x1a.parley.bus.v1.RosterEventR\x05event\"F\n" +
 	"\n" +
 	"Deployment\x12\x16\n" +
 	"\x06shards\x18\x01 \x01(\rR\x06shards\x12 \n" +
@@ -2433,7 +2580,7 @@ func file_bus_v1_bus_proto_rawDescGZIP() []byte {
 }
 
 var file_bus_v1_bus_proto_enumTypes = make([]protoimpl.EnumInfo, 1)
-var file_bus_v1_bus_proto_msgTypes = make([]protoimpl.MessageInfo, 32)
+var file_bus_v1_bus_proto_msgTypes = make([]protoimpl.MessageInfo, 34)
 var file_bus_v1_bus_proto_goTypes = []any{
 	(LogEntry_Kind)(0),              // 0: parley.bus.v1.LogEntry.Kind
 	(*LogEntry)(nil),                // 1: parley.bus.v1.LogEntry
@@ -2459,23 +2606,25 @@ var file_bus_v1_bus_proto_goTypes = []any{
 	(*SessionStatus)(nil),           // 21: parley.bus.v1.SessionStatus
 	(*PresenceSnapshotRequest)(nil), // 22: parley.bus.v1.PresenceSnapshotRequest
 	(*PresenceSnapshot)(nil),        // 23: parley.bus.v1.PresenceSnapshot
-	(*SnapshotSession)(nil),         // 24: parley.bus.v1.SnapshotSession
-	(*PresenceReplicaBeat)(nil),     // 25: parley.bus.v1.PresenceReplicaBeat
-	(*Deployment)(nil),              // 26: parley.bus.v1.Deployment
-	(*EventsPosition)(nil),          // 27: parley.bus.v1.EventsPosition
-	(*EventsSource)(nil),            // 28: parley.bus.v1.EventsSource
-	(*EventsPresence)(nil),          // 29: parley.bus.v1.EventsPresence
-	(*EventsUser)(nil),              // 30: parley.bus.v1.EventsUser
-	(*Standing)(nil),                // 31: parley.bus.v1.Standing
-	nil,                             // 32: parley.bus.v1.EventsPosition.SourcesEntry
-	(*v1.User)(nil),                 // 33: parley.wire.v1.User
-	(*v1.RoomUpdated)(nil),          // 34: parley.wire.v1.RoomUpdated
-	(*v11.Room)(nil),                // 35: parley.registry.v1.Room
-	(v11.Role)(0),                   // 36: parley.registry.v1.Role
+	(*LastSeen)(nil),                // 24: parley.bus.v1.LastSeen
+	(*SnapshotSession)(nil),         // 25: parley.bus.v1.SnapshotSession
+	(*PresenceReplicaBeat)(nil),     // 26: parley.bus.v1.PresenceReplicaBeat
+	(*RoomTold)(nil),                // 27: parley.bus.v1.RoomTold
+	(*Deployment)(nil),              // 28: parley.bus.v1.Deployment
+	(*EventsPosition)(nil),          // 29: parley.bus.v1.EventsPosition
+	(*EventsSource)(nil),            // 30: parley.bus.v1.EventsSource
+	(*EventsPresence)(nil),          // 31: parley.bus.v1.EventsPresence
+	(*EventsUser)(nil),              // 32: parley.bus.v1.EventsUser
+	(*Standing)(nil),                // 33: parley.bus.v1.Standing
+	nil,                             // 34: parley.bus.v1.EventsPosition.SourcesEntry
+	(*v1.User)(nil),                 // 35: parley.wire.v1.User
+	(*v1.RoomUpdated)(nil),          // 36: parley.wire.v1.RoomUpdated
+	(*v11.Room)(nil),                // 37: parley.registry.v1.Room
+	(v11.Role)(0),                   // 38: parley.registry.v1.Role
 }
 var file_bus_v1_bus_proto_depIdxs = []int32{
 	0,  // 0: parley.bus.v1.LogEntry.kind:type_name -> parley.bus.v1.LogEntry.Kind
-	33, // 1: parley.bus.v1.LogEntry.user:type_name -> parley.wire.v1.User
+	35, // 1: parley.bus.v1.LogEntry.user:type_name -> parley.wire.v1.User
 	3,  // 2: parley.bus.v1.LiveEvent.signal:type_name -> parley.bus.v1.LiveSignal
 	4,  // 3: parley.bus.v1.LiveEvent.roster:type_name -> parley.bus.v1.RosterEvent
 	6,  // 4: parley.bus.v1.LiveEvent.changed:type_name -> parley.bus.v1.RoomChanged
@@ -2485,33 +2634,36 @@ var file_bus_v1_bus_proto_depIdxs = []int32{
 	9,  // 8: parley.bus.v1.LiveEvent.muted:type_name -> parley.bus.v1.UserMuted
 	11, // 9: parley.bus.v1.LiveEvent.members_only:type_name -> parley.bus.v1.MembersOnly
 	10, // 10: parley.bus.v1.LiveEvent.role:type_name -> parley.bus.v1.UserRole
-	33, // 11: parley.bus.v1.LiveSignal.user:type_name -> parley.wire.v1.User
-	33, // 12: parley.bus.v1.RosterEvent.joined:type_name -> parley.wire.v1.User
-	33, // 13: parley.bus.v1.RosterEvent.left:type_name -> parley.wire.v1.User
-	33, // 14: parley.bus.v1.StatusEvent.user:type_name -> parley.wire.v1.User
-	34, // 15: parley.bus.v1.RoomChanged.room:type_name -> parley.wire.v1.RoomUpdated
-	35, // 16: parley.bus.v1.RoomChanged.record:type_name -> parley.registry.v1.Room
-	36, // 17: parley.bus.v1.UserRole.role:type_name -> parley.registry.v1.Role
+	35, // 11: parley.bus.v1.LiveSignal.user:type_name -> parley.wire.v1.User
+	35, // 12: parley.bus.v1.RosterEvent.joined:type_name -> parley.wire.v1.User
+	35, // 13: parley.bus.v1.RosterEvent.left:type_name -> parley.wire.v1.User
+	35, // 14: parley.bus.v1.StatusEvent.user:type_name -> parley.wire.v1.User
+	36, // 15: parley.bus.v1.RoomChanged.room:type_name -> parley.wire.v1.RoomUpdated
+	37, // 16: parley.bus.v1.RoomChanged.record:type_name -> parley.registry.v1.Room
+	38, // 17: parley.bus.v1.UserRole.role:type_name -> parley.registry.v1.Role
 	13, // 18: parley.bus.v1.UserEvent.session_revoked:type_name -> parley.bus.v1.SessionRevoked
 	14, // 19: parley.bus.v1.UserEvent.account_disabled:type_name -> parley.bus.v1.AccountDisabled
-	33, // 20: parley.bus.v1.Broadcast.from:type_name -> parley.wire.v1.User
+	35, // 20: parley.bus.v1.Broadcast.from:type_name -> parley.wire.v1.User
 	18, // 21: parley.bus.v1.PresenceDelta.changes:type_name -> parley.bus.v1.PresenceChange
 	19, // 22: parley.bus.v1.PresenceChange.online:type_name -> parley.bus.v1.SessionOnline
 	20, // 23: parley.bus.v1.PresenceChange.offline:type_name -> parley.bus.v1.SessionOffline
 	21, // 24: parley.bus.v1.PresenceChange.status:type_name -> parley.bus.v1.SessionStatus
-	33, // 25: parley.bus.v1.SessionOnline.user:type_name -> parley.wire.v1.User
+	35, // 25: parley.bus.v1.SessionOnline.user:type_name -> parley.wire.v1.User
 	21, // 26: parley.bus.v1.SessionOnline.status:type_name -> parley.bus.v1.SessionStatus
-	24, // 27: parley.bus.v1.PresenceSnapshot.sessions:type_name -> parley.bus.v1.SnapshotSession
-	19, // 28: parley.bus.v1.SnapshotSession.online:type_name -> parley.bus.v1.SessionOnline
-	32, // 29: parley.bus.v1.EventsPosition.sources:type_name -> parley.bus.v1.EventsPosition.SourcesEntry
-	30, // 30: parley.bus.v1.EventsPresence.users:type_name -> parley.bus.v1.EventsUser
-	33, // 31: parley.bus.v1.EventsUser.user:type_name -> parley.wire.v1.User
-	28, // 32: parley.bus.v1.EventsPosition.SourcesEntry.value:type_name -> parley.bus.v1.EventsSource
-	33, // [33:33] is the sub-list for method output_type
-	33, // [33:33] is the sub-list for method input_type
-	33, // [33:33] is the sub-list for extension type_name
-	33, // [33:33] is the sub-list for extension extendee
-	0,  // [0:33] is the sub-list for field type_name
+	25, // 27: parley.bus.v1.PresenceSnapshot.sessions:type_name -> parley.bus.v1.SnapshotSession
+	24, // 28: parley.bus.v1.PresenceSnapshot.gone:type_name -> parley.bus.v1.LastSeen
+	19, // 29: parley.bus.v1.SnapshotSession.online:type_name -> parley.bus.v1.SessionOnline
+	27, // 30: parley.bus.v1.PresenceReplicaBeat.told:type_name -> parley.bus.v1.RoomTold
+	4,  // 31: parley.bus.v1.RoomTold.event:type_name -> parley.bus.v1.RosterEvent
+	34, // 32: parley.bus.v1.EventsPosition.sources:type_name -> parley.bus.v1.EventsPosition.SourcesEntry
+	32, // 33: parley.bus.v1.EventsPresence.users:type_name -> parley.bus.v1.EventsUser
+	35, // 34: parley.bus.v1.EventsUser.user:type_name -> parley.wire.v1.User
+	30, // 35: parley.bus.v1.EventsPosition.SourcesEntry.value:type_name -> parley.bus.v1.EventsSource
+	36, // [36:36] is the sub-list for method output_type
+	36, // [36:36] is the sub-list for method input_type
+	36, // [36:36] is the sub-list for extension type_name
+	36, // [36:36] is the sub-list for extension extendee
+	0,  // [0:36] is the sub-list for field type_name
 }
 
 func init() { file_bus_v1_bus_proto_init() }
@@ -2549,7 +2701,7 @@ func file_bus_v1_bus_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_bus_v1_bus_proto_rawDesc), len(file_bus_v1_bus_proto_rawDesc)),
 			NumEnums:      1,
-			NumMessages:   32,
+			NumMessages:   34,
 			NumExtensions: 0,
 			NumServices:   0,
 		},

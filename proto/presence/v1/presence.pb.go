@@ -89,13 +89,73 @@ func (x *Seen) GetDelta() uint64 {
 	return 0
 }
 
+// Position is a moment of one replica's picture. Two of the same epoch are
+// comparable: the greater version is later, and whoever has followed a Watch up
+// to one has all that an answer with a smaller one says. Of different epochs
+// nothing can be said; then ask anew.
+type Position struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Names one life of one replica.
+	Epoch string `protobuf:"bytes,1,opt,name=epoch,proto3" json:"epoch,omitempty"`
+	// Grows by one with every change of who is online, who is in which room, and
+	// how.
+	Version       uint64 `protobuf:"varint,2,opt,name=version,proto3" json:"version,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Position) Reset() {
+	*x = Position{}
+	mi := &file_presence_v1_presence_proto_msgTypes[1]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Position) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Position) ProtoMessage() {}
+
+func (x *Position) ProtoReflect() protoreflect.Message {
+	mi := &file_presence_v1_presence_proto_msgTypes[1]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Position.ProtoReflect.Descriptor instead.
+func (*Position) Descriptor() ([]byte, []int) {
+	return file_presence_v1_presence_proto_rawDescGZIP(), []int{1}
+}
+
+func (x *Position) GetEpoch() string {
+	if x != nil {
+		return x.Epoch
+	}
+	return ""
+}
+
+func (x *Position) GetVersion() uint64 {
+	if x != nil {
+		return x.Version
+	}
+	return 0
+}
+
 type OnlineUser struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	User  *v1.User               `protobuf:"bytes,1,opt,name=user,proto3" json:"user,omitempty"`
 	// The earliest sign-in among the user's present sessions.
 	AuthenticatedAt *timestamppb.Timestamp `protobuf:"bytes,2,opt,name=authenticated_at,json=authenticatedAt,proto3" json:"authenticated_at,omitempty"`
 	// "online", "away" or "busy"; the most available of the user's sessions.
-	Status        string `protobuf:"bytes,3,opt,name=status,proto3" json:"status,omitempty"`
+	Status string `protobuf:"bytes,3,opt,name=status,proto3" json:"status,omitempty"`
+	// What the user says about it; of the newest session that has this status.
 	Text          string `protobuf:"bytes,4,opt,name=text,proto3" json:"text,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -103,7 +163,7 @@ type OnlineUser struct {
 
 func (x *OnlineUser) Reset() {
 	*x = OnlineUser{}
-	mi := &file_presence_v1_presence_proto_msgTypes[1]
+	mi := &file_presence_v1_presence_proto_msgTypes[2]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -115,7 +175,7 @@ func (x *OnlineUser) String() string {
 func (*OnlineUser) ProtoMessage() {}
 
 func (x *OnlineUser) ProtoReflect() protoreflect.Message {
-	mi := &file_presence_v1_presence_proto_msgTypes[1]
+	mi := &file_presence_v1_presence_proto_msgTypes[2]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -128,7 +188,7 @@ func (x *OnlineUser) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use OnlineUser.ProtoReflect.Descriptor instead.
 func (*OnlineUser) Descriptor() ([]byte, []int) {
-	return file_presence_v1_presence_proto_rawDescGZIP(), []int{1}
+	return file_presence_v1_presence_proto_rawDescGZIP(), []int{2}
 }
 
 func (x *OnlineUser) GetUser() *v1.User {
@@ -172,7 +232,7 @@ type ListOnlineRequest struct {
 
 func (x *ListOnlineRequest) Reset() {
 	*x = ListOnlineRequest{}
-	mi := &file_presence_v1_presence_proto_msgTypes[2]
+	mi := &file_presence_v1_presence_proto_msgTypes[3]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -184,7 +244,7 @@ func (x *ListOnlineRequest) String() string {
 func (*ListOnlineRequest) ProtoMessage() {}
 
 func (x *ListOnlineRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_presence_v1_presence_proto_msgTypes[2]
+	mi := &file_presence_v1_presence_proto_msgTypes[3]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -197,7 +257,7 @@ func (x *ListOnlineRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListOnlineRequest.ProtoReflect.Descriptor instead.
 func (*ListOnlineRequest) Descriptor() ([]byte, []int) {
-	return file_presence_v1_presence_proto_rawDescGZIP(), []int{2}
+	return file_presence_v1_presence_proto_rawDescGZIP(), []int{3}
 }
 
 func (x *ListOnlineRequest) GetLimit() int32 {
@@ -225,14 +285,16 @@ type ListOnlineResponse struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	Users []*OnlineUser          `protobuf:"bytes,1,rep,name=users,proto3" json:"users,omitempty"`
 	// Empty on the last page.
-	NextCursor    string `protobuf:"bytes,2,opt,name=next_cursor,json=nextCursor,proto3" json:"next_cursor,omitempty"`
+	NextCursor string `protobuf:"bytes,2,opt,name=next_cursor,json=nextCursor,proto3" json:"next_cursor,omitempty"`
+	// Of the picture that the page is of.
+	At            *Position `protobuf:"bytes,3,opt,name=at,proto3" json:"at,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *ListOnlineResponse) Reset() {
 	*x = ListOnlineResponse{}
-	mi := &file_presence_v1_presence_proto_msgTypes[3]
+	mi := &file_presence_v1_presence_proto_msgTypes[4]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -244,7 +306,7 @@ func (x *ListOnlineResponse) String() string {
 func (*ListOnlineResponse) ProtoMessage() {}
 
 func (x *ListOnlineResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_presence_v1_presence_proto_msgTypes[3]
+	mi := &file_presence_v1_presence_proto_msgTypes[4]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -257,7 +319,7 @@ func (x *ListOnlineResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListOnlineResponse.ProtoReflect.Descriptor instead.
 func (*ListOnlineResponse) Descriptor() ([]byte, []int) {
-	return file_presence_v1_presence_proto_rawDescGZIP(), []int{3}
+	return file_presence_v1_presence_proto_rawDescGZIP(), []int{4}
 }
 
 func (x *ListOnlineResponse) GetUsers() []*OnlineUser {
@@ -274,6 +336,13 @@ func (x *ListOnlineResponse) GetNextCursor() string {
 	return ""
 }
 
+func (x *ListOnlineResponse) GetAt() *Position {
+	if x != nil {
+		return x.At
+	}
+	return nil
+}
+
 type CountRoomsRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// At most 1000.
@@ -281,13 +350,15 @@ type CountRoomsRequest struct {
 	Seen    *Seen    `protobuf:"bytes,2,opt,name=seen,proto3" json:"seen,omitempty"`
 	// Is not counted; empty counts everybody.
 	WithoutUserId string `protobuf:"bytes,3,opt,name=without_user_id,json=withoutUserId,proto3" json:"without_user_id,omitempty"`
+	// Empty, or a session whose status is wanted, too.
+	SessionId     string `protobuf:"bytes,4,opt,name=session_id,json=sessionId,proto3" json:"session_id,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *CountRoomsRequest) Reset() {
 	*x = CountRoomsRequest{}
-	mi := &file_presence_v1_presence_proto_msgTypes[4]
+	mi := &file_presence_v1_presence_proto_msgTypes[5]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -299,7 +370,7 @@ func (x *CountRoomsRequest) String() string {
 func (*CountRoomsRequest) ProtoMessage() {}
 
 func (x *CountRoomsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_presence_v1_presence_proto_msgTypes[4]
+	mi := &file_presence_v1_presence_proto_msgTypes[5]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -312,7 +383,7 @@ func (x *CountRoomsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CountRoomsRequest.ProtoReflect.Descriptor instead.
 func (*CountRoomsRequest) Descriptor() ([]byte, []int) {
-	return file_presence_v1_presence_proto_rawDescGZIP(), []int{4}
+	return file_presence_v1_presence_proto_rawDescGZIP(), []int{5}
 }
 
 func (x *CountRoomsRequest) GetRoomIds() []string {
@@ -336,17 +407,28 @@ func (x *CountRoomsRequest) GetWithoutUserId() string {
 	return ""
 }
 
+func (x *CountRoomsRequest) GetSessionId() string {
+	if x != nil {
+		return x.SessionId
+	}
+	return ""
+}
+
 type CountRoomsResponse struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// Each room asked for, 0 where nobody is in it.
-	Counts        map[string]int64 `protobuf:"bytes,1,rep,name=counts,proto3" json:"counts,omitempty" protobuf_key:"bytes,1,opt,name=key" protobuf_val:"varint,2,opt,name=value"`
+	Counts map[string]int64 `protobuf:"bytes,1,rep,name=counts,proto3" json:"counts,omitempty" protobuf_key:"bytes,1,opt,name=key" protobuf_val:"varint,2,opt,name=value"`
+	// Of the session asked for; not there where it has set none or is not known.
+	Status *SessionStatus `protobuf:"bytes,2,opt,name=status,proto3" json:"status,omitempty"`
+	// Of the picture that was counted.
+	At            *Position `protobuf:"bytes,3,opt,name=at,proto3" json:"at,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *CountRoomsResponse) Reset() {
 	*x = CountRoomsResponse{}
-	mi := &file_presence_v1_presence_proto_msgTypes[5]
+	mi := &file_presence_v1_presence_proto_msgTypes[6]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -358,7 +440,7 @@ func (x *CountRoomsResponse) String() string {
 func (*CountRoomsResponse) ProtoMessage() {}
 
 func (x *CountRoomsResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_presence_v1_presence_proto_msgTypes[5]
+	mi := &file_presence_v1_presence_proto_msgTypes[6]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -371,7 +453,7 @@ func (x *CountRoomsResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CountRoomsResponse.ProtoReflect.Descriptor instead.
 func (*CountRoomsResponse) Descriptor() ([]byte, []int) {
-	return file_presence_v1_presence_proto_rawDescGZIP(), []int{5}
+	return file_presence_v1_presence_proto_rawDescGZIP(), []int{6}
 }
 
 func (x *CountRoomsResponse) GetCounts() map[string]int64 {
@@ -379,6 +461,74 @@ func (x *CountRoomsResponse) GetCounts() map[string]int64 {
 		return x.Counts
 	}
 	return nil
+}
+
+func (x *CountRoomsResponse) GetStatus() *SessionStatus {
+	if x != nil {
+		return x.Status
+	}
+	return nil
+}
+
+func (x *CountRoomsResponse) GetAt() *Position {
+	if x != nil {
+		return x.At
+	}
+	return nil
+}
+
+// SessionStatus is how available one device is.
+type SessionStatus struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// "online", "away" or "busy".
+	Status        string `protobuf:"bytes,1,opt,name=status,proto3" json:"status,omitempty"`
+	Text          string `protobuf:"bytes,2,opt,name=text,proto3" json:"text,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *SessionStatus) Reset() {
+	*x = SessionStatus{}
+	mi := &file_presence_v1_presence_proto_msgTypes[7]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *SessionStatus) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*SessionStatus) ProtoMessage() {}
+
+func (x *SessionStatus) ProtoReflect() protoreflect.Message {
+	mi := &file_presence_v1_presence_proto_msgTypes[7]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use SessionStatus.ProtoReflect.Descriptor instead.
+func (*SessionStatus) Descriptor() ([]byte, []int) {
+	return file_presence_v1_presence_proto_rawDescGZIP(), []int{7}
+}
+
+func (x *SessionStatus) GetStatus() string {
+	if x != nil {
+		return x.Status
+	}
+	return ""
+}
+
+func (x *SessionStatus) GetText() string {
+	if x != nil {
+		return x.Text
+	}
+	return ""
 }
 
 type ListRoomMembersRequest struct {
@@ -395,7 +545,7 @@ type ListRoomMembersRequest struct {
 
 func (x *ListRoomMembersRequest) Reset() {
 	*x = ListRoomMembersRequest{}
-	mi := &file_presence_v1_presence_proto_msgTypes[6]
+	mi := &file_presence_v1_presence_proto_msgTypes[8]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -407,7 +557,7 @@ func (x *ListRoomMembersRequest) String() string {
 func (*ListRoomMembersRequest) ProtoMessage() {}
 
 func (x *ListRoomMembersRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_presence_v1_presence_proto_msgTypes[6]
+	mi := &file_presence_v1_presence_proto_msgTypes[8]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -420,7 +570,7 @@ func (x *ListRoomMembersRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListRoomMembersRequest.ProtoReflect.Descriptor instead.
 func (*ListRoomMembersRequest) Descriptor() ([]byte, []int) {
-	return file_presence_v1_presence_proto_rawDescGZIP(), []int{6}
+	return file_presence_v1_presence_proto_rawDescGZIP(), []int{8}
 }
 
 func (x *ListRoomMembersRequest) GetRoomId() string {
@@ -455,14 +605,16 @@ type ListRoomMembersResponse struct {
 	state   protoimpl.MessageState `protogen:"open.v1"`
 	Members []*OnlineUser          `protobuf:"bytes,1,rep,name=members,proto3" json:"members,omitempty"`
 	// Empty on the last page.
-	NextCursor    string `protobuf:"bytes,2,opt,name=next_cursor,json=nextCursor,proto3" json:"next_cursor,omitempty"`
+	NextCursor string `protobuf:"bytes,2,opt,name=next_cursor,json=nextCursor,proto3" json:"next_cursor,omitempty"`
+	// Of the picture that the page is of.
+	At            *Position `protobuf:"bytes,3,opt,name=at,proto3" json:"at,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *ListRoomMembersResponse) Reset() {
 	*x = ListRoomMembersResponse{}
-	mi := &file_presence_v1_presence_proto_msgTypes[7]
+	mi := &file_presence_v1_presence_proto_msgTypes[9]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -474,7 +626,7 @@ func (x *ListRoomMembersResponse) String() string {
 func (*ListRoomMembersResponse) ProtoMessage() {}
 
 func (x *ListRoomMembersResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_presence_v1_presence_proto_msgTypes[7]
+	mi := &file_presence_v1_presence_proto_msgTypes[9]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -487,7 +639,7 @@ func (x *ListRoomMembersResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListRoomMembersResponse.ProtoReflect.Descriptor instead.
 func (*ListRoomMembersResponse) Descriptor() ([]byte, []int) {
-	return file_presence_v1_presence_proto_rawDescGZIP(), []int{7}
+	return file_presence_v1_presence_proto_rawDescGZIP(), []int{9}
 }
 
 func (x *ListRoomMembersResponse) GetMembers() []*OnlineUser {
@@ -504,20 +656,201 @@ func (x *ListRoomMembersResponse) GetNextCursor() string {
 	return ""
 }
 
+func (x *ListRoomMembersResponse) GetAt() *Position {
+	if x != nil {
+		return x.At
+	}
+	return nil
+}
+
+type GetUsersRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// 1–1000.
+	UserIds       []string `protobuf:"bytes,1,rep,name=user_ids,json=userIds,proto3" json:"user_ids,omitempty"`
+	Seen          *Seen    `protobuf:"bytes,2,opt,name=seen,proto3" json:"seen,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *GetUsersRequest) Reset() {
+	*x = GetUsersRequest{}
+	mi := &file_presence_v1_presence_proto_msgTypes[10]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *GetUsersRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*GetUsersRequest) ProtoMessage() {}
+
+func (x *GetUsersRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_presence_v1_presence_proto_msgTypes[10]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use GetUsersRequest.ProtoReflect.Descriptor instead.
+func (*GetUsersRequest) Descriptor() ([]byte, []int) {
+	return file_presence_v1_presence_proto_rawDescGZIP(), []int{10}
+}
+
+func (x *GetUsersRequest) GetUserIds() []string {
+	if x != nil {
+		return x.UserIds
+	}
+	return nil
+}
+
+func (x *GetUsersRequest) GetSeen() *Seen {
+	if x != nil {
+		return x.Seen
+	}
+	return nil
+}
+
+type GetUsersResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Each user asked for, in the order of the question.
+	Users []*UserPresence `protobuf:"bytes,1,rep,name=users,proto3" json:"users,omitempty"`
+	// Of the picture that was asked.
+	At            *Position `protobuf:"bytes,2,opt,name=at,proto3" json:"at,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *GetUsersResponse) Reset() {
+	*x = GetUsersResponse{}
+	mi := &file_presence_v1_presence_proto_msgTypes[11]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *GetUsersResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*GetUsersResponse) ProtoMessage() {}
+
+func (x *GetUsersResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_presence_v1_presence_proto_msgTypes[11]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use GetUsersResponse.ProtoReflect.Descriptor instead.
+func (*GetUsersResponse) Descriptor() ([]byte, []int) {
+	return file_presence_v1_presence_proto_rawDescGZIP(), []int{11}
+}
+
+func (x *GetUsersResponse) GetUsers() []*UserPresence {
+	if x != nil {
+		return x.Users
+	}
+	return nil
+}
+
+func (x *GetUsersResponse) GetAt() *Position {
+	if x != nil {
+		return x.At
+	}
+	return nil
+}
+
+type UserPresence struct {
+	state  protoimpl.MessageState `protogen:"open.v1"`
+	UserId string                 `protobuf:"bytes,1,opt,name=user_id,json=userId,proto3" json:"user_id,omitempty"`
+	// There while the user is online.
+	Online *OnlineUser `protobuf:"bytes,2,opt,name=online,proto3" json:"online,omitempty"`
+	// When the last session of a user who is not online went, leases included.
+	// Not there where that is not known: replicas remember the newest 1,000,000
+	// users who have gone, for 7 days, by default, and only while one of them runs.
+	LastSeen      *timestamppb.Timestamp `protobuf:"bytes,3,opt,name=last_seen,json=lastSeen,proto3" json:"last_seen,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *UserPresence) Reset() {
+	*x = UserPresence{}
+	mi := &file_presence_v1_presence_proto_msgTypes[12]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *UserPresence) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*UserPresence) ProtoMessage() {}
+
+func (x *UserPresence) ProtoReflect() protoreflect.Message {
+	mi := &file_presence_v1_presence_proto_msgTypes[12]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use UserPresence.ProtoReflect.Descriptor instead.
+func (*UserPresence) Descriptor() ([]byte, []int) {
+	return file_presence_v1_presence_proto_rawDescGZIP(), []int{12}
+}
+
+func (x *UserPresence) GetUserId() string {
+	if x != nil {
+		return x.UserId
+	}
+	return ""
+}
+
+func (x *UserPresence) GetOnline() *OnlineUser {
+	if x != nil {
+		return x.Online
+	}
+	return nil
+}
+
+func (x *UserPresence) GetLastSeen() *timestamppb.Timestamp {
+	if x != nil {
+		return x.LastSeen
+	}
+	return nil
+}
+
 type WatchRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// Which changes are wanted; at least one.
 	Rooms bool `protobuf:"varint,1,opt,name=rooms,proto3" json:"rooms,omitempty"`
 	Users bool `protobuf:"varint,2,opt,name=users,proto3" json:"users,omitempty"`
 	// Who is in which room.
-	Members       bool `protobuf:"varint,3,opt,name=members,proto3" json:"members,omitempty"`
+	Members bool `protobuf:"varint,3,opt,name=members,proto3" json:"members,omitempty"`
+	// Where an earlier Watch, of the same kinds and once complete, has come to.
+	// If the replica cannot go on there, the Watch begins anew.
+	After         *Position `protobuf:"bytes,4,opt,name=after,proto3" json:"after,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *WatchRequest) Reset() {
 	*x = WatchRequest{}
-	mi := &file_presence_v1_presence_proto_msgTypes[8]
+	mi := &file_presence_v1_presence_proto_msgTypes[13]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -529,7 +862,7 @@ func (x *WatchRequest) String() string {
 func (*WatchRequest) ProtoMessage() {}
 
 func (x *WatchRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_presence_v1_presence_proto_msgTypes[8]
+	mi := &file_presence_v1_presence_proto_msgTypes[13]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -542,7 +875,7 @@ func (x *WatchRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use WatchRequest.ProtoReflect.Descriptor instead.
 func (*WatchRequest) Descriptor() ([]byte, []int) {
-	return file_presence_v1_presence_proto_rawDescGZIP(), []int{8}
+	return file_presence_v1_presence_proto_rawDescGZIP(), []int{13}
 }
 
 func (x *WatchRequest) GetRooms() bool {
@@ -566,8 +899,17 @@ func (x *WatchRequest) GetMembers() bool {
 	return false
 }
 
-// WatchResponse is one step of a Watch. The first ones, until one with
-// complete set, are the picture at the beginning.
+func (x *WatchRequest) GetAfter() *Position {
+	if x != nil {
+		return x.After
+	}
+	return nil
+}
+
+// WatchResponse is one step of a Watch. The first one has no change and tells
+// the epoch. Where it says resumed, changes follow from `after` on; otherwise the
+// reader forgets what it knew, and the next ones, until one with complete set,
+// are the picture at the beginning.
 type WatchResponse struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// Types that are valid to be assigned to Change:
@@ -578,16 +920,21 @@ type WatchResponse struct {
 	Change isWatchResponse_Change `protobuf_oneof:"change"`
 	// The picture is whole with this one; it may carry no change.
 	Complete bool `protobuf:"varint,3,opt,name=complete,proto3" json:"complete,omitempty"`
-	// Of the replica's picture; grows by one with every change. A reader that
-	// reconnects begins anew.
-	Version       uint64 `protobuf:"varint,4,opt,name=version,proto3" json:"version,omitempty"`
+	// Of the replica's picture, see Position. Versions never fall within a
+	// stream; those of changes that were not asked for are missing. A user's
+	// state may be newer than its version.
+	Version uint64 `protobuf:"varint,4,opt,name=version,proto3" json:"version,omitempty"`
+	// On the first response.
+	Epoch string `protobuf:"bytes,6,opt,name=epoch,proto3" json:"epoch,omitempty"`
+	// On the first response: this Watch goes on where the earlier one was.
+	Resumed       bool `protobuf:"varint,7,opt,name=resumed,proto3" json:"resumed,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *WatchResponse) Reset() {
 	*x = WatchResponse{}
-	mi := &file_presence_v1_presence_proto_msgTypes[9]
+	mi := &file_presence_v1_presence_proto_msgTypes[14]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -599,7 +946,7 @@ func (x *WatchResponse) String() string {
 func (*WatchResponse) ProtoMessage() {}
 
 func (x *WatchResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_presence_v1_presence_proto_msgTypes[9]
+	mi := &file_presence_v1_presence_proto_msgTypes[14]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -612,7 +959,7 @@ func (x *WatchResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use WatchResponse.ProtoReflect.Descriptor instead.
 func (*WatchResponse) Descriptor() ([]byte, []int) {
-	return file_presence_v1_presence_proto_rawDescGZIP(), []int{9}
+	return file_presence_v1_presence_proto_rawDescGZIP(), []int{14}
 }
 
 func (x *WatchResponse) GetChange() isWatchResponse_Change {
@@ -663,6 +1010,20 @@ func (x *WatchResponse) GetVersion() uint64 {
 	return 0
 }
 
+func (x *WatchResponse) GetEpoch() string {
+	if x != nil {
+		return x.Epoch
+	}
+	return ""
+}
+
+func (x *WatchResponse) GetResumed() bool {
+	if x != nil {
+		return x.Resumed
+	}
+	return false
+}
+
 type isWatchResponse_Change interface {
 	isWatchResponse_Change()
 }
@@ -695,7 +1056,7 @@ type RoomCount struct {
 
 func (x *RoomCount) Reset() {
 	*x = RoomCount{}
-	mi := &file_presence_v1_presence_proto_msgTypes[10]
+	mi := &file_presence_v1_presence_proto_msgTypes[15]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -707,7 +1068,7 @@ func (x *RoomCount) String() string {
 func (*RoomCount) ProtoMessage() {}
 
 func (x *RoomCount) ProtoReflect() protoreflect.Message {
-	mi := &file_presence_v1_presence_proto_msgTypes[10]
+	mi := &file_presence_v1_presence_proto_msgTypes[15]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -720,7 +1081,7 @@ func (x *RoomCount) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RoomCount.ProtoReflect.Descriptor instead.
 func (*RoomCount) Descriptor() ([]byte, []int) {
-	return file_presence_v1_presence_proto_rawDescGZIP(), []int{10}
+	return file_presence_v1_presence_proto_rawDescGZIP(), []int{15}
 }
 
 func (x *RoomCount) GetRoomId() string {
@@ -747,7 +1108,7 @@ type UserChange struct {
 
 func (x *UserChange) Reset() {
 	*x = UserChange{}
-	mi := &file_presence_v1_presence_proto_msgTypes[11]
+	mi := &file_presence_v1_presence_proto_msgTypes[16]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -759,7 +1120,7 @@ func (x *UserChange) String() string {
 func (*UserChange) ProtoMessage() {}
 
 func (x *UserChange) ProtoReflect() protoreflect.Message {
-	mi := &file_presence_v1_presence_proto_msgTypes[11]
+	mi := &file_presence_v1_presence_proto_msgTypes[16]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -772,7 +1133,7 @@ func (x *UserChange) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use UserChange.ProtoReflect.Descriptor instead.
 func (*UserChange) Descriptor() ([]byte, []int) {
-	return file_presence_v1_presence_proto_rawDescGZIP(), []int{11}
+	return file_presence_v1_presence_proto_rawDescGZIP(), []int{16}
 }
 
 func (x *UserChange) GetUser() *OnlineUser {
@@ -802,7 +1163,7 @@ type MemberChange struct {
 
 func (x *MemberChange) Reset() {
 	*x = MemberChange{}
-	mi := &file_presence_v1_presence_proto_msgTypes[12]
+	mi := &file_presence_v1_presence_proto_msgTypes[17]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -814,7 +1175,7 @@ func (x *MemberChange) String() string {
 func (*MemberChange) ProtoMessage() {}
 
 func (x *MemberChange) ProtoReflect() protoreflect.Message {
-	mi := &file_presence_v1_presence_proto_msgTypes[12]
+	mi := &file_presence_v1_presence_proto_msgTypes[17]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -827,7 +1188,7 @@ func (x *MemberChange) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use MemberChange.ProtoReflect.Descriptor instead.
 func (*MemberChange) Descriptor() ([]byte, []int) {
-	return file_presence_v1_presence_proto_rawDescGZIP(), []int{12}
+	return file_presence_v1_presence_proto_rawDescGZIP(), []int{17}
 }
 
 func (x *MemberChange) GetRoomId() string {
@@ -859,7 +1220,10 @@ const file_presence_v1_presence_proto_rawDesc = "" +
 	"\x04Seen\x12\x1d\n" +
 	"\n" +
 	"gateway_id\x18\x01 \x01(\tR\tgatewayId\x12\x14\n" +
-	"\x05delta\x18\x02 \x01(\x04R\x05delta\"\xa9\x01\n" +
+	"\x05delta\x18\x02 \x01(\x04R\x05delta\":\n" +
+	"\bPosition\x12\x14\n" +
+	"\x05epoch\x18\x01 \x01(\tR\x05epoch\x12\x18\n" +
+	"\aversion\x18\x02 \x01(\x04R\aversion\"\xa9\x01\n" +
 	"\n" +
 	"OnlineUser\x12(\n" +
 	"\x04user\x18\x01 \x01(\v2\x14.parley.wire.v1.UserR\x04user\x12E\n" +
@@ -869,39 +1233,61 @@ const file_presence_v1_presence_proto_rawDesc = "" +
 	"\x11ListOnlineRequest\x12\x14\n" +
 	"\x05limit\x18\x01 \x01(\x05R\x05limit\x12\x16\n" +
 	"\x06cursor\x18\x02 \x01(\tR\x06cursor\x12,\n" +
-	"\x04seen\x18\x03 \x01(\v2\x18.parley.presence.v1.SeenR\x04seen\"k\n" +
+	"\x04seen\x18\x03 \x01(\v2\x18.parley.presence.v1.SeenR\x04seen\"\x99\x01\n" +
 	"\x12ListOnlineResponse\x124\n" +
 	"\x05users\x18\x01 \x03(\v2\x1e.parley.presence.v1.OnlineUserR\x05users\x12\x1f\n" +
 	"\vnext_cursor\x18\x02 \x01(\tR\n" +
-	"nextCursor\"\x84\x01\n" +
+	"nextCursor\x12,\n" +
+	"\x02at\x18\x03 \x01(\v2\x1c.parley.presence.v1.PositionR\x02at\"\xa3\x01\n" +
 	"\x11CountRoomsRequest\x12\x19\n" +
 	"\broom_ids\x18\x01 \x03(\tR\aroomIds\x12,\n" +
 	"\x04seen\x18\x02 \x01(\v2\x18.parley.presence.v1.SeenR\x04seen\x12&\n" +
-	"\x0fwithout_user_id\x18\x03 \x01(\tR\rwithoutUserId\"\x9b\x01\n" +
+	"\x0fwithout_user_id\x18\x03 \x01(\tR\rwithoutUserId\x12\x1d\n" +
+	"\n" +
+	"session_id\x18\x04 \x01(\tR\tsessionId\"\x84\x02\n" +
 	"\x12CountRoomsResponse\x12J\n" +
-	"\x06counts\x18\x01 \x03(\v22.parley.presence.v1.CountRoomsResponse.CountsEntryR\x06counts\x1a9\n" +
+	"\x06counts\x18\x01 \x03(\v22.parley.presence.v1.CountRoomsResponse.CountsEntryR\x06counts\x129\n" +
+	"\x06status\x18\x02 \x01(\v2!.parley.presence.v1.SessionStatusR\x06status\x12,\n" +
+	"\x02at\x18\x03 \x01(\v2\x1c.parley.presence.v1.PositionR\x02at\x1a9\n" +
 	"\vCountsEntry\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
-	"\x05value\x18\x02 \x01(\x03R\x05value:\x028\x01\"\x8d\x01\n" +
+	"\x05value\x18\x02 \x01(\x03R\x05value:\x028\x01\";\n" +
+	"\rSessionStatus\x12\x16\n" +
+	"\x06status\x18\x01 \x01(\tR\x06status\x12\x12\n" +
+	"\x04text\x18\x02 \x01(\tR\x04text\"\x8d\x01\n" +
 	"\x16ListRoomMembersRequest\x12\x17\n" +
 	"\aroom_id\x18\x01 \x01(\tR\x06roomId\x12\x14\n" +
 	"\x05limit\x18\x02 \x01(\x05R\x05limit\x12\x16\n" +
 	"\x06cursor\x18\x03 \x01(\tR\x06cursor\x12,\n" +
-	"\x04seen\x18\x04 \x01(\v2\x18.parley.presence.v1.SeenR\x04seen\"t\n" +
+	"\x04seen\x18\x04 \x01(\v2\x18.parley.presence.v1.SeenR\x04seen\"\xa2\x01\n" +
 	"\x17ListRoomMembersResponse\x128\n" +
 	"\amembers\x18\x01 \x03(\v2\x1e.parley.presence.v1.OnlineUserR\amembers\x12\x1f\n" +
 	"\vnext_cursor\x18\x02 \x01(\tR\n" +
-	"nextCursor\"T\n" +
+	"nextCursor\x12,\n" +
+	"\x02at\x18\x03 \x01(\v2\x1c.parley.presence.v1.PositionR\x02at\"Z\n" +
+	"\x0fGetUsersRequest\x12\x19\n" +
+	"\buser_ids\x18\x01 \x03(\tR\auserIds\x12,\n" +
+	"\x04seen\x18\x02 \x01(\v2\x18.parley.presence.v1.SeenR\x04seen\"x\n" +
+	"\x10GetUsersResponse\x126\n" +
+	"\x05users\x18\x01 \x03(\v2 .parley.presence.v1.UserPresenceR\x05users\x12,\n" +
+	"\x02at\x18\x02 \x01(\v2\x1c.parley.presence.v1.PositionR\x02at\"\x98\x01\n" +
+	"\fUserPresence\x12\x17\n" +
+	"\auser_id\x18\x01 \x01(\tR\x06userId\x126\n" +
+	"\x06online\x18\x02 \x01(\v2\x1e.parley.presence.v1.OnlineUserR\x06online\x127\n" +
+	"\tlast_seen\x18\x03 \x01(\v2\x1a.google.protobuf.TimestampR\blastSeen\"\x88\x01\n" +
 	"\fWatchRequest\x12\x14\n" +
 	"\x05rooms\x18\x01 \x01(\bR\x05rooms\x12\x14\n" +
 	"\x05users\x18\x02 \x01(\bR\x05users\x12\x18\n" +
-	"\amembers\x18\x03 \x01(\bR\amembers\"\xf6\x01\n" +
+	"\amembers\x18\x03 \x01(\bR\amembers\x122\n" +
+	"\x05after\x18\x04 \x01(\v2\x1c.parley.presence.v1.PositionR\x05after\"\xa6\x02\n" +
 	"\rWatchResponse\x123\n" +
 	"\x04room\x18\x01 \x01(\v2\x1d.parley.presence.v1.RoomCountH\x00R\x04room\x124\n" +
 	"\x04user\x18\x02 \x01(\v2\x1e.parley.presence.v1.UserChangeH\x00R\x04user\x12:\n" +
 	"\x06member\x18\x05 \x01(\v2 .parley.presence.v1.MemberChangeH\x00R\x06member\x12\x1a\n" +
 	"\bcomplete\x18\x03 \x01(\bR\bcomplete\x12\x18\n" +
-	"\aversion\x18\x04 \x01(\x04R\aversionB\b\n" +
+	"\aversion\x18\x04 \x01(\x04R\aversion\x12\x14\n" +
+	"\x05epoch\x18\x06 \x01(\tR\x05epoch\x12\x18\n" +
+	"\aresumed\x18\a \x01(\bR\aresumedB\b\n" +
 	"\x06change\":\n" +
 	"\tRoomCount\x12\x17\n" +
 	"\aroom_id\x18\x01 \x01(\tR\x06roomId\x12\x14\n" +
@@ -913,13 +1299,14 @@ const file_presence_v1_presence_proto_rawDesc = "" +
 	"\fMemberChange\x12\x17\n" +
 	"\aroom_id\x18\x01 \x01(\tR\x06roomId\x12(\n" +
 	"\x04user\x18\x02 \x01(\v2\x14.parley.wire.v1.UserR\x04user\x12\x18\n" +
-	"\apresent\x18\x03 \x01(\bR\apresent2\x98\x03\n" +
+	"\apresent\x18\x03 \x01(\bR\apresent2\xf5\x03\n" +
 	"\bPresence\x12a\n" +
 	"\n" +
 	"ListOnline\x12%.parley.presence.v1.ListOnlineRequest\x1a&.parley.presence.v1.ListOnlineResponse\"\x04\x88\xb5\x18\x04\x12a\n" +
 	"\n" +
 	"CountRooms\x12%.parley.presence.v1.CountRoomsRequest\x1a&.parley.presence.v1.CountRoomsResponse\"\x04\x88\xb5\x18\x04\x12p\n" +
-	"\x0fListRoomMembers\x12*.parley.presence.v1.ListRoomMembersRequest\x1a+.parley.presence.v1.ListRoomMembersResponse\"\x04\x88\xb5\x18\x04\x12T\n" +
+	"\x0fListRoomMembers\x12*.parley.presence.v1.ListRoomMembersRequest\x1a+.parley.presence.v1.ListRoomMembersResponse\"\x04\x88\xb5\x18\x04\x12[\n" +
+	"\bGetUsers\x12#.parley.presence.v1.GetUsersRequest\x1a$.parley.presence.v1.GetUsersResponse\"\x04\x88\xb5\x18\x04\x12T\n" +
 	"\x05Watch\x12 .parley.presence.v1.WatchRequest\x1a!.parley.presence.v1.WatchResponse\"\x04\x88\xb5\x18\x040\x01B:Z8github.com/parley-im/parley/proto/presence/v1;presencev1b\x06proto3"
 
 var (
@@ -934,52 +1321,69 @@ func file_presence_v1_presence_proto_rawDescGZIP() []byte {
 	return file_presence_v1_presence_proto_rawDescData
 }
 
-var file_presence_v1_presence_proto_msgTypes = make([]protoimpl.MessageInfo, 14)
+var file_presence_v1_presence_proto_msgTypes = make([]protoimpl.MessageInfo, 19)
 var file_presence_v1_presence_proto_goTypes = []any{
 	(*Seen)(nil),                    // 0: parley.presence.v1.Seen
-	(*OnlineUser)(nil),              // 1: parley.presence.v1.OnlineUser
-	(*ListOnlineRequest)(nil),       // 2: parley.presence.v1.ListOnlineRequest
-	(*ListOnlineResponse)(nil),      // 3: parley.presence.v1.ListOnlineResponse
-	(*CountRoomsRequest)(nil),       // 4: parley.presence.v1.CountRoomsRequest
-	(*CountRoomsResponse)(nil),      // 5: parley.presence.v1.CountRoomsResponse
-	(*ListRoomMembersRequest)(nil),  // 6: parley.presence.v1.ListRoomMembersRequest
-	(*ListRoomMembersResponse)(nil), // 7: parley.presence.v1.ListRoomMembersResponse
-	(*WatchRequest)(nil),            // 8: parley.presence.v1.WatchRequest
-	(*WatchResponse)(nil),           // 9: parley.presence.v1.WatchResponse
-	(*RoomCount)(nil),               // 10: parley.presence.v1.RoomCount
-	(*UserChange)(nil),              // 11: parley.presence.v1.UserChange
-	(*MemberChange)(nil),            // 12: parley.presence.v1.MemberChange
-	nil,                             // 13: parley.presence.v1.CountRoomsResponse.CountsEntry
-	(*v1.User)(nil),                 // 14: parley.wire.v1.User
-	(*timestamppb.Timestamp)(nil),   // 15: google.protobuf.Timestamp
+	(*Position)(nil),                // 1: parley.presence.v1.Position
+	(*OnlineUser)(nil),              // 2: parley.presence.v1.OnlineUser
+	(*ListOnlineRequest)(nil),       // 3: parley.presence.v1.ListOnlineRequest
+	(*ListOnlineResponse)(nil),      // 4: parley.presence.v1.ListOnlineResponse
+	(*CountRoomsRequest)(nil),       // 5: parley.presence.v1.CountRoomsRequest
+	(*CountRoomsResponse)(nil),      // 6: parley.presence.v1.CountRoomsResponse
+	(*SessionStatus)(nil),           // 7: parley.presence.v1.SessionStatus
+	(*ListRoomMembersRequest)(nil),  // 8: parley.presence.v1.ListRoomMembersRequest
+	(*ListRoomMembersResponse)(nil), // 9: parley.presence.v1.ListRoomMembersResponse
+	(*GetUsersRequest)(nil),         // 10: parley.presence.v1.GetUsersRequest
+	(*GetUsersResponse)(nil),        // 11: parley.presence.v1.GetUsersResponse
+	(*UserPresence)(nil),            // 12: parley.presence.v1.UserPresence
+	(*WatchRequest)(nil),            // 13: parley.presence.v1.WatchRequest
+	(*WatchResponse)(nil),           // 14: parley.presence.v1.WatchResponse
+	(*RoomCount)(nil),               // 15: parley.presence.v1.RoomCount
+	(*UserChange)(nil),              // 16: parley.presence.v1.UserChange
+	(*MemberChange)(nil),            // 17: parley.presence.v1.MemberChange
+	nil,                             // 18: parley.presence.v1.CountRoomsResponse.CountsEntry
+	(*v1.User)(nil),                 // 19: parley.wire.v1.User
+	(*timestamppb.Timestamp)(nil),   // 20: google.protobuf.Timestamp
 }
 var file_presence_v1_presence_proto_depIdxs = []int32{
-	14, // 0: parley.presence.v1.OnlineUser.user:type_name -> parley.wire.v1.User
-	15, // 1: parley.presence.v1.OnlineUser.authenticated_at:type_name -> google.protobuf.Timestamp
+	19, // 0: parley.presence.v1.OnlineUser.user:type_name -> parley.wire.v1.User
+	20, // 1: parley.presence.v1.OnlineUser.authenticated_at:type_name -> google.protobuf.Timestamp
 	0,  // 2: parley.presence.v1.ListOnlineRequest.seen:type_name -> parley.presence.v1.Seen
-	1,  // 3: parley.presence.v1.ListOnlineResponse.users:type_name -> parley.presence.v1.OnlineUser
-	0,  // 4: parley.presence.v1.CountRoomsRequest.seen:type_name -> parley.presence.v1.Seen
-	13, // 5: parley.presence.v1.CountRoomsResponse.counts:type_name -> parley.presence.v1.CountRoomsResponse.CountsEntry
-	0,  // 6: parley.presence.v1.ListRoomMembersRequest.seen:type_name -> parley.presence.v1.Seen
-	1,  // 7: parley.presence.v1.ListRoomMembersResponse.members:type_name -> parley.presence.v1.OnlineUser
-	10, // 8: parley.presence.v1.WatchResponse.room:type_name -> parley.presence.v1.RoomCount
-	11, // 9: parley.presence.v1.WatchResponse.user:type_name -> parley.presence.v1.UserChange
-	12, // 10: parley.presence.v1.WatchResponse.member:type_name -> parley.presence.v1.MemberChange
-	1,  // 11: parley.presence.v1.UserChange.user:type_name -> parley.presence.v1.OnlineUser
-	14, // 12: parley.presence.v1.MemberChange.user:type_name -> parley.wire.v1.User
-	2,  // 13: parley.presence.v1.Presence.ListOnline:input_type -> parley.presence.v1.ListOnlineRequest
-	4,  // 14: parley.presence.v1.Presence.CountRooms:input_type -> parley.presence.v1.CountRoomsRequest
-	6,  // 15: parley.presence.v1.Presence.ListRoomMembers:input_type -> parley.presence.v1.ListRoomMembersRequest
-	8,  // 16: parley.presence.v1.Presence.Watch:input_type -> parley.presence.v1.WatchRequest
-	3,  // 17: parley.presence.v1.Presence.ListOnline:output_type -> parley.presence.v1.ListOnlineResponse
-	5,  // 18: parley.presence.v1.Presence.CountRooms:output_type -> parley.presence.v1.CountRoomsResponse
-	7,  // 19: parley.presence.v1.Presence.ListRoomMembers:output_type -> parley.presence.v1.ListRoomMembersResponse
-	9,  // 20: parley.presence.v1.Presence.Watch:output_type -> parley.presence.v1.WatchResponse
-	17, // [17:21] is the sub-list for method output_type
-	13, // [13:17] is the sub-list for method input_type
-	13, // [13:13] is the sub-list for extension type_name
-	13, // [13:13] is the sub-list for extension extendee
-	0,  // [0:13] is the sub-list for field type_name
+	2,  // 3: parley.presence.v1.ListOnlineResponse.users:type_name -> parley.presence.v1.OnlineUser
+	1,  // 4: parley.presence.v1.ListOnlineResponse.at:type_name -> parley.presence.v1.Position
+	0,  // 5: parley.presence.v1.CountRoomsRequest.seen:type_name -> parley.presence.v1.Seen
+	18, // 6: parley.presence.v1.CountRoomsResponse.counts:type_name -> parley.presence.v1.CountRoomsResponse.CountsEntry
+	7,  // 7: parley.presence.v1.CountRoomsResponse.status:type_name -> parley.presence.v1.SessionStatus
+	1,  // 8: parley.presence.v1.CountRoomsResponse.at:type_name -> parley.presence.v1.Position
+	0,  // 9: parley.presence.v1.ListRoomMembersRequest.seen:type_name -> parley.presence.v1.Seen
+	2,  // 10: parley.presence.v1.ListRoomMembersResponse.members:type_name -> parley.presence.v1.OnlineUser
+	1,  // 11: parley.presence.v1.ListRoomMembersResponse.at:type_name -> parley.presence.v1.Position
+	0,  // 12: parley.presence.v1.GetUsersRequest.seen:type_name -> parley.presence.v1.Seen
+	12, // 13: parley.presence.v1.GetUsersResponse.users:type_name -> parley.presence.v1.UserPresence
+	1,  // 14: parley.presence.v1.GetUsersResponse.at:type_name -> parley.presence.v1.Position
+	2,  // 15: parley.presence.v1.UserPresence.online:type_name -> parley.presence.v1.OnlineUser
+	20, // 16: parley.presence.v1.UserPresence.last_seen:type_name -> google.protobuf.Timestamp
+	1,  // 17: parley.presence.v1.WatchRequest.after:type_name -> parley.presence.v1.Position
+	15, // 18: parley.presence.v1.WatchResponse.room:type_name -> parley.presence.v1.RoomCount
+	16, // 19: parley.presence.v1.WatchResponse.user:type_name -> parley.presence.v1.UserChange
+	17, // 20: parley.presence.v1.WatchResponse.member:type_name -> parley.presence.v1.MemberChange
+	2,  // 21: parley.presence.v1.UserChange.user:type_name -> parley.presence.v1.OnlineUser
+	19, // 22: parley.presence.v1.MemberChange.user:type_name -> parley.wire.v1.User
+	3,  // 23: parley.presence.v1.Presence.ListOnline:input_type -> parley.presence.v1.ListOnlineRequest
+	5,  // 24: parley.presence.v1.Presence.CountRooms:input_type -> parley.presence.v1.CountRoomsRequest
+	8,  // 25: parley.presence.v1.Presence.ListRoomMembers:input_type -> parley.presence.v1.ListRoomMembersRequest
+	10, // 26: parley.presence.v1.Presence.GetUsers:input_type -> parley.presence.v1.GetUsersRequest
+	13, // 27: parley.presence.v1.Presence.Watch:input_type -> parley.presence.v1.WatchRequest
+	4,  // 28: parley.presence.v1.Presence.ListOnline:output_type -> parley.presence.v1.ListOnlineResponse
+	6,  // 29: parley.presence.v1.Presence.CountRooms:output_type -> parley.presence.v1.CountRoomsResponse
+	9,  // 30: parley.presence.v1.Presence.ListRoomMembers:output_type -> parley.presence.v1.ListRoomMembersResponse
+	11, // 31: parley.presence.v1.Presence.GetUsers:output_type -> parley.presence.v1.GetUsersResponse
+	14, // 32: parley.presence.v1.Presence.Watch:output_type -> parley.presence.v1.WatchResponse
+	28, // [28:33] is the sub-list for method output_type
+	23, // [23:28] is the sub-list for method input_type
+	23, // [23:23] is the sub-list for extension type_name
+	23, // [23:23] is the sub-list for extension extendee
+	0,  // [0:23] is the sub-list for field type_name
 }
 
 func init() { file_presence_v1_presence_proto_init() }
@@ -987,7 +1391,7 @@ func file_presence_v1_presence_proto_init() {
 	if File_presence_v1_presence_proto != nil {
 		return
 	}
-	file_presence_v1_presence_proto_msgTypes[9].OneofWrappers = []any{
+	file_presence_v1_presence_proto_msgTypes[14].OneofWrappers = []any{
 		(*WatchResponse_Room)(nil),
 		(*WatchResponse_User)(nil),
 		(*WatchResponse_Member)(nil),
@@ -998,7 +1402,7 @@ func file_presence_v1_presence_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_presence_v1_presence_proto_rawDesc), len(file_presence_v1_presence_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   14,
+			NumMessages:   19,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

@@ -32,6 +32,7 @@ const (
 	Presence_ListOnline_FullMethodName      = "/parley.presence.v1.Presence/ListOnline"
 	Presence_CountRooms_FullMethodName      = "/parley.presence.v1.Presence/CountRooms"
 	Presence_ListRoomMembers_FullMethodName = "/parley.presence.v1.Presence/ListRoomMembers"
+	Presence_GetUsers_FullMethodName        = "/parley.presence.v1.Presence/GetUsers"
 	Presence_Watch_FullMethodName           = "/parley.presence.v1.Presence/Watch"
 )
 
@@ -50,9 +51,16 @@ type PresenceClient interface {
 	// their ids.
 	// Errors: invalid-argument, unavailable.
 	ListRoomMembers(ctx context.Context, in *ListRoomMembersRequest, opts ...grpc.CallOption) (*ListRoomMembersResponse, error)
-	// Watch streams the picture and then every change of it, without an end.
+	// GetUsers tells how some users are: online and with which status, or when
+	// they were seen last.
+	// Errors: invalid-argument, unavailable.
+	GetUsers(ctx context.Context, in *GetUsersRequest, opts ...grpc.CallOption) (*GetUsersResponse, error)
+	// Watch streams the picture and then every change of it, without an end. A
+	// stream that breaks is taken up again, by a Watch with `after`, where it
+	// was, while the replica still has what was missed: its newest 65,536
+	// changes by default.
 	// Errors: invalid-argument, unavailable; unavailable also ends a stream
-	// whose reader is so slow that changes would have to be dropped.
+	// whose reader is so slow that it has fallen behind that far.
 	Watch(ctx context.Context, in *WatchRequest, opts ...grpc.CallOption) (grpc.ServerStreamingClient[WatchResponse], error)
 }
 
@@ -94,6 +102,16 @@ func (c *presenceClient) ListRoomMembers(ctx context.Context, in *ListRoomMember
 	return out, nil
 }
 
+func (c *presenceClient) GetUsers(ctx context.Context, in *GetUsersRequest, opts ...grpc.CallOption) (*GetUsersResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(GetUsersResponse)
+	err := c.cc.Invoke(ctx, Presence_GetUsers_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
 func (c *presenceClient) Watch(ctx context.Context, in *WatchRequest, opts ...grpc.CallOption) (grpc.ServerStreamingClient[WatchResponse], error) {
 	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
 	stream, err := c.cc.NewStream(ctx, &Presence_ServiceDesc.Streams[0], Presence_Watch_FullMethodName, cOpts...)
@@ -128,9 +146,16 @@ type PresenceServer interface {
 	// their ids.
 	// Errors: invalid-argument, unavailable.
 	ListRoomMembers(context.Context, *ListRoomMembersRequest) (*ListRoomMembersResponse, error)
-	// Watch streams the picture and then every change of it, without an end.
+	// GetUsers tells how some users are: online and with which status, or when
+	// they were seen last.
+	// Errors: invalid-argument, unavailable.
+	GetUsers(context.Context, *GetUsersRequest) (*GetUsersResponse, error)
+	// Watch streams the picture and then every change of it, without an end. A
+	// stream that breaks is taken up again, by a Watch with `after`, where it
+	// was, while the replica still has what was missed: its newest 65,536
+	// changes by default.
 	// Errors: invalid-argument, unavailable; unavailable also ends a stream
-	// whose reader is so slow that changes would have to be dropped.
+	// whose reader is so slow that it has fallen behind that far.
 	Watch(*WatchRequest, grpc.ServerStreamingServer[WatchResponse]) error
 	mustEmbedUnimplementedPresenceServer()
 }
@@ -150,6 +175,9 @@ func (UnimplementedPresenceServer) CountRooms(context.Context, *CountRoomsReques
 }
 func (UnimplementedPresenceServer) ListRoomMembers(context.Context, *ListRoomMembersRequest) (*ListRoomMembersResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method ListRoomMembers not implemented")
+}
+func (UnimplementedPresenceServer) GetUsers(context.Context, *GetUsersRequest) (*GetUsersResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method GetUsers not implemented")
 }
 func (UnimplementedPresenceServer) Watch(*WatchRequest, grpc.ServerStreamingServer[WatchResponse]) error {
 	return status.Error(codes.Unimplemented, "method Watch not implemented")
@@ -229,6 +257,24 @@ func _Presence_ListRoomMembers_Handler(srv interface{}, ctx context.Context, dec
 	return interceptor(ctx, in, info, handler)
 }
 
+func _Presence_GetUsers_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(GetUsersRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(PresenceServer).GetUsers(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: Presence_GetUsers_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(PresenceServer).GetUsers(ctx, req.(*GetUsersRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
 func _Presence_Watch_Handler(srv interface{}, stream grpc.ServerStream) error {
 	m := new(WatchRequest)
 	if err := stream.RecvMsg(m); err != nil {
@@ -258,6 +304,10 @@ var Presence_ServiceDesc = grpc.ServiceDesc{
 		{
 			MethodName: "ListRoomMembers",
 			Handler:    _Presence_ListRoomMembers_Handler,
+		},
+		{
+			MethodName: "GetUsers",
+			Handler:    _Presence_GetUsers_Handler,
 		},
 	},
 	Streams: []grpc.StreamDesc{

@@ -78,6 +78,7 @@ type ClientFrame struct {
 	//	*ClientFrame_Configure
 	//	*ClientFrame_Resume
 	//	*ClientFrame_GetRoomSanctions
+	//	*ClientFrame_GetPresence
 	Request       isClientFrame_Request `protobuf_oneof:"request"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -431,6 +432,15 @@ func (x *ClientFrame) GetGetRoomSanctions() *GetRoomSanctions {
 	return nil
 }
 
+func (x *ClientFrame) GetGetPresence() *GetPresence {
+	if x != nil {
+		if x, ok := x.Request.(*ClientFrame_GetPresence); ok {
+			return x.GetPresence
+		}
+	}
+	return nil
+}
+
 type isClientFrame_Request interface {
 	isClientFrame_Request()
 }
@@ -567,6 +577,10 @@ type ClientFrame_GetRoomSanctions struct {
 	GetRoomSanctions *GetRoomSanctions `protobuf:"bytes,34,opt,name=get_room_sanctions,json=getRoomSanctions,proto3,oneof"`
 }
 
+type ClientFrame_GetPresence struct {
+	GetPresence *GetPresence `protobuf:"bytes,36,opt,name=get_presence,json=getPresence,proto3,oneof"`
+}
+
 func (*ClientFrame_Auth) isClientFrame_Request() {}
 
 func (*ClientFrame_Ping) isClientFrame_Request() {}
@@ -633,6 +647,8 @@ func (*ClientFrame_Resume) isClientFrame_Request() {}
 
 func (*ClientFrame_GetRoomSanctions) isClientFrame_Request() {}
 
+func (*ClientFrame_GetPresence) isClientFrame_Request() {}
+
 // ServerFrame is one message of the gateway: a reply, or something sent unasked.
 type ServerFrame struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -677,6 +693,7 @@ type ServerFrame struct {
 	//	*ServerFrame_GoingAway
 	//	*ServerFrame_Error
 	//	*ServerFrame_RoomSanctions
+	//	*ServerFrame_PresenceList
 	//	*ServerFrame_TokenExpiring
 	Event         isServerFrame_Event `protobuf_oneof:"event"`
 	unknownFields protoimpl.UnknownFields
@@ -1051,6 +1068,15 @@ func (x *ServerFrame) GetRoomSanctions() *RoomSanctions {
 	return nil
 }
 
+func (x *ServerFrame) GetPresenceList() *PresenceList {
+	if x != nil {
+		if x, ok := x.Event.(*ServerFrame_PresenceList); ok {
+			return x.PresenceList
+		}
+	}
+	return nil
+}
+
 func (x *ServerFrame) GetTokenExpiring() *TokenExpiring {
 	if x != nil {
 		if x, ok := x.Event.(*ServerFrame_TokenExpiring); ok {
@@ -1208,6 +1234,10 @@ type ServerFrame_RoomSanctions struct {
 	RoomSanctions *RoomSanctions `protobuf:"bytes,37,opt,name=room_sanctions,json=roomSanctions,proto3,oneof"`
 }
 
+type ServerFrame_PresenceList struct {
+	PresenceList *PresenceList `protobuf:"bytes,38,opt,name=presence_list,json=presenceList,proto3,oneof"`
+}
+
 type ServerFrame_TokenExpiring struct {
 	TokenExpiring *TokenExpiring `protobuf:"bytes,40,opt,name=token_expiring,json=tokenExpiring,proto3,oneof"`
 }
@@ -1283,6 +1313,8 @@ func (*ServerFrame_GoingAway) isServerFrame_Event() {}
 func (*ServerFrame_Error) isServerFrame_Event() {}
 
 func (*ServerFrame_RoomSanctions) isServerFrame_Event() {}
+
+func (*ServerFrame_PresenceList) isServerFrame_Event() {}
 
 func (*ServerFrame_TokenExpiring) isServerFrame_Event() {}
 
@@ -2307,6 +2339,52 @@ func (x *GetOnlineUsers) GetCursor() string {
 	return ""
 }
 
+// GetPresence asks how some users are: online, or seen when.
+type GetPresence struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// 1–100 user ids.
+	UserIds       []string `protobuf:"bytes,1,rep,name=user_ids,json=userIds,proto3" json:"user_ids,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *GetPresence) Reset() {
+	*x = GetPresence{}
+	mi := &file_wire_v1_frames_proto_msgTypes[18]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *GetPresence) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*GetPresence) ProtoMessage() {}
+
+func (x *GetPresence) ProtoReflect() protoreflect.Message {
+	mi := &file_wire_v1_frames_proto_msgTypes[18]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use GetPresence.ProtoReflect.Descriptor instead.
+func (*GetPresence) Descriptor() ([]byte, []int) {
+	return file_wire_v1_frames_proto_rawDescGZIP(), []int{18}
+}
+
+func (x *GetPresence) GetUserIds() []string {
+	if x != nil {
+		return x.UserIds
+	}
+	return nil
+}
+
 // SetStatus tells how available the user is.
 type SetStatus struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -2320,7 +2398,7 @@ type SetStatus struct {
 
 func (x *SetStatus) Reset() {
 	*x = SetStatus{}
-	mi := &file_wire_v1_frames_proto_msgTypes[18]
+	mi := &file_wire_v1_frames_proto_msgTypes[19]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2332,7 +2410,7 @@ func (x *SetStatus) String() string {
 func (*SetStatus) ProtoMessage() {}
 
 func (x *SetStatus) ProtoReflect() protoreflect.Message {
-	mi := &file_wire_v1_frames_proto_msgTypes[18]
+	mi := &file_wire_v1_frames_proto_msgTypes[19]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2345,7 +2423,7 @@ func (x *SetStatus) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SetStatus.ProtoReflect.Descriptor instead.
 func (*SetStatus) Descriptor() ([]byte, []int) {
-	return file_wire_v1_frames_proto_rawDescGZIP(), []int{18}
+	return file_wire_v1_frames_proto_rawDescGZIP(), []int{19}
 }
 
 func (x *SetStatus) GetStatus() string {
@@ -2377,7 +2455,7 @@ type EditMessage struct {
 
 func (x *EditMessage) Reset() {
 	*x = EditMessage{}
-	mi := &file_wire_v1_frames_proto_msgTypes[19]
+	mi := &file_wire_v1_frames_proto_msgTypes[20]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2389,7 +2467,7 @@ func (x *EditMessage) String() string {
 func (*EditMessage) ProtoMessage() {}
 
 func (x *EditMessage) ProtoReflect() protoreflect.Message {
-	mi := &file_wire_v1_frames_proto_msgTypes[19]
+	mi := &file_wire_v1_frames_proto_msgTypes[20]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2402,7 +2480,7 @@ func (x *EditMessage) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use EditMessage.ProtoReflect.Descriptor instead.
 func (*EditMessage) Descriptor() ([]byte, []int) {
-	return file_wire_v1_frames_proto_rawDescGZIP(), []int{19}
+	return file_wire_v1_frames_proto_rawDescGZIP(), []int{20}
 }
 
 func (x *EditMessage) GetRoomId() string {
@@ -2438,7 +2516,7 @@ type DeleteMessage struct {
 
 func (x *DeleteMessage) Reset() {
 	*x = DeleteMessage{}
-	mi := &file_wire_v1_frames_proto_msgTypes[20]
+	mi := &file_wire_v1_frames_proto_msgTypes[21]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2450,7 +2528,7 @@ func (x *DeleteMessage) String() string {
 func (*DeleteMessage) ProtoMessage() {}
 
 func (x *DeleteMessage) ProtoReflect() protoreflect.Message {
-	mi := &file_wire_v1_frames_proto_msgTypes[20]
+	mi := &file_wire_v1_frames_proto_msgTypes[21]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2463,7 +2541,7 @@ func (x *DeleteMessage) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DeleteMessage.ProtoReflect.Descriptor instead.
 func (*DeleteMessage) Descriptor() ([]byte, []int) {
-	return file_wire_v1_frames_proto_rawDescGZIP(), []int{20}
+	return file_wire_v1_frames_proto_rawDescGZIP(), []int{21}
 }
 
 func (x *DeleteMessage) GetRoomId() string {
@@ -2492,7 +2570,7 @@ type MarkRead struct {
 
 func (x *MarkRead) Reset() {
 	*x = MarkRead{}
-	mi := &file_wire_v1_frames_proto_msgTypes[21]
+	mi := &file_wire_v1_frames_proto_msgTypes[22]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2504,7 +2582,7 @@ func (x *MarkRead) String() string {
 func (*MarkRead) ProtoMessage() {}
 
 func (x *MarkRead) ProtoReflect() protoreflect.Message {
-	mi := &file_wire_v1_frames_proto_msgTypes[21]
+	mi := &file_wire_v1_frames_proto_msgTypes[22]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2517,7 +2595,7 @@ func (x *MarkRead) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use MarkRead.ProtoReflect.Descriptor instead.
 func (*MarkRead) Descriptor() ([]byte, []int) {
-	return file_wire_v1_frames_proto_rawDescGZIP(), []int{21}
+	return file_wire_v1_frames_proto_rawDescGZIP(), []int{22}
 }
 
 func (x *MarkRead) GetRoomId() string {
@@ -2551,7 +2629,7 @@ type Moderate struct {
 
 func (x *Moderate) Reset() {
 	*x = Moderate{}
-	mi := &file_wire_v1_frames_proto_msgTypes[22]
+	mi := &file_wire_v1_frames_proto_msgTypes[23]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2563,7 +2641,7 @@ func (x *Moderate) String() string {
 func (*Moderate) ProtoMessage() {}
 
 func (x *Moderate) ProtoReflect() protoreflect.Message {
-	mi := &file_wire_v1_frames_proto_msgTypes[22]
+	mi := &file_wire_v1_frames_proto_msgTypes[23]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2576,7 +2654,7 @@ func (x *Moderate) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Moderate.ProtoReflect.Descriptor instead.
 func (*Moderate) Descriptor() ([]byte, []int) {
-	return file_wire_v1_frames_proto_rawDescGZIP(), []int{22}
+	return file_wire_v1_frames_proto_rawDescGZIP(), []int{23}
 }
 
 func (x *Moderate) GetRoomId() string {
@@ -2634,7 +2712,7 @@ type UpdateRoom struct {
 
 func (x *UpdateRoom) Reset() {
 	*x = UpdateRoom{}
-	mi := &file_wire_v1_frames_proto_msgTypes[23]
+	mi := &file_wire_v1_frames_proto_msgTypes[24]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2646,7 +2724,7 @@ func (x *UpdateRoom) String() string {
 func (*UpdateRoom) ProtoMessage() {}
 
 func (x *UpdateRoom) ProtoReflect() protoreflect.Message {
-	mi := &file_wire_v1_frames_proto_msgTypes[23]
+	mi := &file_wire_v1_frames_proto_msgTypes[24]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2659,7 +2737,7 @@ func (x *UpdateRoom) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use UpdateRoom.ProtoReflect.Descriptor instead.
 func (*UpdateRoom) Descriptor() ([]byte, []int) {
-	return file_wire_v1_frames_proto_rawDescGZIP(), []int{23}
+	return file_wire_v1_frames_proto_rawDescGZIP(), []int{24}
 }
 
 func (x *UpdateRoom) GetRoomId() string {
@@ -2728,7 +2806,7 @@ type DeleteRoom struct {
 
 func (x *DeleteRoom) Reset() {
 	*x = DeleteRoom{}
-	mi := &file_wire_v1_frames_proto_msgTypes[24]
+	mi := &file_wire_v1_frames_proto_msgTypes[25]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2740,7 +2818,7 @@ func (x *DeleteRoom) String() string {
 func (*DeleteRoom) ProtoMessage() {}
 
 func (x *DeleteRoom) ProtoReflect() protoreflect.Message {
-	mi := &file_wire_v1_frames_proto_msgTypes[24]
+	mi := &file_wire_v1_frames_proto_msgTypes[25]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2753,7 +2831,7 @@ func (x *DeleteRoom) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DeleteRoom.ProtoReflect.Descriptor instead.
 func (*DeleteRoom) Descriptor() ([]byte, []int) {
-	return file_wire_v1_frames_proto_rawDescGZIP(), []int{24}
+	return file_wire_v1_frames_proto_rawDescGZIP(), []int{25}
 }
 
 func (x *DeleteRoom) GetRoomId() string {
@@ -2773,7 +2851,7 @@ type OpenDirect struct {
 
 func (x *OpenDirect) Reset() {
 	*x = OpenDirect{}
-	mi := &file_wire_v1_frames_proto_msgTypes[25]
+	mi := &file_wire_v1_frames_proto_msgTypes[26]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2785,7 +2863,7 @@ func (x *OpenDirect) String() string {
 func (*OpenDirect) ProtoMessage() {}
 
 func (x *OpenDirect) ProtoReflect() protoreflect.Message {
-	mi := &file_wire_v1_frames_proto_msgTypes[25]
+	mi := &file_wire_v1_frames_proto_msgTypes[26]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2798,7 +2876,7 @@ func (x *OpenDirect) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use OpenDirect.ProtoReflect.Descriptor instead.
 func (*OpenDirect) Descriptor() ([]byte, []int) {
-	return file_wire_v1_frames_proto_rawDescGZIP(), []int{25}
+	return file_wire_v1_frames_proto_rawDescGZIP(), []int{26}
 }
 
 func (x *OpenDirect) GetUserId() string {
@@ -2819,7 +2897,7 @@ type Invite struct {
 
 func (x *Invite) Reset() {
 	*x = Invite{}
-	mi := &file_wire_v1_frames_proto_msgTypes[26]
+	mi := &file_wire_v1_frames_proto_msgTypes[27]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2831,7 +2909,7 @@ func (x *Invite) String() string {
 func (*Invite) ProtoMessage() {}
 
 func (x *Invite) ProtoReflect() protoreflect.Message {
-	mi := &file_wire_v1_frames_proto_msgTypes[26]
+	mi := &file_wire_v1_frames_proto_msgTypes[27]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2844,7 +2922,7 @@ func (x *Invite) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Invite.ProtoReflect.Descriptor instead.
 func (*Invite) Descriptor() ([]byte, []int) {
-	return file_wire_v1_frames_proto_rawDescGZIP(), []int{26}
+	return file_wire_v1_frames_proto_rawDescGZIP(), []int{27}
 }
 
 func (x *Invite) GetRoomId() string {
@@ -2872,7 +2950,7 @@ type AdminBroadcast struct {
 
 func (x *AdminBroadcast) Reset() {
 	*x = AdminBroadcast{}
-	mi := &file_wire_v1_frames_proto_msgTypes[27]
+	mi := &file_wire_v1_frames_proto_msgTypes[28]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2884,7 +2962,7 @@ func (x *AdminBroadcast) String() string {
 func (*AdminBroadcast) ProtoMessage() {}
 
 func (x *AdminBroadcast) ProtoReflect() protoreflect.Message {
-	mi := &file_wire_v1_frames_proto_msgTypes[27]
+	mi := &file_wire_v1_frames_proto_msgTypes[28]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2897,7 +2975,7 @@ func (x *AdminBroadcast) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use AdminBroadcast.ProtoReflect.Descriptor instead.
 func (*AdminBroadcast) Descriptor() ([]byte, []int) {
-	return file_wire_v1_frames_proto_rawDescGZIP(), []int{27}
+	return file_wire_v1_frames_proto_rawDescGZIP(), []int{28}
 }
 
 func (x *AdminBroadcast) GetContent() string {
@@ -2920,7 +2998,7 @@ type Configure struct {
 
 func (x *Configure) Reset() {
 	*x = Configure{}
-	mi := &file_wire_v1_frames_proto_msgTypes[28]
+	mi := &file_wire_v1_frames_proto_msgTypes[29]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2932,7 +3010,7 @@ func (x *Configure) String() string {
 func (*Configure) ProtoMessage() {}
 
 func (x *Configure) ProtoReflect() protoreflect.Message {
-	mi := &file_wire_v1_frames_proto_msgTypes[28]
+	mi := &file_wire_v1_frames_proto_msgTypes[29]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2945,7 +3023,7 @@ func (x *Configure) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Configure.ProtoReflect.Descriptor instead.
 func (*Configure) Descriptor() ([]byte, []int) {
-	return file_wire_v1_frames_proto_rawDescGZIP(), []int{28}
+	return file_wire_v1_frames_proto_rawDescGZIP(), []int{29}
 }
 
 func (x *Configure) GetBatch() *Batch {
@@ -2975,7 +3053,7 @@ type Batch struct {
 
 func (x *Batch) Reset() {
 	*x = Batch{}
-	mi := &file_wire_v1_frames_proto_msgTypes[29]
+	mi := &file_wire_v1_frames_proto_msgTypes[30]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2987,7 +3065,7 @@ func (x *Batch) String() string {
 func (*Batch) ProtoMessage() {}
 
 func (x *Batch) ProtoReflect() protoreflect.Message {
-	mi := &file_wire_v1_frames_proto_msgTypes[29]
+	mi := &file_wire_v1_frames_proto_msgTypes[30]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3000,7 +3078,7 @@ func (x *Batch) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Batch.ProtoReflect.Descriptor instead.
 func (*Batch) Descriptor() ([]byte, []int) {
-	return file_wire_v1_frames_proto_rawDescGZIP(), []int{29}
+	return file_wire_v1_frames_proto_rawDescGZIP(), []int{30}
 }
 
 func (x *Batch) GetMaxMessages() int32 {
@@ -3032,7 +3110,7 @@ type Resume struct {
 
 func (x *Resume) Reset() {
 	*x = Resume{}
-	mi := &file_wire_v1_frames_proto_msgTypes[30]
+	mi := &file_wire_v1_frames_proto_msgTypes[31]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3044,7 +3122,7 @@ func (x *Resume) String() string {
 func (*Resume) ProtoMessage() {}
 
 func (x *Resume) ProtoReflect() protoreflect.Message {
-	mi := &file_wire_v1_frames_proto_msgTypes[30]
+	mi := &file_wire_v1_frames_proto_msgTypes[31]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3057,7 +3135,7 @@ func (x *Resume) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Resume.ProtoReflect.Descriptor instead.
 func (*Resume) Descriptor() ([]byte, []int) {
-	return file_wire_v1_frames_proto_rawDescGZIP(), []int{30}
+	return file_wire_v1_frames_proto_rawDescGZIP(), []int{31}
 }
 
 func (x *Resume) GetResumeToken() string {
@@ -3086,7 +3164,7 @@ type Position struct {
 
 func (x *Position) Reset() {
 	*x = Position{}
-	mi := &file_wire_v1_frames_proto_msgTypes[31]
+	mi := &file_wire_v1_frames_proto_msgTypes[32]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3098,7 +3176,7 @@ func (x *Position) String() string {
 func (*Position) ProtoMessage() {}
 
 func (x *Position) ProtoReflect() protoreflect.Message {
-	mi := &file_wire_v1_frames_proto_msgTypes[31]
+	mi := &file_wire_v1_frames_proto_msgTypes[32]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3111,7 +3189,7 @@ func (x *Position) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Position.ProtoReflect.Descriptor instead.
 func (*Position) Descriptor() ([]byte, []int) {
-	return file_wire_v1_frames_proto_rawDescGZIP(), []int{31}
+	return file_wire_v1_frames_proto_rawDescGZIP(), []int{32}
 }
 
 func (x *Position) GetSeq() int64 {
@@ -3148,7 +3226,7 @@ type Welcome struct {
 
 func (x *Welcome) Reset() {
 	*x = Welcome{}
-	mi := &file_wire_v1_frames_proto_msgTypes[32]
+	mi := &file_wire_v1_frames_proto_msgTypes[33]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3160,7 +3238,7 @@ func (x *Welcome) String() string {
 func (*Welcome) ProtoMessage() {}
 
 func (x *Welcome) ProtoReflect() protoreflect.Message {
-	mi := &file_wire_v1_frames_proto_msgTypes[32]
+	mi := &file_wire_v1_frames_proto_msgTypes[33]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3173,7 +3251,7 @@ func (x *Welcome) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Welcome.ProtoReflect.Descriptor instead.
 func (*Welcome) Descriptor() ([]byte, []int) {
-	return file_wire_v1_frames_proto_rawDescGZIP(), []int{32}
+	return file_wire_v1_frames_proto_rawDescGZIP(), []int{33}
 }
 
 func (x *Welcome) GetMessage() string {
@@ -3250,7 +3328,7 @@ type Limits struct {
 
 func (x *Limits) Reset() {
 	*x = Limits{}
-	mi := &file_wire_v1_frames_proto_msgTypes[33]
+	mi := &file_wire_v1_frames_proto_msgTypes[34]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3262,7 +3340,7 @@ func (x *Limits) String() string {
 func (*Limits) ProtoMessage() {}
 
 func (x *Limits) ProtoReflect() protoreflect.Message {
-	mi := &file_wire_v1_frames_proto_msgTypes[33]
+	mi := &file_wire_v1_frames_proto_msgTypes[34]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3275,7 +3353,7 @@ func (x *Limits) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Limits.ProtoReflect.Descriptor instead.
 func (*Limits) Descriptor() ([]byte, []int) {
-	return file_wire_v1_frames_proto_rawDescGZIP(), []int{33}
+	return file_wire_v1_frames_proto_rawDescGZIP(), []int{34}
 }
 
 func (x *Limits) GetMaxFrameBytes() int64 {
@@ -3350,7 +3428,7 @@ type AuthSuccess struct {
 
 func (x *AuthSuccess) Reset() {
 	*x = AuthSuccess{}
-	mi := &file_wire_v1_frames_proto_msgTypes[34]
+	mi := &file_wire_v1_frames_proto_msgTypes[35]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3362,7 +3440,7 @@ func (x *AuthSuccess) String() string {
 func (*AuthSuccess) ProtoMessage() {}
 
 func (x *AuthSuccess) ProtoReflect() protoreflect.Message {
-	mi := &file_wire_v1_frames_proto_msgTypes[34]
+	mi := &file_wire_v1_frames_proto_msgTypes[35]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3375,7 +3453,7 @@ func (x *AuthSuccess) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use AuthSuccess.ProtoReflect.Descriptor instead.
 func (*AuthSuccess) Descriptor() ([]byte, []int) {
-	return file_wire_v1_frames_proto_rawDescGZIP(), []int{34}
+	return file_wire_v1_frames_proto_rawDescGZIP(), []int{35}
 }
 
 func (x *AuthSuccess) GetUser() *Account {
@@ -3418,7 +3496,7 @@ type Account struct {
 
 func (x *Account) Reset() {
 	*x = Account{}
-	mi := &file_wire_v1_frames_proto_msgTypes[35]
+	mi := &file_wire_v1_frames_proto_msgTypes[36]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3430,7 +3508,7 @@ func (x *Account) String() string {
 func (*Account) ProtoMessage() {}
 
 func (x *Account) ProtoReflect() protoreflect.Message {
-	mi := &file_wire_v1_frames_proto_msgTypes[35]
+	mi := &file_wire_v1_frames_proto_msgTypes[36]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3443,7 +3521,7 @@ func (x *Account) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Account.ProtoReflect.Descriptor instead.
 func (*Account) Descriptor() ([]byte, []int) {
-	return file_wire_v1_frames_proto_rawDescGZIP(), []int{35}
+	return file_wire_v1_frames_proto_rawDescGZIP(), []int{36}
 }
 
 func (x *Account) GetId() string {
@@ -3478,7 +3556,7 @@ type AuthFailed struct {
 
 func (x *AuthFailed) Reset() {
 	*x = AuthFailed{}
-	mi := &file_wire_v1_frames_proto_msgTypes[36]
+	mi := &file_wire_v1_frames_proto_msgTypes[37]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3490,7 +3568,7 @@ func (x *AuthFailed) String() string {
 func (*AuthFailed) ProtoMessage() {}
 
 func (x *AuthFailed) ProtoReflect() protoreflect.Message {
-	mi := &file_wire_v1_frames_proto_msgTypes[36]
+	mi := &file_wire_v1_frames_proto_msgTypes[37]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3503,7 +3581,7 @@ func (x *AuthFailed) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use AuthFailed.ProtoReflect.Descriptor instead.
 func (*AuthFailed) Descriptor() ([]byte, []int) {
-	return file_wire_v1_frames_proto_rawDescGZIP(), []int{36}
+	return file_wire_v1_frames_proto_rawDescGZIP(), []int{37}
 }
 
 func (x *AuthFailed) GetCode() string {
@@ -3529,7 +3607,7 @@ type Pong struct {
 
 func (x *Pong) Reset() {
 	*x = Pong{}
-	mi := &file_wire_v1_frames_proto_msgTypes[37]
+	mi := &file_wire_v1_frames_proto_msgTypes[38]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3541,7 +3619,7 @@ func (x *Pong) String() string {
 func (*Pong) ProtoMessage() {}
 
 func (x *Pong) ProtoReflect() protoreflect.Message {
-	mi := &file_wire_v1_frames_proto_msgTypes[37]
+	mi := &file_wire_v1_frames_proto_msgTypes[38]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3554,7 +3632,7 @@ func (x *Pong) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Pong.ProtoReflect.Descriptor instead.
 func (*Pong) Descriptor() ([]byte, []int) {
-	return file_wire_v1_frames_proto_rawDescGZIP(), []int{37}
+	return file_wire_v1_frames_proto_rawDescGZIP(), []int{38}
 }
 
 func (x *Pong) GetTimestamp() *timestamppb.Timestamp {
@@ -3575,7 +3653,7 @@ type RoomCreated struct {
 
 func (x *RoomCreated) Reset() {
 	*x = RoomCreated{}
-	mi := &file_wire_v1_frames_proto_msgTypes[38]
+	mi := &file_wire_v1_frames_proto_msgTypes[39]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3587,7 +3665,7 @@ func (x *RoomCreated) String() string {
 func (*RoomCreated) ProtoMessage() {}
 
 func (x *RoomCreated) ProtoReflect() protoreflect.Message {
-	mi := &file_wire_v1_frames_proto_msgTypes[38]
+	mi := &file_wire_v1_frames_proto_msgTypes[39]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3600,7 +3678,7 @@ func (x *RoomCreated) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RoomCreated.ProtoReflect.Descriptor instead.
 func (*RoomCreated) Descriptor() ([]byte, []int) {
-	return file_wire_v1_frames_proto_rawDescGZIP(), []int{38}
+	return file_wire_v1_frames_proto_rawDescGZIP(), []int{39}
 }
 
 func (x *RoomCreated) GetRoomId() string {
@@ -3640,7 +3718,7 @@ type RoomJoined struct {
 
 func (x *RoomJoined) Reset() {
 	*x = RoomJoined{}
-	mi := &file_wire_v1_frames_proto_msgTypes[39]
+	mi := &file_wire_v1_frames_proto_msgTypes[40]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3652,7 +3730,7 @@ func (x *RoomJoined) String() string {
 func (*RoomJoined) ProtoMessage() {}
 
 func (x *RoomJoined) ProtoReflect() protoreflect.Message {
-	mi := &file_wire_v1_frames_proto_msgTypes[39]
+	mi := &file_wire_v1_frames_proto_msgTypes[40]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3665,7 +3743,7 @@ func (x *RoomJoined) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RoomJoined.ProtoReflect.Descriptor instead.
 func (*RoomJoined) Descriptor() ([]byte, []int) {
-	return file_wire_v1_frames_proto_rawDescGZIP(), []int{39}
+	return file_wire_v1_frames_proto_rawDescGZIP(), []int{40}
 }
 
 func (x *RoomJoined) GetRoomId() string {
@@ -3733,7 +3811,7 @@ type RoomLeft struct {
 
 func (x *RoomLeft) Reset() {
 	*x = RoomLeft{}
-	mi := &file_wire_v1_frames_proto_msgTypes[40]
+	mi := &file_wire_v1_frames_proto_msgTypes[41]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3745,7 +3823,7 @@ func (x *RoomLeft) String() string {
 func (*RoomLeft) ProtoMessage() {}
 
 func (x *RoomLeft) ProtoReflect() protoreflect.Message {
-	mi := &file_wire_v1_frames_proto_msgTypes[40]
+	mi := &file_wire_v1_frames_proto_msgTypes[41]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3758,7 +3836,7 @@ func (x *RoomLeft) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RoomLeft.ProtoReflect.Descriptor instead.
 func (*RoomLeft) Descriptor() ([]byte, []int) {
-	return file_wire_v1_frames_proto_rawDescGZIP(), []int{40}
+	return file_wire_v1_frames_proto_rawDescGZIP(), []int{41}
 }
 
 func (x *RoomLeft) GetRoomId() string {
@@ -3791,7 +3869,7 @@ type Ack struct {
 
 func (x *Ack) Reset() {
 	*x = Ack{}
-	mi := &file_wire_v1_frames_proto_msgTypes[41]
+	mi := &file_wire_v1_frames_proto_msgTypes[42]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3803,7 +3881,7 @@ func (x *Ack) String() string {
 func (*Ack) ProtoMessage() {}
 
 func (x *Ack) ProtoReflect() protoreflect.Message {
-	mi := &file_wire_v1_frames_proto_msgTypes[41]
+	mi := &file_wire_v1_frames_proto_msgTypes[42]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3816,7 +3894,7 @@ func (x *Ack) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Ack.ProtoReflect.Descriptor instead.
 func (*Ack) Descriptor() ([]byte, []int) {
-	return file_wire_v1_frames_proto_rawDescGZIP(), []int{41}
+	return file_wire_v1_frames_proto_rawDescGZIP(), []int{42}
 }
 
 func (x *Ack) GetRoomId() string {
@@ -3879,7 +3957,7 @@ type Message struct {
 
 func (x *Message) Reset() {
 	*x = Message{}
-	mi := &file_wire_v1_frames_proto_msgTypes[42]
+	mi := &file_wire_v1_frames_proto_msgTypes[43]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3891,7 +3969,7 @@ func (x *Message) String() string {
 func (*Message) ProtoMessage() {}
 
 func (x *Message) ProtoReflect() protoreflect.Message {
-	mi := &file_wire_v1_frames_proto_msgTypes[42]
+	mi := &file_wire_v1_frames_proto_msgTypes[43]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3904,7 +3982,7 @@ func (x *Message) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Message.ProtoReflect.Descriptor instead.
 func (*Message) Descriptor() ([]byte, []int) {
-	return file_wire_v1_frames_proto_rawDescGZIP(), []int{42}
+	return file_wire_v1_frames_proto_rawDescGZIP(), []int{43}
 }
 
 func (x *Message) GetRoomId() string {
@@ -3968,7 +4046,7 @@ type Signal struct {
 
 func (x *Signal) Reset() {
 	*x = Signal{}
-	mi := &file_wire_v1_frames_proto_msgTypes[43]
+	mi := &file_wire_v1_frames_proto_msgTypes[44]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3980,7 +4058,7 @@ func (x *Signal) String() string {
 func (*Signal) ProtoMessage() {}
 
 func (x *Signal) ProtoReflect() protoreflect.Message {
-	mi := &file_wire_v1_frames_proto_msgTypes[43]
+	mi := &file_wire_v1_frames_proto_msgTypes[44]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3993,7 +4071,7 @@ func (x *Signal) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Signal.ProtoReflect.Descriptor instead.
 func (*Signal) Descriptor() ([]byte, []int) {
-	return file_wire_v1_frames_proto_rawDescGZIP(), []int{43}
+	return file_wire_v1_frames_proto_rawDescGZIP(), []int{44}
 }
 
 func (x *Signal) GetRoomId() string {
@@ -4039,7 +4117,7 @@ type Chat struct {
 
 func (x *Chat) Reset() {
 	*x = Chat{}
-	mi := &file_wire_v1_frames_proto_msgTypes[44]
+	mi := &file_wire_v1_frames_proto_msgTypes[45]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4051,7 +4129,7 @@ func (x *Chat) String() string {
 func (*Chat) ProtoMessage() {}
 
 func (x *Chat) ProtoReflect() protoreflect.Message {
-	mi := &file_wire_v1_frames_proto_msgTypes[44]
+	mi := &file_wire_v1_frames_proto_msgTypes[45]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4064,7 +4142,7 @@ func (x *Chat) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Chat.ProtoReflect.Descriptor instead.
 func (*Chat) Descriptor() ([]byte, []int) {
-	return file_wire_v1_frames_proto_rawDescGZIP(), []int{44}
+	return file_wire_v1_frames_proto_rawDescGZIP(), []int{45}
 }
 
 func (x *Chat) GetUser() string {
@@ -4115,7 +4193,7 @@ type MessageHistory struct {
 
 func (x *MessageHistory) Reset() {
 	*x = MessageHistory{}
-	mi := &file_wire_v1_frames_proto_msgTypes[45]
+	mi := &file_wire_v1_frames_proto_msgTypes[46]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4127,7 +4205,7 @@ func (x *MessageHistory) String() string {
 func (*MessageHistory) ProtoMessage() {}
 
 func (x *MessageHistory) ProtoReflect() protoreflect.Message {
-	mi := &file_wire_v1_frames_proto_msgTypes[45]
+	mi := &file_wire_v1_frames_proto_msgTypes[46]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4140,7 +4218,7 @@ func (x *MessageHistory) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use MessageHistory.ProtoReflect.Descriptor instead.
 func (*MessageHistory) Descriptor() ([]byte, []int) {
-	return file_wire_v1_frames_proto_rawDescGZIP(), []int{45}
+	return file_wire_v1_frames_proto_rawDescGZIP(), []int{46}
 }
 
 func (x *MessageHistory) GetRoomId() string {
@@ -4175,7 +4253,7 @@ type RoomsList struct {
 
 func (x *RoomsList) Reset() {
 	*x = RoomsList{}
-	mi := &file_wire_v1_frames_proto_msgTypes[46]
+	mi := &file_wire_v1_frames_proto_msgTypes[47]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4187,7 +4265,7 @@ func (x *RoomsList) String() string {
 func (*RoomsList) ProtoMessage() {}
 
 func (x *RoomsList) ProtoReflect() protoreflect.Message {
-	mi := &file_wire_v1_frames_proto_msgTypes[46]
+	mi := &file_wire_v1_frames_proto_msgTypes[47]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4200,7 +4278,7 @@ func (x *RoomsList) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RoomsList.ProtoReflect.Descriptor instead.
 func (*RoomsList) Descriptor() ([]byte, []int) {
-	return file_wire_v1_frames_proto_rawDescGZIP(), []int{46}
+	return file_wire_v1_frames_proto_rawDescGZIP(), []int{47}
 }
 
 func (x *RoomsList) GetRooms() []*RoomSummary {
@@ -4228,7 +4306,7 @@ type RoomSummary struct {
 
 func (x *RoomSummary) Reset() {
 	*x = RoomSummary{}
-	mi := &file_wire_v1_frames_proto_msgTypes[47]
+	mi := &file_wire_v1_frames_proto_msgTypes[48]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4240,7 +4318,7 @@ func (x *RoomSummary) String() string {
 func (*RoomSummary) ProtoMessage() {}
 
 func (x *RoomSummary) ProtoReflect() protoreflect.Message {
-	mi := &file_wire_v1_frames_proto_msgTypes[47]
+	mi := &file_wire_v1_frames_proto_msgTypes[48]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4253,7 +4331,7 @@ func (x *RoomSummary) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RoomSummary.ProtoReflect.Descriptor instead.
 func (*RoomSummary) Descriptor() ([]byte, []int) {
-	return file_wire_v1_frames_proto_rawDescGZIP(), []int{47}
+	return file_wire_v1_frames_proto_rawDescGZIP(), []int{48}
 }
 
 func (x *RoomSummary) GetId() string {
@@ -4303,7 +4381,7 @@ type RoomInfo struct {
 
 func (x *RoomInfo) Reset() {
 	*x = RoomInfo{}
-	mi := &file_wire_v1_frames_proto_msgTypes[48]
+	mi := &file_wire_v1_frames_proto_msgTypes[49]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4315,7 +4393,7 @@ func (x *RoomInfo) String() string {
 func (*RoomInfo) ProtoMessage() {}
 
 func (x *RoomInfo) ProtoReflect() protoreflect.Message {
-	mi := &file_wire_v1_frames_proto_msgTypes[48]
+	mi := &file_wire_v1_frames_proto_msgTypes[49]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4328,7 +4406,7 @@ func (x *RoomInfo) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RoomInfo.ProtoReflect.Descriptor instead.
 func (*RoomInfo) Descriptor() ([]byte, []int) {
-	return file_wire_v1_frames_proto_rawDescGZIP(), []int{48}
+	return file_wire_v1_frames_proto_rawDescGZIP(), []int{49}
 }
 
 func (x *RoomInfo) GetRoomId() string {
@@ -4434,7 +4512,7 @@ type RoomMembers struct {
 
 func (x *RoomMembers) Reset() {
 	*x = RoomMembers{}
-	mi := &file_wire_v1_frames_proto_msgTypes[49]
+	mi := &file_wire_v1_frames_proto_msgTypes[50]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4446,7 +4524,7 @@ func (x *RoomMembers) String() string {
 func (*RoomMembers) ProtoMessage() {}
 
 func (x *RoomMembers) ProtoReflect() protoreflect.Message {
-	mi := &file_wire_v1_frames_proto_msgTypes[49]
+	mi := &file_wire_v1_frames_proto_msgTypes[50]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4459,7 +4537,7 @@ func (x *RoomMembers) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RoomMembers.ProtoReflect.Descriptor instead.
 func (*RoomMembers) Descriptor() ([]byte, []int) {
-	return file_wire_v1_frames_proto_rawDescGZIP(), []int{49}
+	return file_wire_v1_frames_proto_rawDescGZIP(), []int{50}
 }
 
 func (x *RoomMembers) GetRoomId() string {
@@ -4488,14 +4566,17 @@ type Member struct {
 	Id       string                 `protobuf:"bytes,1,opt,name=id,proto3" json:"id,omitempty"`
 	Username string                 `protobuf:"bytes,2,opt,name=username,proto3" json:"username,omitempty"`
 	// "owner", "moderator" or "member".
-	Role          string `protobuf:"bytes,3,opt,name=role,proto3" json:"role,omitempty"`
+	Role string `protobuf:"bytes,3,opt,name=role,proto3" json:"role,omitempty"`
+	// "online", "away" or "busy".
+	Status        *string `protobuf:"bytes,4,opt,name=status,proto3,oneof" json:"status,omitempty"`
+	Text          *string `protobuf:"bytes,5,opt,name=text,proto3,oneof" json:"text,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *Member) Reset() {
 	*x = Member{}
-	mi := &file_wire_v1_frames_proto_msgTypes[50]
+	mi := &file_wire_v1_frames_proto_msgTypes[51]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4507,7 +4588,7 @@ func (x *Member) String() string {
 func (*Member) ProtoMessage() {}
 
 func (x *Member) ProtoReflect() protoreflect.Message {
-	mi := &file_wire_v1_frames_proto_msgTypes[50]
+	mi := &file_wire_v1_frames_proto_msgTypes[51]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4520,7 +4601,7 @@ func (x *Member) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Member.ProtoReflect.Descriptor instead.
 func (*Member) Descriptor() ([]byte, []int) {
-	return file_wire_v1_frames_proto_rawDescGZIP(), []int{50}
+	return file_wire_v1_frames_proto_rawDescGZIP(), []int{51}
 }
 
 func (x *Member) GetId() string {
@@ -4544,6 +4625,20 @@ func (x *Member) GetRole() string {
 	return ""
 }
 
+func (x *Member) GetStatus() string {
+	if x != nil && x.Status != nil {
+		return *x.Status
+	}
+	return ""
+}
+
+func (x *Member) GetText() string {
+	if x != nil && x.Text != nil {
+		return *x.Text
+	}
+	return ""
+}
+
 type OnlineUsers struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	Users []*OnlineUser          `protobuf:"bytes,1,rep,name=users,proto3" json:"users,omitempty"`
@@ -4555,7 +4650,7 @@ type OnlineUsers struct {
 
 func (x *OnlineUsers) Reset() {
 	*x = OnlineUsers{}
-	mi := &file_wire_v1_frames_proto_msgTypes[51]
+	mi := &file_wire_v1_frames_proto_msgTypes[52]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4567,7 +4662,7 @@ func (x *OnlineUsers) String() string {
 func (*OnlineUsers) ProtoMessage() {}
 
 func (x *OnlineUsers) ProtoReflect() protoreflect.Message {
-	mi := &file_wire_v1_frames_proto_msgTypes[51]
+	mi := &file_wire_v1_frames_proto_msgTypes[52]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4580,7 +4675,7 @@ func (x *OnlineUsers) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use OnlineUsers.ProtoReflect.Descriptor instead.
 func (*OnlineUsers) Descriptor() ([]byte, []int) {
-	return file_wire_v1_frames_proto_rawDescGZIP(), []int{51}
+	return file_wire_v1_frames_proto_rawDescGZIP(), []int{52}
 }
 
 func (x *OnlineUsers) GetUsers() []*OnlineUser {
@@ -4602,13 +4697,16 @@ type OnlineUser struct {
 	Id              string                 `protobuf:"bytes,1,opt,name=id,proto3" json:"id,omitempty"`
 	Username        string                 `protobuf:"bytes,2,opt,name=username,proto3" json:"username,omitempty"`
 	AuthenticatedAt *timestamppb.Timestamp `protobuf:"bytes,3,opt,name=authenticated_at,json=authenticatedAt,proto3" json:"authenticated_at,omitempty"`
-	unknownFields   protoimpl.UnknownFields
-	sizeCache       protoimpl.SizeCache
+	// "online", "away" or "busy": of the most available of the user's devices.
+	Status        *string `protobuf:"bytes,4,opt,name=status,proto3,oneof" json:"status,omitempty"`
+	Text          *string `protobuf:"bytes,5,opt,name=text,proto3,oneof" json:"text,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
 }
 
 func (x *OnlineUser) Reset() {
 	*x = OnlineUser{}
-	mi := &file_wire_v1_frames_proto_msgTypes[52]
+	mi := &file_wire_v1_frames_proto_msgTypes[53]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4620,7 +4718,7 @@ func (x *OnlineUser) String() string {
 func (*OnlineUser) ProtoMessage() {}
 
 func (x *OnlineUser) ProtoReflect() protoreflect.Message {
-	mi := &file_wire_v1_frames_proto_msgTypes[52]
+	mi := &file_wire_v1_frames_proto_msgTypes[53]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4633,7 +4731,7 @@ func (x *OnlineUser) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use OnlineUser.ProtoReflect.Descriptor instead.
 func (*OnlineUser) Descriptor() ([]byte, []int) {
-	return file_wire_v1_frames_proto_rawDescGZIP(), []int{52}
+	return file_wire_v1_frames_proto_rawDescGZIP(), []int{53}
 }
 
 func (x *OnlineUser) GetId() string {
@@ -4657,6 +4755,153 @@ func (x *OnlineUser) GetAuthenticatedAt() *timestamppb.Timestamp {
 	return nil
 }
 
+func (x *OnlineUser) GetStatus() string {
+	if x != nil && x.Status != nil {
+		return *x.Status
+	}
+	return ""
+}
+
+func (x *OnlineUser) GetText() string {
+	if x != nil && x.Text != nil {
+		return *x.Text
+	}
+	return ""
+}
+
+type PresenceList struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Each user asked for, in the order of the question.
+	Users         []*UserPresence `protobuf:"bytes,1,rep,name=users,proto3" json:"users,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *PresenceList) Reset() {
+	*x = PresenceList{}
+	mi := &file_wire_v1_frames_proto_msgTypes[54]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *PresenceList) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*PresenceList) ProtoMessage() {}
+
+func (x *PresenceList) ProtoReflect() protoreflect.Message {
+	mi := &file_wire_v1_frames_proto_msgTypes[54]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use PresenceList.ProtoReflect.Descriptor instead.
+func (*PresenceList) Descriptor() ([]byte, []int) {
+	return file_wire_v1_frames_proto_rawDescGZIP(), []int{54}
+}
+
+func (x *PresenceList) GetUsers() []*UserPresence {
+	if x != nil {
+		return x.Users
+	}
+	return nil
+}
+
+// UserPresence is how a user is.
+type UserPresence struct {
+	state  protoimpl.MessageState `protogen:"open.v1"`
+	Id     string                 `protobuf:"bytes,1,opt,name=id,proto3" json:"id,omitempty"`
+	Online bool                   `protobuf:"varint,2,opt,name=online,proto3" json:"online,omitempty"`
+	// These three while the user is online.
+	Username *string `protobuf:"bytes,3,opt,name=username,proto3,oneof" json:"username,omitempty"`
+	// "online", "away" or "busy".
+	Status *string `protobuf:"bytes,4,opt,name=status,proto3,oneof" json:"status,omitempty"`
+	Text   *string `protobuf:"bytes,5,opt,name=text,proto3,oneof" json:"text,omitempty"`
+	// When a user who is not online was last, where that is remembered.
+	LastSeen      *timestamppb.Timestamp `protobuf:"bytes,6,opt,name=last_seen,json=lastSeen,proto3,oneof" json:"last_seen,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *UserPresence) Reset() {
+	*x = UserPresence{}
+	mi := &file_wire_v1_frames_proto_msgTypes[55]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *UserPresence) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*UserPresence) ProtoMessage() {}
+
+func (x *UserPresence) ProtoReflect() protoreflect.Message {
+	mi := &file_wire_v1_frames_proto_msgTypes[55]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use UserPresence.ProtoReflect.Descriptor instead.
+func (*UserPresence) Descriptor() ([]byte, []int) {
+	return file_wire_v1_frames_proto_rawDescGZIP(), []int{55}
+}
+
+func (x *UserPresence) GetId() string {
+	if x != nil {
+		return x.Id
+	}
+	return ""
+}
+
+func (x *UserPresence) GetOnline() bool {
+	if x != nil {
+		return x.Online
+	}
+	return false
+}
+
+func (x *UserPresence) GetUsername() string {
+	if x != nil && x.Username != nil {
+		return *x.Username
+	}
+	return ""
+}
+
+func (x *UserPresence) GetStatus() string {
+	if x != nil && x.Status != nil {
+		return *x.Status
+	}
+	return ""
+}
+
+func (x *UserPresence) GetText() string {
+	if x != nil && x.Text != nil {
+		return *x.Text
+	}
+	return ""
+}
+
+func (x *UserPresence) GetLastSeen() *timestamppb.Timestamp {
+	if x != nil {
+		return x.LastSeen
+	}
+	return nil
+}
+
 type StatusSet struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Status        string                 `protobuf:"bytes,1,opt,name=status,proto3" json:"status,omitempty"`
@@ -4667,7 +4912,7 @@ type StatusSet struct {
 
 func (x *StatusSet) Reset() {
 	*x = StatusSet{}
-	mi := &file_wire_v1_frames_proto_msgTypes[53]
+	mi := &file_wire_v1_frames_proto_msgTypes[56]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4679,7 +4924,7 @@ func (x *StatusSet) String() string {
 func (*StatusSet) ProtoMessage() {}
 
 func (x *StatusSet) ProtoReflect() protoreflect.Message {
-	mi := &file_wire_v1_frames_proto_msgTypes[53]
+	mi := &file_wire_v1_frames_proto_msgTypes[56]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4692,7 +4937,7 @@ func (x *StatusSet) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use StatusSet.ProtoReflect.Descriptor instead.
 func (*StatusSet) Descriptor() ([]byte, []int) {
-	return file_wire_v1_frames_proto_rawDescGZIP(), []int{53}
+	return file_wire_v1_frames_proto_rawDescGZIP(), []int{56}
 }
 
 func (x *StatusSet) GetStatus() string {
@@ -4720,7 +4965,7 @@ type Presence struct {
 
 func (x *Presence) Reset() {
 	*x = Presence{}
-	mi := &file_wire_v1_frames_proto_msgTypes[54]
+	mi := &file_wire_v1_frames_proto_msgTypes[57]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4732,7 +4977,7 @@ func (x *Presence) String() string {
 func (*Presence) ProtoMessage() {}
 
 func (x *Presence) ProtoReflect() protoreflect.Message {
-	mi := &file_wire_v1_frames_proto_msgTypes[54]
+	mi := &file_wire_v1_frames_proto_msgTypes[57]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4745,7 +4990,7 @@ func (x *Presence) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Presence.ProtoReflect.Descriptor instead.
 func (*Presence) Descriptor() ([]byte, []int) {
-	return file_wire_v1_frames_proto_rawDescGZIP(), []int{54}
+	return file_wire_v1_frames_proto_rawDescGZIP(), []int{57}
 }
 
 func (x *Presence) GetUser() *User {
@@ -4786,7 +5031,7 @@ type MessageEdited struct {
 
 func (x *MessageEdited) Reset() {
 	*x = MessageEdited{}
-	mi := &file_wire_v1_frames_proto_msgTypes[55]
+	mi := &file_wire_v1_frames_proto_msgTypes[58]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4798,7 +5043,7 @@ func (x *MessageEdited) String() string {
 func (*MessageEdited) ProtoMessage() {}
 
 func (x *MessageEdited) ProtoReflect() protoreflect.Message {
-	mi := &file_wire_v1_frames_proto_msgTypes[55]
+	mi := &file_wire_v1_frames_proto_msgTypes[58]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4811,7 +5056,7 @@ func (x *MessageEdited) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use MessageEdited.ProtoReflect.Descriptor instead.
 func (*MessageEdited) Descriptor() ([]byte, []int) {
-	return file_wire_v1_frames_proto_rawDescGZIP(), []int{55}
+	return file_wire_v1_frames_proto_rawDescGZIP(), []int{58}
 }
 
 func (x *MessageEdited) GetRoomId() string {
@@ -4878,7 +5123,7 @@ type MessageDeleted struct {
 
 func (x *MessageDeleted) Reset() {
 	*x = MessageDeleted{}
-	mi := &file_wire_v1_frames_proto_msgTypes[56]
+	mi := &file_wire_v1_frames_proto_msgTypes[59]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4890,7 +5135,7 @@ func (x *MessageDeleted) String() string {
 func (*MessageDeleted) ProtoMessage() {}
 
 func (x *MessageDeleted) ProtoReflect() protoreflect.Message {
-	mi := &file_wire_v1_frames_proto_msgTypes[56]
+	mi := &file_wire_v1_frames_proto_msgTypes[59]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4903,7 +5148,7 @@ func (x *MessageDeleted) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use MessageDeleted.ProtoReflect.Descriptor instead.
 func (*MessageDeleted) Descriptor() ([]byte, []int) {
-	return file_wire_v1_frames_proto_rawDescGZIP(), []int{56}
+	return file_wire_v1_frames_proto_rawDescGZIP(), []int{59}
 }
 
 func (x *MessageDeleted) GetRoomId() string {
@@ -4964,7 +5209,7 @@ type RoomUpdated struct {
 
 func (x *RoomUpdated) Reset() {
 	*x = RoomUpdated{}
-	mi := &file_wire_v1_frames_proto_msgTypes[57]
+	mi := &file_wire_v1_frames_proto_msgTypes[60]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4976,7 +5221,7 @@ func (x *RoomUpdated) String() string {
 func (*RoomUpdated) ProtoMessage() {}
 
 func (x *RoomUpdated) ProtoReflect() protoreflect.Message {
-	mi := &file_wire_v1_frames_proto_msgTypes[57]
+	mi := &file_wire_v1_frames_proto_msgTypes[60]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4989,7 +5234,7 @@ func (x *RoomUpdated) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RoomUpdated.ProtoReflect.Descriptor instead.
 func (*RoomUpdated) Descriptor() ([]byte, []int) {
-	return file_wire_v1_frames_proto_rawDescGZIP(), []int{57}
+	return file_wire_v1_frames_proto_rawDescGZIP(), []int{60}
 }
 
 func (x *RoomUpdated) GetRoomId() string {
@@ -5060,7 +5305,7 @@ type RoomSanctions struct {
 
 func (x *RoomSanctions) Reset() {
 	*x = RoomSanctions{}
-	mi := &file_wire_v1_frames_proto_msgTypes[58]
+	mi := &file_wire_v1_frames_proto_msgTypes[61]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5072,7 +5317,7 @@ func (x *RoomSanctions) String() string {
 func (*RoomSanctions) ProtoMessage() {}
 
 func (x *RoomSanctions) ProtoReflect() protoreflect.Message {
-	mi := &file_wire_v1_frames_proto_msgTypes[58]
+	mi := &file_wire_v1_frames_proto_msgTypes[61]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5085,7 +5330,7 @@ func (x *RoomSanctions) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RoomSanctions.ProtoReflect.Descriptor instead.
 func (*RoomSanctions) Descriptor() ([]byte, []int) {
-	return file_wire_v1_frames_proto_rawDescGZIP(), []int{58}
+	return file_wire_v1_frames_proto_rawDescGZIP(), []int{61}
 }
 
 func (x *RoomSanctions) GetRoomId() string {
@@ -5123,7 +5368,7 @@ type SanctionedUser struct {
 
 func (x *SanctionedUser) Reset() {
 	*x = SanctionedUser{}
-	mi := &file_wire_v1_frames_proto_msgTypes[59]
+	mi := &file_wire_v1_frames_proto_msgTypes[62]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5135,7 +5380,7 @@ func (x *SanctionedUser) String() string {
 func (*SanctionedUser) ProtoMessage() {}
 
 func (x *SanctionedUser) ProtoReflect() protoreflect.Message {
-	mi := &file_wire_v1_frames_proto_msgTypes[59]
+	mi := &file_wire_v1_frames_proto_msgTypes[62]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5148,7 +5393,7 @@ func (x *SanctionedUser) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SanctionedUser.ProtoReflect.Descriptor instead.
 func (*SanctionedUser) Descriptor() ([]byte, []int) {
-	return file_wire_v1_frames_proto_rawDescGZIP(), []int{59}
+	return file_wire_v1_frames_proto_rawDescGZIP(), []int{62}
 }
 
 func (x *SanctionedUser) GetId() string {
@@ -5190,7 +5435,7 @@ type Sanction struct {
 
 func (x *Sanction) Reset() {
 	*x = Sanction{}
-	mi := &file_wire_v1_frames_proto_msgTypes[60]
+	mi := &file_wire_v1_frames_proto_msgTypes[63]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5202,7 +5447,7 @@ func (x *Sanction) String() string {
 func (*Sanction) ProtoMessage() {}
 
 func (x *Sanction) ProtoReflect() protoreflect.Message {
-	mi := &file_wire_v1_frames_proto_msgTypes[60]
+	mi := &file_wire_v1_frames_proto_msgTypes[63]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5215,7 +5460,7 @@ func (x *Sanction) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Sanction.ProtoReflect.Descriptor instead.
 func (*Sanction) Descriptor() ([]byte, []int) {
-	return file_wire_v1_frames_proto_rawDescGZIP(), []int{60}
+	return file_wire_v1_frames_proto_rawDescGZIP(), []int{63}
 }
 
 func (x *Sanction) GetUntil() *timestamppb.Timestamp {
@@ -5241,7 +5486,7 @@ type RoomDeleted struct {
 
 func (x *RoomDeleted) Reset() {
 	*x = RoomDeleted{}
-	mi := &file_wire_v1_frames_proto_msgTypes[61]
+	mi := &file_wire_v1_frames_proto_msgTypes[64]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5253,7 +5498,7 @@ func (x *RoomDeleted) String() string {
 func (*RoomDeleted) ProtoMessage() {}
 
 func (x *RoomDeleted) ProtoReflect() protoreflect.Message {
-	mi := &file_wire_v1_frames_proto_msgTypes[61]
+	mi := &file_wire_v1_frames_proto_msgTypes[64]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5266,7 +5511,7 @@ func (x *RoomDeleted) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RoomDeleted.ProtoReflect.Descriptor instead.
 func (*RoomDeleted) Descriptor() ([]byte, []int) {
-	return file_wire_v1_frames_proto_rawDescGZIP(), []int{61}
+	return file_wire_v1_frames_proto_rawDescGZIP(), []int{64}
 }
 
 func (x *RoomDeleted) GetRoomId() string {
@@ -5285,7 +5530,7 @@ type DirectOpened struct {
 
 func (x *DirectOpened) Reset() {
 	*x = DirectOpened{}
-	mi := &file_wire_v1_frames_proto_msgTypes[62]
+	mi := &file_wire_v1_frames_proto_msgTypes[65]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5297,7 +5542,7 @@ func (x *DirectOpened) String() string {
 func (*DirectOpened) ProtoMessage() {}
 
 func (x *DirectOpened) ProtoReflect() protoreflect.Message {
-	mi := &file_wire_v1_frames_proto_msgTypes[62]
+	mi := &file_wire_v1_frames_proto_msgTypes[65]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5310,7 +5555,7 @@ func (x *DirectOpened) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DirectOpened.ProtoReflect.Descriptor instead.
 func (*DirectOpened) Descriptor() ([]byte, []int) {
-	return file_wire_v1_frames_proto_rawDescGZIP(), []int{62}
+	return file_wire_v1_frames_proto_rawDescGZIP(), []int{65}
 }
 
 func (x *DirectOpened) GetRoomId() string {
@@ -5331,7 +5576,7 @@ type AdminMessage struct {
 
 func (x *AdminMessage) Reset() {
 	*x = AdminMessage{}
-	mi := &file_wire_v1_frames_proto_msgTypes[63]
+	mi := &file_wire_v1_frames_proto_msgTypes[66]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5343,7 +5588,7 @@ func (x *AdminMessage) String() string {
 func (*AdminMessage) ProtoMessage() {}
 
 func (x *AdminMessage) ProtoReflect() protoreflect.Message {
-	mi := &file_wire_v1_frames_proto_msgTypes[63]
+	mi := &file_wire_v1_frames_proto_msgTypes[66]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5356,7 +5601,7 @@ func (x *AdminMessage) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use AdminMessage.ProtoReflect.Descriptor instead.
 func (*AdminMessage) Descriptor() ([]byte, []int) {
-	return file_wire_v1_frames_proto_rawDescGZIP(), []int{63}
+	return file_wire_v1_frames_proto_rawDescGZIP(), []int{66}
 }
 
 func (x *AdminMessage) GetContent() string {
@@ -5392,7 +5637,7 @@ type Configured struct {
 
 func (x *Configured) Reset() {
 	*x = Configured{}
-	mi := &file_wire_v1_frames_proto_msgTypes[64]
+	mi := &file_wire_v1_frames_proto_msgTypes[67]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5404,7 +5649,7 @@ func (x *Configured) String() string {
 func (*Configured) ProtoMessage() {}
 
 func (x *Configured) ProtoReflect() protoreflect.Message {
-	mi := &file_wire_v1_frames_proto_msgTypes[64]
+	mi := &file_wire_v1_frames_proto_msgTypes[67]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5417,7 +5662,7 @@ func (x *Configured) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Configured.ProtoReflect.Descriptor instead.
 func (*Configured) Descriptor() ([]byte, []int) {
-	return file_wire_v1_frames_proto_rawDescGZIP(), []int{64}
+	return file_wire_v1_frames_proto_rawDescGZIP(), []int{67}
 }
 
 func (x *Configured) GetBatch() *Batch {
@@ -5435,18 +5680,22 @@ func (x *Configured) GetCompression() string {
 }
 
 type Resumed struct {
-	state         protoimpl.MessageState  `protogen:"open.v1"`
-	User          *Account                `protobuf:"bytes,1,opt,name=user,proto3" json:"user,omitempty"`
-	SessionId     string                  `protobuf:"bytes,2,opt,name=session_id,json=sessionId,proto3" json:"session_id,omitempty"`
-	ResumeToken   string                  `protobuf:"bytes,3,opt,name=resume_token,json=resumeToken,proto3" json:"resume_token,omitempty"`
-	Rooms         map[string]*ResumedRoom `protobuf:"bytes,4,rep,name=rooms,proto3" json:"rooms,omitempty" protobuf_key:"bytes,1,opt,name=key" protobuf_val:"bytes,2,opt,name=value"`
+	state       protoimpl.MessageState  `protogen:"open.v1"`
+	User        *Account                `protobuf:"bytes,1,opt,name=user,proto3" json:"user,omitempty"`
+	SessionId   string                  `protobuf:"bytes,2,opt,name=session_id,json=sessionId,proto3" json:"session_id,omitempty"`
+	ResumeToken string                  `protobuf:"bytes,3,opt,name=resume_token,json=resumeToken,proto3" json:"resume_token,omitempty"`
+	Rooms       map[string]*ResumedRoom `protobuf:"bytes,4,rep,name=rooms,proto3" json:"rooms,omitempty" protobuf_key:"bytes,1,opt,name=key" protobuf_val:"bytes,2,opt,name=value"`
+	// What the session had set with set-status and still has; not there where it
+	// has set none.
+	Status        *string `protobuf:"bytes,5,opt,name=status,proto3,oneof" json:"status,omitempty"`
+	Text          *string `protobuf:"bytes,6,opt,name=text,proto3,oneof" json:"text,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *Resumed) Reset() {
 	*x = Resumed{}
-	mi := &file_wire_v1_frames_proto_msgTypes[65]
+	mi := &file_wire_v1_frames_proto_msgTypes[68]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5458,7 +5707,7 @@ func (x *Resumed) String() string {
 func (*Resumed) ProtoMessage() {}
 
 func (x *Resumed) ProtoReflect() protoreflect.Message {
-	mi := &file_wire_v1_frames_proto_msgTypes[65]
+	mi := &file_wire_v1_frames_proto_msgTypes[68]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5471,7 +5720,7 @@ func (x *Resumed) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Resumed.ProtoReflect.Descriptor instead.
 func (*Resumed) Descriptor() ([]byte, []int) {
-	return file_wire_v1_frames_proto_rawDescGZIP(), []int{65}
+	return file_wire_v1_frames_proto_rawDescGZIP(), []int{68}
 }
 
 func (x *Resumed) GetUser() *Account {
@@ -5502,6 +5751,20 @@ func (x *Resumed) GetRooms() map[string]*ResumedRoom {
 	return nil
 }
 
+func (x *Resumed) GetStatus() string {
+	if x != nil && x.Status != nil {
+		return *x.Status
+	}
+	return ""
+}
+
+func (x *Resumed) GetText() string {
+	if x != nil && x.Text != nil {
+		return *x.Text
+	}
+	return ""
+}
+
 type ResumedRoom struct {
 	state       protoimpl.MessageState `protogen:"open.v1"`
 	Recovered   bool                   `protobuf:"varint,1,opt,name=recovered,proto3" json:"recovered,omitempty"`
@@ -5517,7 +5780,7 @@ type ResumedRoom struct {
 
 func (x *ResumedRoom) Reset() {
 	*x = ResumedRoom{}
-	mi := &file_wire_v1_frames_proto_msgTypes[66]
+	mi := &file_wire_v1_frames_proto_msgTypes[69]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5529,7 +5792,7 @@ func (x *ResumedRoom) String() string {
 func (*ResumedRoom) ProtoMessage() {}
 
 func (x *ResumedRoom) ProtoReflect() protoreflect.Message {
-	mi := &file_wire_v1_frames_proto_msgTypes[66]
+	mi := &file_wire_v1_frames_proto_msgTypes[69]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5542,7 +5805,7 @@ func (x *ResumedRoom) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ResumedRoom.ProtoReflect.Descriptor instead.
 func (*ResumedRoom) Descriptor() ([]byte, []int) {
-	return file_wire_v1_frames_proto_rawDescGZIP(), []int{66}
+	return file_wire_v1_frames_proto_rawDescGZIP(), []int{69}
 }
 
 func (x *ResumedRoom) GetRecovered() bool {
@@ -5601,7 +5864,7 @@ type RosterChange struct {
 
 func (x *RosterChange) Reset() {
 	*x = RosterChange{}
-	mi := &file_wire_v1_frames_proto_msgTypes[67]
+	mi := &file_wire_v1_frames_proto_msgTypes[70]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5613,7 +5876,7 @@ func (x *RosterChange) String() string {
 func (*RosterChange) ProtoMessage() {}
 
 func (x *RosterChange) ProtoReflect() protoreflect.Message {
-	mi := &file_wire_v1_frames_proto_msgTypes[67]
+	mi := &file_wire_v1_frames_proto_msgTypes[70]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5626,7 +5889,7 @@ func (x *RosterChange) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RosterChange.ProtoReflect.Descriptor instead.
 func (*RosterChange) Descriptor() ([]byte, []int) {
-	return file_wire_v1_frames_proto_rawDescGZIP(), []int{67}
+	return file_wire_v1_frames_proto_rawDescGZIP(), []int{70}
 }
 
 func (x *RosterChange) GetRoomId() string {
@@ -5668,7 +5931,7 @@ type RoomStats struct {
 
 func (x *RoomStats) Reset() {
 	*x = RoomStats{}
-	mi := &file_wire_v1_frames_proto_msgTypes[68]
+	mi := &file_wire_v1_frames_proto_msgTypes[71]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5680,7 +5943,7 @@ func (x *RoomStats) String() string {
 func (*RoomStats) ProtoMessage() {}
 
 func (x *RoomStats) ProtoReflect() protoreflect.Message {
-	mi := &file_wire_v1_frames_proto_msgTypes[68]
+	mi := &file_wire_v1_frames_proto_msgTypes[71]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5693,7 +5956,7 @@ func (x *RoomStats) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RoomStats.ProtoReflect.Descriptor instead.
 func (*RoomStats) Descriptor() ([]byte, []int) {
-	return file_wire_v1_frames_proto_rawDescGZIP(), []int{68}
+	return file_wire_v1_frames_proto_rawDescGZIP(), []int{71}
 }
 
 func (x *RoomStats) GetRoomId() string {
@@ -5721,7 +5984,7 @@ type MessageBatch struct {
 
 func (x *MessageBatch) Reset() {
 	*x = MessageBatch{}
-	mi := &file_wire_v1_frames_proto_msgTypes[69]
+	mi := &file_wire_v1_frames_proto_msgTypes[72]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5733,7 +5996,7 @@ func (x *MessageBatch) String() string {
 func (*MessageBatch) ProtoMessage() {}
 
 func (x *MessageBatch) ProtoReflect() protoreflect.Message {
-	mi := &file_wire_v1_frames_proto_msgTypes[69]
+	mi := &file_wire_v1_frames_proto_msgTypes[72]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5746,7 +6009,7 @@ func (x *MessageBatch) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use MessageBatch.ProtoReflect.Descriptor instead.
 func (*MessageBatch) Descriptor() ([]byte, []int) {
-	return file_wire_v1_frames_proto_rawDescGZIP(), []int{69}
+	return file_wire_v1_frames_proto_rawDescGZIP(), []int{72}
 }
 
 func (x *MessageBatch) GetRoomId() string {
@@ -5780,7 +6043,7 @@ type Compressed struct {
 
 func (x *Compressed) Reset() {
 	*x = Compressed{}
-	mi := &file_wire_v1_frames_proto_msgTypes[70]
+	mi := &file_wire_v1_frames_proto_msgTypes[73]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5792,7 +6055,7 @@ func (x *Compressed) String() string {
 func (*Compressed) ProtoMessage() {}
 
 func (x *Compressed) ProtoReflect() protoreflect.Message {
-	mi := &file_wire_v1_frames_proto_msgTypes[70]
+	mi := &file_wire_v1_frames_proto_msgTypes[73]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5805,7 +6068,7 @@ func (x *Compressed) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Compressed.ProtoReflect.Descriptor instead.
 func (*Compressed) Descriptor() ([]byte, []int) {
-	return file_wire_v1_frames_proto_rawDescGZIP(), []int{70}
+	return file_wire_v1_frames_proto_rawDescGZIP(), []int{73}
 }
 
 func (x *Compressed) GetData() []byte {
@@ -5825,7 +6088,7 @@ type Kicked struct {
 
 func (x *Kicked) Reset() {
 	*x = Kicked{}
-	mi := &file_wire_v1_frames_proto_msgTypes[71]
+	mi := &file_wire_v1_frames_proto_msgTypes[74]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5837,7 +6100,7 @@ func (x *Kicked) String() string {
 func (*Kicked) ProtoMessage() {}
 
 func (x *Kicked) ProtoReflect() protoreflect.Message {
-	mi := &file_wire_v1_frames_proto_msgTypes[71]
+	mi := &file_wire_v1_frames_proto_msgTypes[74]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5850,7 +6113,7 @@ func (x *Kicked) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Kicked.ProtoReflect.Descriptor instead.
 func (*Kicked) Descriptor() ([]byte, []int) {
-	return file_wire_v1_frames_proto_rawDescGZIP(), []int{71}
+	return file_wire_v1_frames_proto_rawDescGZIP(), []int{74}
 }
 
 func (x *Kicked) GetRoomId() string {
@@ -5877,7 +6140,7 @@ type GoingAway struct {
 
 func (x *GoingAway) Reset() {
 	*x = GoingAway{}
-	mi := &file_wire_v1_frames_proto_msgTypes[72]
+	mi := &file_wire_v1_frames_proto_msgTypes[75]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5889,7 +6152,7 @@ func (x *GoingAway) String() string {
 func (*GoingAway) ProtoMessage() {}
 
 func (x *GoingAway) ProtoReflect() protoreflect.Message {
-	mi := &file_wire_v1_frames_proto_msgTypes[72]
+	mi := &file_wire_v1_frames_proto_msgTypes[75]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5902,7 +6165,7 @@ func (x *GoingAway) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GoingAway.ProtoReflect.Descriptor instead.
 func (*GoingAway) Descriptor() ([]byte, []int) {
-	return file_wire_v1_frames_proto_rawDescGZIP(), []int{72}
+	return file_wire_v1_frames_proto_rawDescGZIP(), []int{75}
 }
 
 func (x *GoingAway) GetReconnectInMs() int64 {
@@ -5923,7 +6186,7 @@ type TokenExpiring struct {
 
 func (x *TokenExpiring) Reset() {
 	*x = TokenExpiring{}
-	mi := &file_wire_v1_frames_proto_msgTypes[73]
+	mi := &file_wire_v1_frames_proto_msgTypes[76]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5935,7 +6198,7 @@ func (x *TokenExpiring) String() string {
 func (*TokenExpiring) ProtoMessage() {}
 
 func (x *TokenExpiring) ProtoReflect() protoreflect.Message {
-	mi := &file_wire_v1_frames_proto_msgTypes[73]
+	mi := &file_wire_v1_frames_proto_msgTypes[76]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5948,7 +6211,7 @@ func (x *TokenExpiring) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use TokenExpiring.ProtoReflect.Descriptor instead.
 func (*TokenExpiring) Descriptor() ([]byte, []int) {
-	return file_wire_v1_frames_proto_rawDescGZIP(), []int{73}
+	return file_wire_v1_frames_proto_rawDescGZIP(), []int{76}
 }
 
 func (x *TokenExpiring) GetExpiresAt() *timestamppb.Timestamp {
@@ -5974,7 +6237,7 @@ type Error struct {
 
 func (x *Error) Reset() {
 	*x = Error{}
-	mi := &file_wire_v1_frames_proto_msgTypes[74]
+	mi := &file_wire_v1_frames_proto_msgTypes[77]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5986,7 +6249,7 @@ func (x *Error) String() string {
 func (*Error) ProtoMessage() {}
 
 func (x *Error) ProtoReflect() protoreflect.Message {
-	mi := &file_wire_v1_frames_proto_msgTypes[74]
+	mi := &file_wire_v1_frames_proto_msgTypes[77]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5999,7 +6262,7 @@ func (x *Error) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Error.ProtoReflect.Descriptor instead.
 func (*Error) Descriptor() ([]byte, []int) {
-	return file_wire_v1_frames_proto_rawDescGZIP(), []int{74}
+	return file_wire_v1_frames_proto_rawDescGZIP(), []int{77}
 }
 
 func (x *Error) GetCode() string {
@@ -6034,7 +6297,7 @@ var File_wire_v1_frames_proto protoreflect.FileDescriptor
 
 const file_wire_v1_frames_proto_rawDesc = "" +
 	"\n" +
-	"\x14wire/v1/frames.proto\x12\x0eparley.wire.v1\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x15wire/v1/options.proto\"\x8d\x10\n" +
+	"\x14wire/v1/frames.proto\x12\x0eparley.wire.v1\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x15wire/v1/options.proto\"\xcf\x10\n" +
 	"\vClientFrame\x12\x13\n" +
 	"\x02id\x18\x01 \x01(\tH\x01R\x02id\x88\x01\x01\x12%\n" +
 	"\vtraceparent\x18# \x01(\tH\x02R\vtraceparent\x88\x01\x01\x12*\n" +
@@ -6078,10 +6341,11 @@ const file_wire_v1_frames_proto_rawDesc = "" +
 	"\x0fadmin_broadcast\x18\x1f \x01(\v2\x1e.parley.wire.v1.AdminBroadcastH\x00R\x0eadminBroadcast\x129\n" +
 	"\tconfigure\x18  \x01(\v2\x19.parley.wire.v1.ConfigureH\x00R\tconfigure\x120\n" +
 	"\x06resume\x18! \x01(\v2\x16.parley.wire.v1.ResumeH\x00R\x06resume\x12P\n" +
-	"\x12get_room_sanctions\x18\" \x01(\v2 .parley.wire.v1.GetRoomSanctionsH\x00R\x10getRoomSanctionsB\t\n" +
+	"\x12get_room_sanctions\x18\" \x01(\v2 .parley.wire.v1.GetRoomSanctionsH\x00R\x10getRoomSanctions\x12@\n" +
+	"\fget_presence\x18$ \x01(\v2\x1b.parley.wire.v1.GetPresenceH\x00R\vgetPresenceB\t\n" +
 	"\arequestB\x05\n" +
 	"\x03_idB\x0e\n" +
-	"\f_traceparent\"\x87\x12\n" +
+	"\f_traceparent\"\xcc\x12\n" +
 	"\vServerFrame\x12\x13\n" +
 	"\x02id\x18\x01 \x01(\tH\x01R\x02id\x88\x01\x01\x123\n" +
 	"\awelcome\x18\x02 \x01(\v2\x17.parley.wire.v1.WelcomeH\x00R\awelcome\x12@\n" +
@@ -6131,7 +6395,8 @@ const file_wire_v1_frames_proto_rawDesc = "" +
 	"\n" +
 	"going_away\x18# \x01(\v2\x19.parley.wire.v1.GoingAwayH\x00R\tgoingAway\x12-\n" +
 	"\x05error\x18$ \x01(\v2\x15.parley.wire.v1.ErrorH\x00R\x05error\x12F\n" +
-	"\x0eroom_sanctions\x18% \x01(\v2\x1d.parley.wire.v1.RoomSanctionsH\x00R\rroomSanctions\x12F\n" +
+	"\x0eroom_sanctions\x18% \x01(\v2\x1d.parley.wire.v1.RoomSanctionsH\x00R\rroomSanctions\x12C\n" +
+	"\rpresence_list\x18& \x01(\v2\x1c.parley.wire.v1.PresenceListH\x00R\fpresenceList\x12F\n" +
 	"\x0etoken_expiring\x18( \x01(\v2\x1d.parley.wire.v1.TokenExpiringH\x00R\rtokenExpiringB\a\n" +
 	"\x05eventB\x05\n" +
 	"\x03_id\"2\n" +
@@ -6247,7 +6512,9 @@ const file_wire_v1_frames_proto_rawDesc = "" +
 	"\n" +
 	"\b_room_idB\b\n" +
 	"\x06_limitB\t\n" +
-	"\a_cursor\"E\n" +
+	"\a_cursor\"(\n" +
+	"\vGetPresence\x12\x19\n" +
+	"\buser_ids\x18\x01 \x03(\tR\auserIds\"E\n" +
 	"\tSetStatus\x12\x16\n" +
 	"\x06status\x18\x01 \x01(\tR\x06status\x12\x17\n" +
 	"\x04text\x18\x02 \x01(\tH\x00R\x04text\x88\x01\x01B\a\n" +
@@ -6472,20 +6739,42 @@ const file_wire_v1_frames_proto_rawDesc = "" +
 	"\aroom_id\x18\x01 \x01(\tR\x06roomId\x120\n" +
 	"\amembers\x18\x02 \x03(\v2\x16.parley.wire.v1.MemberR\amembers\x12\x1f\n" +
 	"\vnext_cursor\x18\x03 \x01(\tR\n" +
-	"nextCursor\"H\n" +
+	"nextCursor\"\x92\x01\n" +
 	"\x06Member\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\x12\x1a\n" +
 	"\busername\x18\x02 \x01(\tR\busername\x12\x12\n" +
-	"\x04role\x18\x03 \x01(\tR\x04role\"`\n" +
+	"\x04role\x18\x03 \x01(\tR\x04role\x12\x1b\n" +
+	"\x06status\x18\x04 \x01(\tH\x00R\x06status\x88\x01\x01\x12\x17\n" +
+	"\x04text\x18\x05 \x01(\tH\x01R\x04text\x88\x01\x01B\t\n" +
+	"\a_statusB\a\n" +
+	"\x05_text\"`\n" +
 	"\vOnlineUsers\x120\n" +
 	"\x05users\x18\x01 \x03(\v2\x1a.parley.wire.v1.OnlineUserR\x05users\x12\x1f\n" +
 	"\vnext_cursor\x18\x02 \x01(\tR\n" +
-	"nextCursor\"\x7f\n" +
+	"nextCursor\"\xc9\x01\n" +
 	"\n" +
 	"OnlineUser\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\x12\x1a\n" +
 	"\busername\x18\x02 \x01(\tR\busername\x12E\n" +
-	"\x10authenticated_at\x18\x03 \x01(\v2\x1a.google.protobuf.TimestampR\x0fauthenticatedAt\"E\n" +
+	"\x10authenticated_at\x18\x03 \x01(\v2\x1a.google.protobuf.TimestampR\x0fauthenticatedAt\x12\x1b\n" +
+	"\x06status\x18\x04 \x01(\tH\x00R\x06status\x88\x01\x01\x12\x17\n" +
+	"\x04text\x18\x05 \x01(\tH\x01R\x04text\x88\x01\x01B\t\n" +
+	"\a_statusB\a\n" +
+	"\x05_text\"B\n" +
+	"\fPresenceList\x122\n" +
+	"\x05users\x18\x01 \x03(\v2\x1c.parley.wire.v1.UserPresenceR\x05users\"\xfa\x01\n" +
+	"\fUserPresence\x12\x0e\n" +
+	"\x02id\x18\x01 \x01(\tR\x02id\x12\x16\n" +
+	"\x06online\x18\x02 \x01(\bR\x06online\x12\x1f\n" +
+	"\busername\x18\x03 \x01(\tH\x00R\busername\x88\x01\x01\x12\x1b\n" +
+	"\x06status\x18\x04 \x01(\tH\x01R\x06status\x88\x01\x01\x12\x17\n" +
+	"\x04text\x18\x05 \x01(\tH\x02R\x04text\x88\x01\x01\x12<\n" +
+	"\tlast_seen\x18\x06 \x01(\v2\x1a.google.protobuf.TimestampH\x03R\blastSeen\x88\x01\x01B\v\n" +
+	"\t_usernameB\t\n" +
+	"\a_statusB\a\n" +
+	"\x05_textB\f\n" +
+	"\n" +
+	"_last_seen\"E\n" +
 	"\tStatusSet\x12\x16\n" +
 	"\x06status\x18\x01 \x01(\tR\x06status\x12\x17\n" +
 	"\x04text\x18\x02 \x01(\tH\x00R\x04text\x88\x01\x01B\a\n" +
@@ -6562,17 +6851,21 @@ const file_wire_v1_frames_proto_rawDesc = "" +
 	"Configured\x120\n" +
 	"\x05batch\x18\x01 \x01(\v2\x15.parley.wire.v1.BatchH\x00R\x05batch\x88\x01\x01\x12 \n" +
 	"\vcompression\x18\x02 \x01(\tR\vcompressionB\b\n" +
-	"\x06_batch\"\x89\x02\n" +
+	"\x06_batch\"\xd3\x02\n" +
 	"\aResumed\x12+\n" +
 	"\x04user\x18\x01 \x01(\v2\x17.parley.wire.v1.AccountR\x04user\x12\x1d\n" +
 	"\n" +
 	"session_id\x18\x02 \x01(\tR\tsessionId\x12!\n" +
 	"\fresume_token\x18\x03 \x01(\tR\vresumeToken\x128\n" +
-	"\x05rooms\x18\x04 \x03(\v2\".parley.wire.v1.Resumed.RoomsEntryR\x05rooms\x1aU\n" +
+	"\x05rooms\x18\x04 \x03(\v2\".parley.wire.v1.Resumed.RoomsEntryR\x05rooms\x12\x1b\n" +
+	"\x06status\x18\x05 \x01(\tH\x00R\x06status\x88\x01\x01\x12\x17\n" +
+	"\x04text\x18\x06 \x01(\tH\x01R\x04text\x88\x01\x01\x1aU\n" +
 	"\n" +
 	"RoomsEntry\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x121\n" +
-	"\x05value\x18\x02 \x01(\v2\x1b.parley.wire.v1.ResumedRoomR\x05value:\x028\x01\"\xce\x01\n" +
+	"\x05value\x18\x02 \x01(\v2\x1b.parley.wire.v1.ResumedRoomR\x05value:\x028\x01B\t\n" +
+	"\a_statusB\a\n" +
+	"\x05_text\"\xce\x01\n" +
 	"\vResumedRoom\x12\x1c\n" +
 	"\trecovered\x18\x01 \x01(\bR\trecovered\x12\x10\n" +
 	"\x03seq\x18\x02 \x01(\x03R\x03seq\x12\x14\n" +
@@ -6627,7 +6920,7 @@ func file_wire_v1_frames_proto_rawDescGZIP() []byte {
 	return file_wire_v1_frames_proto_rawDescData
 }
 
-var file_wire_v1_frames_proto_msgTypes = make([]protoimpl.MessageInfo, 77)
+var file_wire_v1_frames_proto_msgTypes = make([]protoimpl.MessageInfo, 80)
 var file_wire_v1_frames_proto_goTypes = []any{
 	(*ClientFrame)(nil),           // 0: parley.wire.v1.ClientFrame
 	(*ServerFrame)(nil),           // 1: parley.wire.v1.ServerFrame
@@ -6647,66 +6940,69 @@ var file_wire_v1_frames_proto_goTypes = []any{
 	(*GetRoomMembers)(nil),        // 15: parley.wire.v1.GetRoomMembers
 	(*GetRoomSanctions)(nil),      // 16: parley.wire.v1.GetRoomSanctions
 	(*GetOnlineUsers)(nil),        // 17: parley.wire.v1.GetOnlineUsers
-	(*SetStatus)(nil),             // 18: parley.wire.v1.SetStatus
-	(*EditMessage)(nil),           // 19: parley.wire.v1.EditMessage
-	(*DeleteMessage)(nil),         // 20: parley.wire.v1.DeleteMessage
-	(*MarkRead)(nil),              // 21: parley.wire.v1.MarkRead
-	(*Moderate)(nil),              // 22: parley.wire.v1.Moderate
-	(*UpdateRoom)(nil),            // 23: parley.wire.v1.UpdateRoom
-	(*DeleteRoom)(nil),            // 24: parley.wire.v1.DeleteRoom
-	(*OpenDirect)(nil),            // 25: parley.wire.v1.OpenDirect
-	(*Invite)(nil),                // 26: parley.wire.v1.Invite
-	(*AdminBroadcast)(nil),        // 27: parley.wire.v1.AdminBroadcast
-	(*Configure)(nil),             // 28: parley.wire.v1.Configure
-	(*Batch)(nil),                 // 29: parley.wire.v1.Batch
-	(*Resume)(nil),                // 30: parley.wire.v1.Resume
-	(*Position)(nil),              // 31: parley.wire.v1.Position
-	(*Welcome)(nil),               // 32: parley.wire.v1.Welcome
-	(*Limits)(nil),                // 33: parley.wire.v1.Limits
-	(*AuthSuccess)(nil),           // 34: parley.wire.v1.AuthSuccess
-	(*Account)(nil),               // 35: parley.wire.v1.Account
-	(*AuthFailed)(nil),            // 36: parley.wire.v1.AuthFailed
-	(*Pong)(nil),                  // 37: parley.wire.v1.Pong
-	(*RoomCreated)(nil),           // 38: parley.wire.v1.RoomCreated
-	(*RoomJoined)(nil),            // 39: parley.wire.v1.RoomJoined
-	(*RoomLeft)(nil),              // 40: parley.wire.v1.RoomLeft
-	(*Ack)(nil),                   // 41: parley.wire.v1.Ack
-	(*Message)(nil),               // 42: parley.wire.v1.Message
-	(*Signal)(nil),                // 43: parley.wire.v1.Signal
-	(*Chat)(nil),                  // 44: parley.wire.v1.Chat
-	(*MessageHistory)(nil),        // 45: parley.wire.v1.MessageHistory
-	(*RoomsList)(nil),             // 46: parley.wire.v1.RoomsList
-	(*RoomSummary)(nil),           // 47: parley.wire.v1.RoomSummary
-	(*RoomInfo)(nil),              // 48: parley.wire.v1.RoomInfo
-	(*RoomMembers)(nil),           // 49: parley.wire.v1.RoomMembers
-	(*Member)(nil),                // 50: parley.wire.v1.Member
-	(*OnlineUsers)(nil),           // 51: parley.wire.v1.OnlineUsers
-	(*OnlineUser)(nil),            // 52: parley.wire.v1.OnlineUser
-	(*StatusSet)(nil),             // 53: parley.wire.v1.StatusSet
-	(*Presence)(nil),              // 54: parley.wire.v1.Presence
-	(*MessageEdited)(nil),         // 55: parley.wire.v1.MessageEdited
-	(*MessageDeleted)(nil),        // 56: parley.wire.v1.MessageDeleted
-	(*RoomUpdated)(nil),           // 57: parley.wire.v1.RoomUpdated
-	(*RoomSanctions)(nil),         // 58: parley.wire.v1.RoomSanctions
-	(*SanctionedUser)(nil),        // 59: parley.wire.v1.SanctionedUser
-	(*Sanction)(nil),              // 60: parley.wire.v1.Sanction
-	(*RoomDeleted)(nil),           // 61: parley.wire.v1.RoomDeleted
-	(*DirectOpened)(nil),          // 62: parley.wire.v1.DirectOpened
-	(*AdminMessage)(nil),          // 63: parley.wire.v1.AdminMessage
-	(*Configured)(nil),            // 64: parley.wire.v1.Configured
-	(*Resumed)(nil),               // 65: parley.wire.v1.Resumed
-	(*ResumedRoom)(nil),           // 66: parley.wire.v1.ResumedRoom
-	(*RosterChange)(nil),          // 67: parley.wire.v1.RosterChange
-	(*RoomStats)(nil),             // 68: parley.wire.v1.RoomStats
-	(*MessageBatch)(nil),          // 69: parley.wire.v1.MessageBatch
-	(*Compressed)(nil),            // 70: parley.wire.v1.Compressed
-	(*Kicked)(nil),                // 71: parley.wire.v1.Kicked
-	(*GoingAway)(nil),             // 72: parley.wire.v1.GoingAway
-	(*TokenExpiring)(nil),         // 73: parley.wire.v1.TokenExpiring
-	(*Error)(nil),                 // 74: parley.wire.v1.Error
-	nil,                           // 75: parley.wire.v1.Resume.RoomsEntry
-	nil,                           // 76: parley.wire.v1.Resumed.RoomsEntry
-	(*timestamppb.Timestamp)(nil), // 77: google.protobuf.Timestamp
+	(*GetPresence)(nil),           // 18: parley.wire.v1.GetPresence
+	(*SetStatus)(nil),             // 19: parley.wire.v1.SetStatus
+	(*EditMessage)(nil),           // 20: parley.wire.v1.EditMessage
+	(*DeleteMessage)(nil),         // 21: parley.wire.v1.DeleteMessage
+	(*MarkRead)(nil),              // 22: parley.wire.v1.MarkRead
+	(*Moderate)(nil),              // 23: parley.wire.v1.Moderate
+	(*UpdateRoom)(nil),            // 24: parley.wire.v1.UpdateRoom
+	(*DeleteRoom)(nil),            // 25: parley.wire.v1.DeleteRoom
+	(*OpenDirect)(nil),            // 26: parley.wire.v1.OpenDirect
+	(*Invite)(nil),                // 27: parley.wire.v1.Invite
+	(*AdminBroadcast)(nil),        // 28: parley.wire.v1.AdminBroadcast
+	(*Configure)(nil),             // 29: parley.wire.v1.Configure
+	(*Batch)(nil),                 // 30: parley.wire.v1.Batch
+	(*Resume)(nil),                // 31: parley.wire.v1.Resume
+	(*Position)(nil),              // 32: parley.wire.v1.Position
+	(*Welcome)(nil),               // 33: parley.wire.v1.Welcome
+	(*Limits)(nil),                // 34: parley.wire.v1.Limits
+	(*AuthSuccess)(nil),           // 35: parley.wire.v1.AuthSuccess
+	(*Account)(nil),               // 36: parley.wire.v1.Account
+	(*AuthFailed)(nil),            // 37: parley.wire.v1.AuthFailed
+	(*Pong)(nil),                  // 38: parley.wire.v1.Pong
+	(*RoomCreated)(nil),           // 39: parley.wire.v1.RoomCreated
+	(*RoomJoined)(nil),            // 40: parley.wire.v1.RoomJoined
+	(*RoomLeft)(nil),              // 41: parley.wire.v1.RoomLeft
+	(*Ack)(nil),                   // 42: parley.wire.v1.Ack
+	(*Message)(nil),               // 43: parley.wire.v1.Message
+	(*Signal)(nil),                // 44: parley.wire.v1.Signal
+	(*Chat)(nil),                  // 45: parley.wire.v1.Chat
+	(*MessageHistory)(nil),        // 46: parley.wire.v1.MessageHistory
+	(*RoomsList)(nil),             // 47: parley.wire.v1.RoomsList
+	(*RoomSummary)(nil),           // 48: parley.wire.v1.RoomSummary
+	(*RoomInfo)(nil),              // 49: parley.wire.v1.RoomInfo
+	(*RoomMembers)(nil),           // 50: parley.wire.v1.RoomMembers
+	(*Member)(nil),                // 51: parley.wire.v1.Member
+	(*OnlineUsers)(nil),           // 52: parley.wire.v1.OnlineUsers
+	(*OnlineUser)(nil),            // 53: parley.wire.v1.OnlineUser
+	(*PresenceList)(nil),          // 54: parley.wire.v1.PresenceList
+	(*UserPresence)(nil),          // 55: parley.wire.v1.UserPresence
+	(*StatusSet)(nil),             // 56: parley.wire.v1.StatusSet
+	(*Presence)(nil),              // 57: parley.wire.v1.Presence
+	(*MessageEdited)(nil),         // 58: parley.wire.v1.MessageEdited
+	(*MessageDeleted)(nil),        // 59: parley.wire.v1.MessageDeleted
+	(*RoomUpdated)(nil),           // 60: parley.wire.v1.RoomUpdated
+	(*RoomSanctions)(nil),         // 61: parley.wire.v1.RoomSanctions
+	(*SanctionedUser)(nil),        // 62: parley.wire.v1.SanctionedUser
+	(*Sanction)(nil),              // 63: parley.wire.v1.Sanction
+	(*RoomDeleted)(nil),           // 64: parley.wire.v1.RoomDeleted
+	(*DirectOpened)(nil),          // 65: parley.wire.v1.DirectOpened
+	(*AdminMessage)(nil),          // 66: parley.wire.v1.AdminMessage
+	(*Configured)(nil),            // 67: parley.wire.v1.Configured
+	(*Resumed)(nil),               // 68: parley.wire.v1.Resumed
+	(*ResumedRoom)(nil),           // 69: parley.wire.v1.ResumedRoom
+	(*RosterChange)(nil),          // 70: parley.wire.v1.RosterChange
+	(*RoomStats)(nil),             // 71: parley.wire.v1.RoomStats
+	(*MessageBatch)(nil),          // 72: parley.wire.v1.MessageBatch
+	(*Compressed)(nil),            // 73: parley.wire.v1.Compressed
+	(*Kicked)(nil),                // 74: parley.wire.v1.Kicked
+	(*GoingAway)(nil),             // 75: parley.wire.v1.GoingAway
+	(*TokenExpiring)(nil),         // 76: parley.wire.v1.TokenExpiring
+	(*Error)(nil),                 // 77: parley.wire.v1.Error
+	nil,                           // 78: parley.wire.v1.Resume.RoomsEntry
+	nil,                           // 79: parley.wire.v1.Resumed.RoomsEntry
+	(*timestamppb.Timestamp)(nil), // 80: google.protobuf.Timestamp
 }
 var file_wire_v1_frames_proto_depIdxs = []int32{
 	3,   // 0: parley.wire.v1.ClientFrame.auth:type_name -> parley.wire.v1.Auth
@@ -6723,112 +7019,116 @@ var file_wire_v1_frames_proto_depIdxs = []int32{
 	14,  // 11: parley.wire.v1.ClientFrame.get_room_info:type_name -> parley.wire.v1.GetRoomInfo
 	15,  // 12: parley.wire.v1.ClientFrame.get_room_members:type_name -> parley.wire.v1.GetRoomMembers
 	17,  // 13: parley.wire.v1.ClientFrame.get_online_users:type_name -> parley.wire.v1.GetOnlineUsers
-	18,  // 14: parley.wire.v1.ClientFrame.set_status:type_name -> parley.wire.v1.SetStatus
-	19,  // 15: parley.wire.v1.ClientFrame.edit_message:type_name -> parley.wire.v1.EditMessage
-	20,  // 16: parley.wire.v1.ClientFrame.delete_message:type_name -> parley.wire.v1.DeleteMessage
-	21,  // 17: parley.wire.v1.ClientFrame.mark_read:type_name -> parley.wire.v1.MarkRead
-	22,  // 18: parley.wire.v1.ClientFrame.kick:type_name -> parley.wire.v1.Moderate
-	22,  // 19: parley.wire.v1.ClientFrame.ban:type_name -> parley.wire.v1.Moderate
-	22,  // 20: parley.wire.v1.ClientFrame.unban:type_name -> parley.wire.v1.Moderate
-	22,  // 21: parley.wire.v1.ClientFrame.mute:type_name -> parley.wire.v1.Moderate
-	22,  // 22: parley.wire.v1.ClientFrame.unmute:type_name -> parley.wire.v1.Moderate
-	22,  // 23: parley.wire.v1.ClientFrame.set_role:type_name -> parley.wire.v1.Moderate
-	23,  // 24: parley.wire.v1.ClientFrame.update_room:type_name -> parley.wire.v1.UpdateRoom
-	24,  // 25: parley.wire.v1.ClientFrame.delete_room:type_name -> parley.wire.v1.DeleteRoom
-	25,  // 26: parley.wire.v1.ClientFrame.open_direct:type_name -> parley.wire.v1.OpenDirect
-	26,  // 27: parley.wire.v1.ClientFrame.invite:type_name -> parley.wire.v1.Invite
-	26,  // 28: parley.wire.v1.ClientFrame.uninvite:type_name -> parley.wire.v1.Invite
-	27,  // 29: parley.wire.v1.ClientFrame.admin_broadcast:type_name -> parley.wire.v1.AdminBroadcast
-	28,  // 30: parley.wire.v1.ClientFrame.configure:type_name -> parley.wire.v1.Configure
-	30,  // 31: parley.wire.v1.ClientFrame.resume:type_name -> parley.wire.v1.Resume
+	19,  // 14: parley.wire.v1.ClientFrame.set_status:type_name -> parley.wire.v1.SetStatus
+	20,  // 15: parley.wire.v1.ClientFrame.edit_message:type_name -> parley.wire.v1.EditMessage
+	21,  // 16: parley.wire.v1.ClientFrame.delete_message:type_name -> parley.wire.v1.DeleteMessage
+	22,  // 17: parley.wire.v1.ClientFrame.mark_read:type_name -> parley.wire.v1.MarkRead
+	23,  // 18: parley.wire.v1.ClientFrame.kick:type_name -> parley.wire.v1.Moderate
+	23,  // 19: parley.wire.v1.ClientFrame.ban:type_name -> parley.wire.v1.Moderate
+	23,  // 20: parley.wire.v1.ClientFrame.unban:type_name -> parley.wire.v1.Moderate
+	23,  // 21: parley.wire.v1.ClientFrame.mute:type_name -> parley.wire.v1.Moderate
+	23,  // 22: parley.wire.v1.ClientFrame.unmute:type_name -> parley.wire.v1.Moderate
+	23,  // 23: parley.wire.v1.ClientFrame.set_role:type_name -> parley.wire.v1.Moderate
+	24,  // 24: parley.wire.v1.ClientFrame.update_room:type_name -> parley.wire.v1.UpdateRoom
+	25,  // 25: parley.wire.v1.ClientFrame.delete_room:type_name -> parley.wire.v1.DeleteRoom
+	26,  // 26: parley.wire.v1.ClientFrame.open_direct:type_name -> parley.wire.v1.OpenDirect
+	27,  // 27: parley.wire.v1.ClientFrame.invite:type_name -> parley.wire.v1.Invite
+	27,  // 28: parley.wire.v1.ClientFrame.uninvite:type_name -> parley.wire.v1.Invite
+	28,  // 29: parley.wire.v1.ClientFrame.admin_broadcast:type_name -> parley.wire.v1.AdminBroadcast
+	29,  // 30: parley.wire.v1.ClientFrame.configure:type_name -> parley.wire.v1.Configure
+	31,  // 31: parley.wire.v1.ClientFrame.resume:type_name -> parley.wire.v1.Resume
 	16,  // 32: parley.wire.v1.ClientFrame.get_room_sanctions:type_name -> parley.wire.v1.GetRoomSanctions
-	32,  // 33: parley.wire.v1.ServerFrame.welcome:type_name -> parley.wire.v1.Welcome
-	34,  // 34: parley.wire.v1.ServerFrame.auth_success:type_name -> parley.wire.v1.AuthSuccess
-	36,  // 35: parley.wire.v1.ServerFrame.auth_failed:type_name -> parley.wire.v1.AuthFailed
-	37,  // 36: parley.wire.v1.ServerFrame.pong:type_name -> parley.wire.v1.Pong
-	38,  // 37: parley.wire.v1.ServerFrame.room_created:type_name -> parley.wire.v1.RoomCreated
-	39,  // 38: parley.wire.v1.ServerFrame.room_joined:type_name -> parley.wire.v1.RoomJoined
-	40,  // 39: parley.wire.v1.ServerFrame.room_left:type_name -> parley.wire.v1.RoomLeft
-	41,  // 40: parley.wire.v1.ServerFrame.ack:type_name -> parley.wire.v1.Ack
-	42,  // 41: parley.wire.v1.ServerFrame.chat_message:type_name -> parley.wire.v1.Message
-	42,  // 42: parley.wire.v1.ServerFrame.room_message:type_name -> parley.wire.v1.Message
-	43,  // 43: parley.wire.v1.ServerFrame.signal:type_name -> parley.wire.v1.Signal
-	44,  // 44: parley.wire.v1.ServerFrame.chat:type_name -> parley.wire.v1.Chat
-	45,  // 45: parley.wire.v1.ServerFrame.message_history:type_name -> parley.wire.v1.MessageHistory
-	46,  // 46: parley.wire.v1.ServerFrame.rooms_list:type_name -> parley.wire.v1.RoomsList
-	48,  // 47: parley.wire.v1.ServerFrame.room_info:type_name -> parley.wire.v1.RoomInfo
-	49,  // 48: parley.wire.v1.ServerFrame.room_members:type_name -> parley.wire.v1.RoomMembers
-	51,  // 49: parley.wire.v1.ServerFrame.online_users:type_name -> parley.wire.v1.OnlineUsers
-	53,  // 50: parley.wire.v1.ServerFrame.status_set:type_name -> parley.wire.v1.StatusSet
-	54,  // 51: parley.wire.v1.ServerFrame.presence:type_name -> parley.wire.v1.Presence
-	55,  // 52: parley.wire.v1.ServerFrame.message_edited:type_name -> parley.wire.v1.MessageEdited
-	56,  // 53: parley.wire.v1.ServerFrame.message_deleted:type_name -> parley.wire.v1.MessageDeleted
-	57,  // 54: parley.wire.v1.ServerFrame.room_updated:type_name -> parley.wire.v1.RoomUpdated
-	61,  // 55: parley.wire.v1.ServerFrame.room_deleted:type_name -> parley.wire.v1.RoomDeleted
-	62,  // 56: parley.wire.v1.ServerFrame.direct_opened:type_name -> parley.wire.v1.DirectOpened
-	63,  // 57: parley.wire.v1.ServerFrame.admin_message:type_name -> parley.wire.v1.AdminMessage
-	64,  // 58: parley.wire.v1.ServerFrame.configured:type_name -> parley.wire.v1.Configured
-	65,  // 59: parley.wire.v1.ServerFrame.resumed:type_name -> parley.wire.v1.Resumed
-	67,  // 60: parley.wire.v1.ServerFrame.user_joined:type_name -> parley.wire.v1.RosterChange
-	67,  // 61: parley.wire.v1.ServerFrame.user_left:type_name -> parley.wire.v1.RosterChange
-	68,  // 62: parley.wire.v1.ServerFrame.room_stats:type_name -> parley.wire.v1.RoomStats
-	69,  // 63: parley.wire.v1.ServerFrame.message_batch:type_name -> parley.wire.v1.MessageBatch
-	70,  // 64: parley.wire.v1.ServerFrame.compressed:type_name -> parley.wire.v1.Compressed
-	71,  // 65: parley.wire.v1.ServerFrame.kicked:type_name -> parley.wire.v1.Kicked
-	72,  // 66: parley.wire.v1.ServerFrame.going_away:type_name -> parley.wire.v1.GoingAway
-	74,  // 67: parley.wire.v1.ServerFrame.error:type_name -> parley.wire.v1.Error
-	58,  // 68: parley.wire.v1.ServerFrame.room_sanctions:type_name -> parley.wire.v1.RoomSanctions
-	73,  // 69: parley.wire.v1.ServerFrame.token_expiring:type_name -> parley.wire.v1.TokenExpiring
-	6,   // 70: parley.wire.v1.CreateRoom.policy:type_name -> parley.wire.v1.RoomPolicy
-	77,  // 71: parley.wire.v1.Moderate.until:type_name -> google.protobuf.Timestamp
-	6,   // 72: parley.wire.v1.UpdateRoom.policy:type_name -> parley.wire.v1.RoomPolicy
-	29,  // 73: parley.wire.v1.Configure.batch:type_name -> parley.wire.v1.Batch
-	75,  // 74: parley.wire.v1.Resume.rooms:type_name -> parley.wire.v1.Resume.RoomsEntry
-	77,  // 75: parley.wire.v1.Welcome.timestamp:type_name -> google.protobuf.Timestamp
-	33,  // 76: parley.wire.v1.Welcome.limits:type_name -> parley.wire.v1.Limits
-	35,  // 77: parley.wire.v1.AuthSuccess.user:type_name -> parley.wire.v1.Account
-	77,  // 78: parley.wire.v1.AuthSuccess.expires_at:type_name -> google.protobuf.Timestamp
-	77,  // 79: parley.wire.v1.Pong.timestamp:type_name -> google.protobuf.Timestamp
-	77,  // 80: parley.wire.v1.Ack.timestamp:type_name -> google.protobuf.Timestamp
-	2,   // 81: parley.wire.v1.Message.user:type_name -> parley.wire.v1.User
-	77,  // 82: parley.wire.v1.Message.timestamp:type_name -> google.protobuf.Timestamp
-	2,   // 83: parley.wire.v1.Signal.user:type_name -> parley.wire.v1.User
-	77,  // 84: parley.wire.v1.Chat.timestamp:type_name -> google.protobuf.Timestamp
-	1,   // 85: parley.wire.v1.MessageHistory.messages:type_name -> parley.wire.v1.ServerFrame
-	47,  // 86: parley.wire.v1.RoomsList.rooms:type_name -> parley.wire.v1.RoomSummary
-	77,  // 87: parley.wire.v1.RoomInfo.created_at:type_name -> google.protobuf.Timestamp
-	2,   // 88: parley.wire.v1.RoomInfo.owner:type_name -> parley.wire.v1.User
-	6,   // 89: parley.wire.v1.RoomInfo.policy:type_name -> parley.wire.v1.RoomPolicy
-	50,  // 90: parley.wire.v1.RoomMembers.members:type_name -> parley.wire.v1.Member
-	52,  // 91: parley.wire.v1.OnlineUsers.users:type_name -> parley.wire.v1.OnlineUser
-	77,  // 92: parley.wire.v1.OnlineUser.authenticated_at:type_name -> google.protobuf.Timestamp
-	2,   // 93: parley.wire.v1.Presence.user:type_name -> parley.wire.v1.User
-	2,   // 94: parley.wire.v1.MessageEdited.user:type_name -> parley.wire.v1.User
-	77,  // 95: parley.wire.v1.MessageEdited.timestamp:type_name -> google.protobuf.Timestamp
-	2,   // 96: parley.wire.v1.MessageDeleted.user:type_name -> parley.wire.v1.User
-	77,  // 97: parley.wire.v1.MessageDeleted.timestamp:type_name -> google.protobuf.Timestamp
-	6,   // 98: parley.wire.v1.RoomUpdated.policy:type_name -> parley.wire.v1.RoomPolicy
-	59,  // 99: parley.wire.v1.RoomSanctions.users:type_name -> parley.wire.v1.SanctionedUser
-	60,  // 100: parley.wire.v1.SanctionedUser.ban:type_name -> parley.wire.v1.Sanction
-	60,  // 101: parley.wire.v1.SanctionedUser.mute:type_name -> parley.wire.v1.Sanction
-	77,  // 102: parley.wire.v1.Sanction.until:type_name -> google.protobuf.Timestamp
-	2,   // 103: parley.wire.v1.AdminMessage.from:type_name -> parley.wire.v1.User
-	77,  // 104: parley.wire.v1.AdminMessage.timestamp:type_name -> google.protobuf.Timestamp
-	29,  // 105: parley.wire.v1.Configured.batch:type_name -> parley.wire.v1.Batch
-	35,  // 106: parley.wire.v1.Resumed.user:type_name -> parley.wire.v1.Account
-	76,  // 107: parley.wire.v1.Resumed.rooms:type_name -> parley.wire.v1.Resumed.RoomsEntry
-	2,   // 108: parley.wire.v1.RosterChange.user:type_name -> parley.wire.v1.User
-	77,  // 109: parley.wire.v1.RosterChange.timestamp:type_name -> google.protobuf.Timestamp
-	1,   // 110: parley.wire.v1.MessageBatch.messages:type_name -> parley.wire.v1.ServerFrame
-	77,  // 111: parley.wire.v1.MessageBatch.timestamp:type_name -> google.protobuf.Timestamp
-	77,  // 112: parley.wire.v1.TokenExpiring.expires_at:type_name -> google.protobuf.Timestamp
-	31,  // 113: parley.wire.v1.Resume.RoomsEntry.value:type_name -> parley.wire.v1.Position
-	66,  // 114: parley.wire.v1.Resumed.RoomsEntry.value:type_name -> parley.wire.v1.ResumedRoom
-	115, // [115:115] is the sub-list for method output_type
-	115, // [115:115] is the sub-list for method input_type
-	115, // [115:115] is the sub-list for extension type_name
-	115, // [115:115] is the sub-list for extension extendee
-	0,   // [0:115] is the sub-list for field type_name
+	18,  // 33: parley.wire.v1.ClientFrame.get_presence:type_name -> parley.wire.v1.GetPresence
+	33,  // 34: parley.wire.v1.ServerFrame.welcome:type_name -> parley.wire.v1.Welcome
+	35,  // 35: parley.wire.v1.ServerFrame.auth_success:type_name -> parley.wire.v1.AuthSuccess
+	37,  // 36: parley.wire.v1.ServerFrame.auth_failed:type_name -> parley.wire.v1.AuthFailed
+	38,  // 37: parley.wire.v1.ServerFrame.pong:type_name -> parley.wire.v1.Pong
+	39,  // 38: parley.wire.v1.ServerFrame.room_created:type_name -> parley.wire.v1.RoomCreated
+	40,  // 39: parley.wire.v1.ServerFrame.room_joined:type_name -> parley.wire.v1.RoomJoined
+	41,  // 40: parley.wire.v1.ServerFrame.room_left:type_name -> parley.wire.v1.RoomLeft
+	42,  // 41: parley.wire.v1.ServerFrame.ack:type_name -> parley.wire.v1.Ack
+	43,  // 42: parley.wire.v1.ServerFrame.chat_message:type_name -> parley.wire.v1.Message
+	43,  // 43: parley.wire.v1.ServerFrame.room_message:type_name -> parley.wire.v1.Message
+	44,  // 44: parley.wire.v1.ServerFrame.signal:type_name -> parley.wire.v1.Signal
+	45,  // 45: parley.wire.v1.ServerFrame.chat:type_name -> parley.wire.v1.Chat
+	46,  // 46: parley.wire.v1.ServerFrame.message_history:type_name -> parley.wire.v1.MessageHistory
+	47,  // 47: parley.wire.v1.ServerFrame.rooms_list:type_name -> parley.wire.v1.RoomsList
+	49,  // 48: parley.wire.v1.ServerFrame.room_info:type_name -> parley.wire.v1.RoomInfo
+	50,  // 49: parley.wire.v1.ServerFrame.room_members:type_name -> parley.wire.v1.RoomMembers
+	52,  // 50: parley.wire.v1.ServerFrame.online_users:type_name -> parley.wire.v1.OnlineUsers
+	56,  // 51: parley.wire.v1.ServerFrame.status_set:type_name -> parley.wire.v1.StatusSet
+	57,  // 52: parley.wire.v1.ServerFrame.presence:type_name -> parley.wire.v1.Presence
+	58,  // 53: parley.wire.v1.ServerFrame.message_edited:type_name -> parley.wire.v1.MessageEdited
+	59,  // 54: parley.wire.v1.ServerFrame.message_deleted:type_name -> parley.wire.v1.MessageDeleted
+	60,  // 55: parley.wire.v1.ServerFrame.room_updated:type_name -> parley.wire.v1.RoomUpdated
+	64,  // 56: parley.wire.v1.ServerFrame.room_deleted:type_name -> parley.wire.v1.RoomDeleted
+	65,  // 57: parley.wire.v1.ServerFrame.direct_opened:type_name -> parley.wire.v1.DirectOpened
+	66,  // 58: parley.wire.v1.ServerFrame.admin_message:type_name -> parley.wire.v1.AdminMessage
+	67,  // 59: parley.wire.v1.ServerFrame.configured:type_name -> parley.wire.v1.Configured
+	68,  // 60: parley.wire.v1.ServerFrame.resumed:type_name -> parley.wire.v1.Resumed
+	70,  // 61: parley.wire.v1.ServerFrame.user_joined:type_name -> parley.wire.v1.RosterChange
+	70,  // 62: parley.wire.v1.ServerFrame.user_left:type_name -> parley.wire.v1.RosterChange
+	71,  // 63: parley.wire.v1.ServerFrame.room_stats:type_name -> parley.wire.v1.RoomStats
+	72,  // 64: parley.wire.v1.ServerFrame.message_batch:type_name -> parley.wire.v1.MessageBatch
+	73,  // 65: parley.wire.v1.ServerFrame.compressed:type_name -> parley.wire.v1.Compressed
+	74,  // 66: parley.wire.v1.ServerFrame.kicked:type_name -> parley.wire.v1.Kicked
+	75,  // 67: parley.wire.v1.ServerFrame.going_away:type_name -> parley.wire.v1.GoingAway
+	77,  // 68: parley.wire.v1.ServerFrame.error:type_name -> parley.wire.v1.Error
+	61,  // 69: parley.wire.v1.ServerFrame.room_sanctions:type_name -> parley.wire.v1.RoomSanctions
+	54,  // 70: parley.wire.v1.ServerFrame.presence_list:type_name -> parley.wire.v1.PresenceList
+	76,  // 71: parley.wire.v1.ServerFrame.token_expiring:type_name -> parley.wire.v1.TokenExpiring
+	6,   // 72: parley.wire.v1.CreateRoom.policy:type_name -> parley.wire.v1.RoomPolicy
+	80,  // 73: parley.wire.v1.Moderate.until:type_name -> google.protobuf.Timestamp
+	6,   // 74: parley.wire.v1.UpdateRoom.policy:type_name -> parley.wire.v1.RoomPolicy
+	30,  // 75: parley.wire.v1.Configure.batch:type_name -> parley.wire.v1.Batch
+	78,  // 76: parley.wire.v1.Resume.rooms:type_name -> parley.wire.v1.Resume.RoomsEntry
+	80,  // 77: parley.wire.v1.Welcome.timestamp:type_name -> google.protobuf.Timestamp
+	34,  // 78: parley.wire.v1.Welcome.limits:type_name -> parley.wire.v1.Limits
+	36,  // 79: parley.wire.v1.AuthSuccess.user:type_name -> parley.wire.v1.Account
+	80,  // 80: parley.wire.v1.AuthSuccess.expires_at:type_name -> google.protobuf.Timestamp
+	80,  // 81: parley.wire.v1.Pong.timestamp:type_name -> google.protobuf.Timestamp
+	80,  // 82: parley.wire.v1.Ack.timestamp:type_name -> google.protobuf.Timestamp
+	2,   // 83: parley.wire.v1.Message.user:type_name -> parley.wire.v1.User
+	80,  // 84: parley.wire.v1.Message.timestamp:type_name -> google.protobuf.Timestamp
+	2,   // 85: parley.wire.v1.Signal.user:type_name -> parley.wire.v1.User
+	80,  // 86: parley.wire.v1.Chat.timestamp:type_name -> google.protobuf.Timestamp
+	1,   // 87: parley.wire.v1.MessageHistory.messages:type_name -> parley.wire.v1.ServerFrame
+	48,  // 88: parley.wire.v1.RoomsList.rooms:type_name -> parley.wire.v1.RoomSummary
+	80,  // 89: parley.wire.v1.RoomInfo.created_at:type_name -> google.protobuf.Timestamp
+	2,   // 90: parley.wire.v1.RoomInfo.owner:type_name -> parley.wire.v1.User
+	6,   // 91: parley.wire.v1.RoomInfo.policy:type_name -> parley.wire.v1.RoomPolicy
+	51,  // 92: parley.wire.v1.RoomMembers.members:type_name -> parley.wire.v1.Member
+	53,  // 93: parley.wire.v1.OnlineUsers.users:type_name -> parley.wire.v1.OnlineUser
+	80,  // 94: parley.wire.v1.OnlineUser.authenticated_at:type_name -> google.protobuf.Timestamp
+	55,  // 95: parley.wire.v1.PresenceList.users:type_name -> parley.wire.v1.UserPresence
+	80,  // 96: parley.wire.v1.UserPresence.last_seen:type_name -> google.protobuf.Timestamp
+	2,   // 97: parley.wire.v1.Presence.user:type_name -> parley.wire.v1.User
+	2,   // 98: parley.wire.v1.MessageEdited.user:type_name -> parley.wire.v1.User
+	80,  // 99: parley.wire.v1.MessageEdited.timestamp:type_name -> google.protobuf.Timestamp
+	2,   // 100: parley.wire.v1.MessageDeleted.user:type_name -> parley.wire.v1.User
+	80,  // 101: parley.wire.v1.MessageDeleted.timestamp:type_name -> google.protobuf.Timestamp
+	6,   // 102: parley.wire.v1.RoomUpdated.policy:type_name -> parley.wire.v1.RoomPolicy
+	62,  // 103: parley.wire.v1.RoomSanctions.users:type_name -> parley.wire.v1.SanctionedUser
+	63,  // 104: parley.wire.v1.SanctionedUser.ban:type_name -> parley.wire.v1.Sanction
+	63,  // 105: parley.wire.v1.SanctionedUser.mute:type_name -> parley.wire.v1.Sanction
+	80,  // 106: parley.wire.v1.Sanction.until:type_name -> google.protobuf.Timestamp
+	2,   // 107: parley.wire.v1.AdminMessage.from:type_name -> parley.wire.v1.User
+	80,  // 108: parley.wire.v1.AdminMessage.timestamp:type_name -> google.protobuf.Timestamp
+	30,  // 109: parley.wire.v1.Configured.batch:type_name -> parley.wire.v1.Batch
+	36,  // 110: parley.wire.v1.Resumed.user:type_name -> parley.wire.v1.Account
+	79,  // 111: parley.wire.v1.Resumed.rooms:type_name -> parley.wire.v1.Resumed.RoomsEntry
+	2,   // 112: parley.wire.v1.RosterChange.user:type_name -> parley.wire.v1.User
+	80,  // 113: parley.wire.v1.RosterChange.timestamp:type_name -> google.protobuf.Timestamp
+	1,   // 114: parley.wire.v1.MessageBatch.messages:type_name -> parley.wire.v1.ServerFrame
+	80,  // 115: parley.wire.v1.MessageBatch.timestamp:type_name -> google.protobuf.Timestamp
+	80,  // 116: parley.wire.v1.TokenExpiring.expires_at:type_name -> google.protobuf.Timestamp
+	32,  // 117: parley.wire.v1.Resume.RoomsEntry.value:type_name -> parley.wire.v1.Position
+	69,  // 118: parley.wire.v1.Resumed.RoomsEntry.value:type_name -> parley.wire.v1.ResumedRoom
+	119, // [119:119] is the sub-list for method output_type
+	119, // [119:119] is the sub-list for method input_type
+	119, // [119:119] is the sub-list for extension type_name
+	119, // [119:119] is the sub-list for extension extendee
+	0,   // [0:119] is the sub-list for field type_name
 }
 
 func init() { file_wire_v1_frames_proto_init() }
@@ -6871,6 +7171,7 @@ func file_wire_v1_frames_proto_init() {
 		(*ClientFrame_Configure)(nil),
 		(*ClientFrame_Resume)(nil),
 		(*ClientFrame_GetRoomSanctions)(nil),
+		(*ClientFrame_GetPresence)(nil),
 	}
 	file_wire_v1_frames_proto_msgTypes[1].OneofWrappers = []any{
 		(*ServerFrame_Welcome)(nil),
@@ -6909,6 +7210,7 @@ func file_wire_v1_frames_proto_init() {
 		(*ServerFrame_GoingAway)(nil),
 		(*ServerFrame_Error)(nil),
 		(*ServerFrame_RoomSanctions)(nil),
+		(*ServerFrame_PresenceList)(nil),
 		(*ServerFrame_TokenExpiring)(nil),
 	}
 	file_wire_v1_frames_proto_msgTypes[5].OneofWrappers = []any{}
@@ -6921,37 +7223,41 @@ func file_wire_v1_frames_proto_init() {
 	file_wire_v1_frames_proto_msgTypes[15].OneofWrappers = []any{}
 	file_wire_v1_frames_proto_msgTypes[16].OneofWrappers = []any{}
 	file_wire_v1_frames_proto_msgTypes[17].OneofWrappers = []any{}
-	file_wire_v1_frames_proto_msgTypes[18].OneofWrappers = []any{}
 	file_wire_v1_frames_proto_msgTypes[19].OneofWrappers = []any{}
-	file_wire_v1_frames_proto_msgTypes[22].OneofWrappers = []any{}
+	file_wire_v1_frames_proto_msgTypes[20].OneofWrappers = []any{}
 	file_wire_v1_frames_proto_msgTypes[23].OneofWrappers = []any{}
-	file_wire_v1_frames_proto_msgTypes[28].OneofWrappers = []any{}
-	file_wire_v1_frames_proto_msgTypes[31].OneofWrappers = []any{}
-	file_wire_v1_frames_proto_msgTypes[34].OneofWrappers = []any{}
-	file_wire_v1_frames_proto_msgTypes[39].OneofWrappers = []any{}
-	file_wire_v1_frames_proto_msgTypes[41].OneofWrappers = []any{}
+	file_wire_v1_frames_proto_msgTypes[24].OneofWrappers = []any{}
+	file_wire_v1_frames_proto_msgTypes[29].OneofWrappers = []any{}
+	file_wire_v1_frames_proto_msgTypes[32].OneofWrappers = []any{}
+	file_wire_v1_frames_proto_msgTypes[35].OneofWrappers = []any{}
+	file_wire_v1_frames_proto_msgTypes[40].OneofWrappers = []any{}
 	file_wire_v1_frames_proto_msgTypes[42].OneofWrappers = []any{}
 	file_wire_v1_frames_proto_msgTypes[43].OneofWrappers = []any{}
 	file_wire_v1_frames_proto_msgTypes[44].OneofWrappers = []any{}
-	file_wire_v1_frames_proto_msgTypes[48].OneofWrappers = []any{}
+	file_wire_v1_frames_proto_msgTypes[45].OneofWrappers = []any{}
+	file_wire_v1_frames_proto_msgTypes[49].OneofWrappers = []any{}
+	file_wire_v1_frames_proto_msgTypes[51].OneofWrappers = []any{}
 	file_wire_v1_frames_proto_msgTypes[53].OneofWrappers = []any{}
-	file_wire_v1_frames_proto_msgTypes[54].OneofWrappers = []any{}
 	file_wire_v1_frames_proto_msgTypes[55].OneofWrappers = []any{}
 	file_wire_v1_frames_proto_msgTypes[56].OneofWrappers = []any{}
 	file_wire_v1_frames_proto_msgTypes[57].OneofWrappers = []any{}
+	file_wire_v1_frames_proto_msgTypes[58].OneofWrappers = []any{}
 	file_wire_v1_frames_proto_msgTypes[59].OneofWrappers = []any{}
 	file_wire_v1_frames_proto_msgTypes[60].OneofWrappers = []any{}
-	file_wire_v1_frames_proto_msgTypes[64].OneofWrappers = []any{}
-	file_wire_v1_frames_proto_msgTypes[66].OneofWrappers = []any{}
-	file_wire_v1_frames_proto_msgTypes[71].OneofWrappers = []any{}
+	file_wire_v1_frames_proto_msgTypes[62].OneofWrappers = []any{}
+	file_wire_v1_frames_proto_msgTypes[63].OneofWrappers = []any{}
+	file_wire_v1_frames_proto_msgTypes[67].OneofWrappers = []any{}
+	file_wire_v1_frames_proto_msgTypes[68].OneofWrappers = []any{}
+	file_wire_v1_frames_proto_msgTypes[69].OneofWrappers = []any{}
 	file_wire_v1_frames_proto_msgTypes[74].OneofWrappers = []any{}
+	file_wire_v1_frames_proto_msgTypes[77].OneofWrappers = []any{}
 	type x struct{}
 	out := protoimpl.TypeBuilder{
 		File: protoimpl.DescBuilder{
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_wire_v1_frames_proto_rawDesc), len(file_wire_v1_frames_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   77,
+			NumMessages:   80,
 			NumExtensions: 0,
 			NumServices:   0,
 		},

@@ -196,7 +196,7 @@ var readMethods = []string{
 	registryv1.Registry_MarkRead_FullMethodName, registryv1.Registry_GetReadMark_FullMethodName,
 	historyv1.History_ListMessages_FullMethodName, historyv1.History_Erase_FullMethodName, historyv1.History_Trim_FullMethodName,
 	presencev1.Presence_ListOnline_FullMethodName, presencev1.Presence_CountRooms_FullMethodName,
-	presencev1.Presence_ListRoomMembers_FullMethodName,
+	presencev1.Presence_ListRoomMembers_FullMethodName, presencev1.Presence_GetUsers_FullMethodName,
 }
 
 func (d *Dialer) to(name, target, service string) (*grpc.ClientConn, error) {

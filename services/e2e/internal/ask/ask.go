@@ -93,6 +93,11 @@ func GetOnlineUsers(r *wirev1.GetOnlineUsers) *wirev1.ClientFrame {
 	return &wirev1.ClientFrame{Request: &wirev1.ClientFrame_GetOnlineUsers{GetOnlineUsers: r}}
 }
 
+// GetPresence makes a request get-presence.
+func GetPresence(users ...string) *wirev1.ClientFrame {
+	return &wirev1.ClientFrame{Request: &wirev1.ClientFrame_GetPresence{GetPresence: &wirev1.GetPresence{UserIds: users}}}
+}
+
 // AdminBroadcast makes a request admin-broadcast.
 func AdminBroadcast(content string) *wirev1.ClientFrame {
 	return &wirev1.ClientFrame{Request: &wirev1.ClientFrame_AdminBroadcast{AdminBroadcast: &wirev1.AdminBroadcast{Content: content}}}

@@ -54,9 +54,9 @@ type Announcer struct {
 type session struct {
 	user            *wirev1.User
 	authenticatedAt int64
-	rooms           []string // ordered
-	status          *busv1.SessionStatus
-	leased          bool // offline, but not yet gone
+	rooms           []string             // ordered
+	status          *busv1.SessionStatus // nil where none is known; presence may know one
+	leased          bool                 // offline, but not yet gone
 	// connections are more than one while a client that was cut off is back
 	// here before its old connection is found dead.
 	connections int
@@ -147,6 +147,16 @@ func (a *Announcer) Status(id, status, text string) {
 	}
 	s.status = &busv1.SessionStatus{Status: status, Text: text}
 	a.add(&busv1.PresenceChange{SessionId: id, Change: &busv1.PresenceChange_Status{Status: s.status}})
+}
+
+// Recalled notes the status that presence remembers of a session which has
+// resumed here, so that a snapshot has it. One that was set here is newer.
+func (a *Announcer) Recalled(id, status, text string) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if s := a.sessions[id]; s != nil && !s.leased && s.status == nil {
+		s.status = &busv1.SessionStatus{Status: status, Text: text}
+	}
 }
 
 // Offline announces that a session has lost its connection. A session that may

@@ -186,6 +186,9 @@ func (r *room) live(event *busv1.LiveEvent) {
 	if r.rights(event) {
 		return
 	}
+	if roster := event.GetRoster(); roster != nil && r.worker.retold.news(r, roster, time.Now()) == nil {
+		return
+	}
 	r.flush()
 	if changed := event.GetChanged(); changed != nil {
 		defer r.obey(changed.Record) // who is put out is told of the change, too

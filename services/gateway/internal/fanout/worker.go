@@ -17,6 +17,7 @@ type worker struct {
 	memory  *memory // of what was said in them
 	flusher conn.Flusher
 	dirty   []*room // that have something pending
+	retold  retold
 	single  Burst
 	one     [1]*Outgoing // the frame of single
 	spans   []trace.Span // of the turn's deliveries that are traced

@@ -64,6 +64,7 @@ func init() { // not a literal: the commands refer to functions that read it
 		"get-room-info":    getRoomInfoCommand,
 		"get-room-members": getRoomMembersCommand,
 		"get-online-users": getOnlineUsersCommand,
+		"get-presence":     getPresenceCommand,
 
 		"get-room-sanctions": getRoomSanctionsCommand,
 		"admin-broadcast":    adminBroadcastCommand,

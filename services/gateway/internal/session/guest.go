@@ -31,7 +31,7 @@ type Guests struct {
 // guestRequests are what guests may ask for; the rest takes an account.
 var guestRequests = []string{
 	"configure", "join-room", "leave-room", "chat", "chat-message", "room-message", "signal", "edit-message", "delete-message",
-	"get-history", "get-rooms", "get-room-info", "get-room-members", "get-online-users",
+	"get-history", "get-rooms", "get-room-info", "get-room-members", "get-online-users", "get-presence",
 }
 
 // guest says whether an account may only what guests may.

@@ -54,6 +54,7 @@ var getRoomMembersCommand = &command{
 		for _, p := range present {
 			answer.Members = append(answer.Members, &wirev1.Member{
 				Id: p.User.Id, Username: p.User.Username, Role: roleWord(roles[p.User.Id]),
+				Status: &p.Status, Text: optionalText(p.Text),
 			})
 		}
 		s.reply(f.Id, &wirev1.ServerFrame{Event: &wirev1.ServerFrame_RoomMembers{RoomMembers: answer}})
@@ -75,6 +76,14 @@ func (s *Session) roomUsers(ctx context.Context, room string, limit int, cursor 
 		return nil, "", err
 	}
 	return page.Members, page.NextCursor, nil
+}
+
+// optionalText leaves out a status text that is none.
+func optionalText(text string) *string {
+	if text == "" {
+		return nil
+	}
+	return &text
 }
 
 func roleWord(r registryv1.Role) string {
@@ -125,6 +134,7 @@ var getOnlineUsersCommand = &command{
 		for _, u := range users {
 			answer.Users = append(answer.Users, &wirev1.OnlineUser{
 				Id: u.User.Id, Username: u.User.Username, AuthenticatedAt: u.AuthenticatedAt,
+				Status: &u.Status, Text: optionalText(u.Text),
 			})
 		}
 		s.reply(f.Id, &wirev1.ServerFrame{Event: &wirev1.ServerFrame_OnlineUsers{OnlineUsers: answer}})

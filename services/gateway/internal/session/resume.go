@@ -137,14 +137,24 @@ func (s *Session) resume(ctx context.Context, id *string, r *Resumption, positio
 			s.resumeRoom(ctx, room, positions[room], admissions[room], answer)
 		}
 	}
-	if counts, err := s.hub.opts.Presence.CountRooms(ctx, &presencev1.CountRoomsRequest{RoomIds: admitted, Seen: s.hub.seen()}); err == nil {
-		for room, n := range counts.Counts {
+	resumed := &wirev1.Resumed{SessionId: r.Session, Rooms: rooms}
+	if known, err := s.hub.opts.Presence.CountRooms(ctx, &presencev1.CountRoomsRequest{
+		RoomIds: admitted, SessionId: r.Session, Seen: s.hub.seen(),
+	}); err == nil {
+		for room, n := range known.Counts {
 			rooms[room].MemberCount = n
 		}
+		if known.Status != nil {
+			// It was set on whichever gateway the session was on.
+			s.hub.opts.Announcer.Recalled(r.Session, known.Status.Status, known.Status.Text)
+			resumed.Status = &known.Status.Status
+			if known.Status.Text != "" {
+				resumed.Text = &known.Status.Text
+			}
+		}
 	}
-	s.reply(id, &wirev1.ServerFrame{Event: &wirev1.ServerFrame_Resumed{Resumed: &wirev1.Resumed{
-		User: s.who().account(), SessionId: r.Session, ResumeToken: s.resumeToken(), Rooms: rooms,
-	}}})
+	resumed.User, resumed.ResumeToken = s.who().account(), s.resumeToken()
+	s.reply(id, &wirev1.ServerFrame{Event: &wirev1.ServerFrame_Resumed{Resumed: resumed}})
 	return nil
 }
 
