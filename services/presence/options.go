@@ -49,9 +49,11 @@ type Options struct {
 	LargeRoom int
 	// StatsEvery is the time between two counts of a large room; default 1 s.
 	StatsEvery time.Duration
-	// Gather is the time between two roster events of any other room; default
-	// 250 ms, which nobody who watches people come and go minds, and which
-	// makes a storm of joins few writes to each member (PROTOCOL.md, section 4).
+	// Gather is the least time between two roster events of any other room;
+	// default 250 ms, which nobody who watches people come and go minds, and
+	// which makes a storm of joins few writes to each member (PROTOCOL.md,
+	// section 4). Behind an event that told of many it is longer, up to
+	// StatsEvery.
 	Gather time.Duration
 
 	// WatchBuffer is how many of the newest changes are kept for watchers: one

@@ -14,8 +14,8 @@ import (
 const maxMoves = 1 << 17
 
 // roster gathers who came to which room and left it until the room is due for
-// an event: at once where it was quiet, else a while after the one before, so
-// that a storm makes few events. Time is passed in; it is not safe for
+// an event: at once where it was quiet, else a while after the one before, the
+// longer the more that told, so that a storm makes few events. Time is passed in; it is not safe for
 // concurrent use.
 //
 // A replica that does not speak gathers as well and forgets what the speaker
@@ -170,22 +170,34 @@ func (r *roster) due(now time.Time, count func(room string) int) (events []roste
 			}
 		}
 		events = append(events, rosterEvent{g.room, event})
-		pause := r.gather
-		if g.countOnly {
-			pause = r.statsEvery
-		}
+		g.next = now.Add(r.pause(g))
 		r.forget(g, len(g.moves))
 		g.countOnly = false
-		g.next = now.Add(pause)
 		heap.Fix(&r.queue, g.index)
 	}
 	return events, time.Time{}
 }
 
+// fewMoves is how many moves a room may be told at a time without a longer pause
+// behind them.
+const fewMoves = 4
+
+// pause is how long a room is left alone when it is told what was gathered. It
+// grows with that: who watches a crowd come in loses nothing if that comes in
+// larger portions, and a storm of joins is mostly the writing of these events to
+// members. Where few move, each is told within the shortest.
+func (r *roster) pause(g *gathering) time.Duration {
+	longest := max(r.gather, r.statsEvery)
+	if g.countOnly {
+		return longest
+	}
+	return min(max(r.gather, r.gather*time.Duration(len(g.moves))/fewMoves), longest)
+}
+
 // vouched forgets what the speaker, alive at now, must have told long ago though
 // its word of that was lost.
 func (r *roster) vouched(now time.Time) {
-	listed, counted := now.Add(-4*(r.gather+r.statsEvery)), now.Add(-2*r.statsEvery)
+	listed, counted := now.Add(-4*(r.gather+r.statsEvery)), now.Add(-2*max(r.gather, r.statsEvery))
 	for _, g := range r.rooms {
 		n := 0
 		for n < len(g.moves) && g.moves[n].at.Before(listed) {

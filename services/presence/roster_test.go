@@ -37,13 +37,21 @@ func (p *rosterPlay) moves(kind changeKind, users ...string) {
 
 // said gives what is due after d, as "+joined -left =count" per event.
 func (p *rosterPlay) said(d time.Duration) []string {
-	p.now = p.now.Add(d)
-	events, _ := p.due(p.now, func(string) int { return p.count })
 	said := []string{}
-	for _, e := range events {
-		said = append(said, rosterText(e.event))
+	for _, e := range p.events(d) {
+		said = append(said, rosterText(e))
 	}
 	return said
+}
+
+// events gives what is due after d.
+func (p *rosterPlay) events(d time.Duration) (events []*busv1.RosterEvent) {
+	p.now = p.now.Add(d)
+	due, _ := p.due(p.now, func(string) int { return p.count })
+	for _, e := range due {
+		events = append(events, e.event)
+	}
+	return events
 }
 
 func rosterText(e *busv1.RosterEvent) string {
@@ -78,6 +86,47 @@ func TestRosterGathers(t *testing.T) {
 	step(time.Minute)
 	if len(p.rooms) != 0 || p.roster.moves != 0 {
 		t.Errorf("%d rooms and %d moves are kept of a quiet roster", len(p.rooms), p.roster.moves)
+	}
+}
+
+// TestRosterOfACrowdRestsLonger: a hundred come within two seconds. In a room
+// where few move nobody waits longer for it.
+func TestRosterOfACrowdRestsLonger(t *testing.T) {
+	p := newRosterPlay(200)
+	p.gather = 250 * time.Millisecond
+	var told []int // how many, each time
+	var waits, next time.Duration
+	for at := time.Duration(0); at <= 3*time.Second; at += 20 * time.Millisecond {
+		if at < 2*time.Second {
+			p.moves(userJoined, fmt.Sprint(at))
+		}
+		for _, e := range p.events(20 * time.Millisecond) {
+			told = append(told, len(e.Joined))
+			waits, next = max(waits, at-next), at
+		}
+	}
+	if len(told) > 5 || told[0] != 1 || waits > time.Second {
+		t.Errorf("told %v at a time, after at most %v", told, waits)
+	}
+	all := 0
+	for _, n := range told {
+		all += n
+	}
+	if all != 100 {
+		t.Errorf("told of %d who came, not 100", all)
+	}
+	p.said(time.Minute)
+	for range 3 { // one and two, 250 ms apart, are told as they come
+		for _, users := range [][]string{{"x"}, {"y", "z"}} {
+			p.moves(userJoined, users...)
+			if got := len(p.said(250 * time.Millisecond)); got != 1 {
+				t.Errorf("%d events about %v", got, users)
+			}
+			p.moves(userLeft, users...)
+			if got := len(p.said(250 * time.Millisecond)); got != 1 {
+				t.Errorf("%d events about %v", got, users)
+			}
+		}
 	}
 }
 
