@@ -26,7 +26,8 @@ type Deployment struct {
 	Gateways []*Process
 	// URLs are where the gateways serve clients.
 	URLs []string
-	// Addrs are where the services serve gRPC, by program.
+	// Addrs are where the services serve gRPC, by program; of several replicas
+	// with commas between.
 	Addrs map[string]string
 	// Trust is how the services know each other and who else calls; until they
 	// are started it may be changed.
@@ -36,9 +37,10 @@ type Deployment struct {
 	Env   []string
 	Paths map[string]string
 
-	t    testing.TB
-	nats string
-	dir  string
+	t        testing.TB
+	nats     string
+	dir      string
+	replicas []*Process // that AddReplica started
 }
 
 // Plan chooses the addresses of a deployment and starts nothing yet, so that a
@@ -99,6 +101,17 @@ func (d *Deployment) StartService(program string) {
 	d.Services[program] = Start(d.t, d.spec(program))
 }
 
+// AddReplica starts one more process of a service, which whoever is started
+// afterwards finds beside the first.
+func (d *Deployment) AddReplica(program string) *Process {
+	d.t.Helper()
+	addr := Addr(d.t)
+	p := Start(d.t, d.spec(program, "PARLEY_GRPC_ADDR="+addr))
+	d.replicas = append(d.replicas, p)
+	d.Addrs[program] += "," + addr
+	return p
+}
+
 // StartGateway starts a gateway.
 func (d *Deployment) StartGateway(i int) {
 	d.t.Helper()
@@ -126,6 +139,7 @@ func (d *Deployment) All() []*Process {
 			all = append(all, p)
 		}
 	}
+	all = append(all, d.replicas...)
 	for _, g := range d.Gateways {
 		if g != nil {
 			all = append(all, g)
