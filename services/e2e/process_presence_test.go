@@ -82,9 +82,9 @@ func (w *town) users() []string {
 	return slices.Sorted(maps.Keys(users))
 }
 
-// told is how often a connection was told that somebody came ("+name") or left
+// notices are how often a connection was told that somebody came ("+name") or left
 // ("-name").
-func told(c *client.Client) map[string]int {
+func notices(c *client.Client) map[string]int {
 	n := make(map[string]int)
 	for _, f := range c.Untaken("user-joined") {
 		n["+"+f.GetUserJoined().User.Id]++
@@ -100,7 +100,7 @@ func (w *town) hear(patience time.Duration, devices []*device, news ...string) {
 	w.t.Helper()
 	process.Eventually(w.t, patience, fmt.Sprint("everybody hears of ", news), func() error {
 		for _, d := range devices {
-			known := told(d.Client)
+			known := notices(d.Client)
 			for _, n := range news {
 				if known[n] == 0 {
 					return fmt.Errorf("%s at gateway %d has not been told %s", d.user, d.gateway, n)
@@ -116,7 +116,7 @@ func (w *town) hear(patience time.Duration, devices []*device, news ...string) {
 func (w *town) check(stayed []string) {
 	w.t.Helper()
 	for _, c := range w.all {
-		for news, n := range told(c) {
+		for news, n := range notices(c) {
 			if n > 1 {
 				w.t.Errorf("one connection was told %s %d times", news, n)
 			}

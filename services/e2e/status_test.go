@@ -79,6 +79,7 @@ func testStatusAfterResume(t *testing.T, s *stack.Stack, encoding frame.Encoding
 	ben := client.Dial(t, s.URLs[0], client.Options{Encoding: encoding})
 	me := ben.SignIn(signHS256(t, secret, claims{"sub": userID}))
 	joined, _ := ben.Join(room)
+	witness.Want("user-joined") // or the room would not hear of coming and going at all
 	ben.Ask(ask.SetStatus("away", "on a train"))
 	witness.Want("presence")
 

@@ -10,9 +10,11 @@
 // It must not know who may do what (that is the registry's), nor anything of
 // clients' connections or of the log.
 //
-// The files, from the inside out: picture.go, places.go and rollup.go
-// (sessions, users, rooms; pure), intake.go (each gateway's numbering; pure),
-// roster.go and statuses.go (gathering of what rooms are told; pure), floor.go (which replica speaks;
-// pure), watch.go and query.go (gRPC), service.go and snapshot.go (NATS, time,
-// the lock).
+// The files, from the inside out, the first of which know neither NATS nor a
+// clock: picture.go, places.go, rollup.go and leases.go (sessions, users, rooms),
+// sweep.go (what concerns all sessions of a gateway, bit by bit), intake.go (each
+// gateway's numbering), roster.go and statuses.go (gathering of what rooms are
+// told), floor.go (which replica speaks), journal.go (the newest changes, for
+// watchers), lastseen.go (who went when); then watch.go and query.go (gRPC),
+// service.go, snapshot.go and standin.go (NATS, time, the lock).
 package presence

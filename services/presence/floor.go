@@ -63,6 +63,16 @@ func (f *floor) before(id string, o other) bool {
 	return o.complete && (o.startedMS < f.startedMS || o.startedMS == f.startedMS && id < f.id)
 }
 
+// goLast has this replica queue behind all that are complete now, also where a
+// clock goes wrong: of what they have not told yet this one may know nothing.
+func (f *floor) goLast(now time.Time) {
+	for _, o := range f.others {
+		if o.complete && now.Sub(o.heard) < f.timeout {
+			f.startedMS = max(f.startedMS, o.startedMS+1)
+		}
+	}
+}
+
 // accompanied says whether another complete replica is alive, whoever speaks.
 func (f *floor) accompanied(now time.Time) bool {
 	for _, o := range f.others {

@@ -64,6 +64,8 @@ type feed struct {
 	// gateway would seem to be late for ever.
 	promised      uint64
 	promisedSince time.Time
+	// behind is how many beats in a row have told of fewer deltas than are known.
+	behind int
 }
 
 // wait is somebody who waits for a delta.
@@ -114,6 +116,17 @@ func (in *intake) beat(b *busv1.GatewayBeat, now time.Time) {
 	}
 	if b.Delta == 0 && f.arriving == nil {
 		f.settled = true // it has said nothing yet
+	}
+	if b.Delta >= f.known {
+		f.behind = 0
+	} else if f.behind++; f.behind >= 2 && f.arriving == nil {
+		// One may have been overtaken by a delta. This gateway has never said
+		// what is known of it, and would not be believed any more.
+		f.behind, f.settled, f.known, f.promised, f.held = 0, false, 0, 0, nil
+		in.holes++
+		if b.Delta == 0 {
+			in.arrive(f, 0, nil, now) // nor would its snapshot say more
+		}
 	}
 	if b.Delta > f.known && f.promised <= f.known {
 		f.promised, f.promisedSince = b.Delta, now

@@ -267,6 +267,45 @@ func TestGatewayGoesInSteps(t *testing.T) {
 	}
 }
 
+// TestForeignSnapshotIsUnlearned: what somebody else said in a gateway's name does
+// not make the gateway unheard for ever.
+func TestForeignSnapshotIsUnlearned(t *testing.T) {
+	foreign := func(f *feeder) {
+		f.in.snapshot("g", 1000, []*busv1.SnapshotSession{{SessionId: "s9", Online: announce("u9", 1, "r")}}, f.now)
+	}
+	longer := func(f *feeder, delta uint64) { // than a lease
+		for range 2 {
+			f.pass(8 * time.Second)
+			f.beat(delta)
+		}
+	}
+	f := newFeeder(t)
+	f.delta(1)
+	foreign(f)
+	f.want(2, 0)
+	f.beat(1) // a delta may have overtaken one beat
+	f.delta(2)
+	f.want(2, 0)
+	f.pass(time.Second)
+	f.beat(2)
+	f.want(2, 1)
+	f.snapshot(2)
+	f.want(3, 0)
+	longer(f, 2)
+	f.want(2, 0)
+	f.delta(3)
+	f.want(3, 0)
+
+	f = newFeeder(t) // which has nobody
+	f.beat(0)
+	foreign(f)
+	f.want(1, 0)
+	f.beat(0)
+	f.beat(0)
+	longer(f, 0)
+	f.want(0, 0)
+}
+
 // TestGatewayThatIsBackIsAsked: one that was given up, while a lease keeps some
 // of its sessions, and was only out of hearing.
 func TestGatewayThatIsBackIsAsked(t *testing.T) {

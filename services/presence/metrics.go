@@ -22,6 +22,8 @@ func (s *Service) observe(meter metric.Meter) error {
 		{"parley.presence.gateways", "Gateways heard.", false, func() int { return len(s.intake.feeds) }},
 		{"parley.presence.gone", "Users of whom it is remembered when they went.", false, func() int { return s.lastSeen.len() }},
 		{"parley.presence.waiting", "Gateways of which something large is being taken in.", false, func() int { return len(s.intake.todo) }},
+		{"parley.presence.untold", "Comings and goings that rooms have not been told of.", false, func() int { return s.roster.moves }},
+		{"parley.presence.answers", "Snapshots that were asked for and may be on their way.", false, func() int { return len(s.answers) }},
 		{"parley.presence.watchers", "Watch streams.", false, func() int { return len(s.watchers) }},
 		{"parley.presence.deltas", "Deltas taken in.", true, func() int { return int(s.intake.deltas) }},
 		{"parley.presence.holes", "Times that a delta was missing.", true, func() int { return int(s.intake.holes) }},

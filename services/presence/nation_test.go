@@ -189,7 +189,8 @@ func (n *nation) queries(ctx context.Context) (list, members, counts, waits dela
 		for range 5 { // the lock alone, as anything waits for it
 			timed(&waits, func() {
 				n.s.mu.RLock()
-				n.s.mu.RUnlock() //nolint:staticcheck // the wait is what is measured
+				//lint:ignore SA2001 the wait is what is measured
+				n.s.mu.RUnlock()
 			})
 			time.Sleep(time.Millisecond)
 		}
@@ -324,7 +325,7 @@ func benchNation(b *testing.B, conn *bus.Bus, sessions int) {
 		n.numbers[share]++ // the lost one
 		number := n.numbers[share]
 		n.mu.Unlock()
-		a := &answer{gateway: "another", parts: make(map[source]*parts)}
+		a := &answer{parts: make(map[source]*parts)}
 		began := time.Now()
 		for i, text := range texts {
 			part := new(busv1.PresenceSnapshot)

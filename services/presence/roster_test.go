@@ -323,6 +323,10 @@ func TestFloorIsTheFirsts(t *testing.T) {
 	check("it left", true)
 	hear("l", 100, true, false)
 	check("as early, smaller id", false)
+	f.goLast(now)
+	check("came last", false)
+	hear("l", 100, true, true)
+	check("though its clock is slow", false) // a is still there, which started later
 	now = now.Add(3 * time.Second)
 	check("silent", true)
 	if len(f.others) != 0 {

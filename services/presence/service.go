@@ -42,6 +42,7 @@ type Service struct {
 	serving   bool      // the picture was complete once and Run goes on
 	complete  bool      // serving, and nothing was missed since
 	hearing   time.Time // since when NATS is heard without a break
+	ticked    time.Time // when the clock was looked at last
 	speaks    bool      // as last logged
 	eventsOut int64
 
@@ -202,7 +203,11 @@ func (s *Service) change(f func(now time.Time)) {
 // snapshots, a gateway's end. Between two steps others have their turn.
 func (s *Service) work() {
 	more := false
-	s.change(func(now time.Time) { more = s.intake.step(now) })
+	s.change(func(now time.Time) {
+		if !s.slept(now) { // else the clock has its turn first, and leases may go on
+			more = s.intake.step(now)
+		}
+	})
 	if more {
 		wake(s.workWoken)
 	}
@@ -242,7 +247,16 @@ func (s *Service) position() *presencev1.Position {
 }
 
 // speaking says whether this replica tells the rooms. s.mu is held.
-func (s *Service) speaking(now time.Time) bool { return s.complete && s.floor.mine(now) }
+func (s *Service) speaking(now time.Time) bool {
+	return s.complete && !s.slept(now) && s.floor.mine(now)
+}
+
+// slept says whether this process has just been stopped for a while: frozen with
+// its machine, or without a processor. Then it looks as if all the others had
+// been silent, and another replica may have the floor. s.mu is held.
+func (s *Service) slept(now time.Time) bool {
+	return !s.ticked.IsZero() && now.Sub(s.ticked) > s.opts.ReplicaTimeout/3
+}
 
 // listen begins to hear NATS, for the first time or again: what was said
 // meanwhile is unknown, so everybody is asked, and the old picture serves until
@@ -250,25 +264,36 @@ func (s *Service) speaking(now time.Time) bool { return s.complete && s.floor.mi
 func (s *Service) listen() {
 	s.mu.Lock()
 	now := time.Now()
+	s.hearAnew(now)
+	s.intake.askedAll = now
+	s.mu.Unlock()
+	s.ask("")
+}
+
+// hearAnew begins to hear, behind a time in which nothing was heard. s.mu is held.
+func (s *Service) hearAnew(now time.Time) {
 	s.hearing = now
 	s.complete = false
 	s.floor.startedMS = now.UnixMilli()
-	s.intake.askedAll = now
-	// Who resumed meanwhile is told by the snapshots, which take a moment.
+	// Who resumed meanwhile is told by what comes now, which takes a moment.
 	s.intake.picture.extendLeases(now.Add(s.opts.StartWait))
-	s.mu.Unlock()
-	s.ask("")
 }
 
 // tick looks at the clock.
 func (s *Service) tick() {
 	connected := s.bus.Connected()
 	s.change(func(now time.Time) {
-		if !connected {
+		slept := s.slept(now)
+		s.ticked = now
+		switch {
+		case !connected:
 			// Nobody is silent whom we cannot hear.
 			s.hearing = now
 			s.complete = false
 			return
+		case slept:
+			// What was said meanwhile is on its way to us, or is a hole.
+			s.hearAnew(now)
 		}
 		s.intake.expire(now, s.hearing)
 	})
@@ -284,7 +309,8 @@ func (s *Service) conclude() {
 	completed := !s.complete && now.Sub(s.hearing) >= s.opts.StartWait && s.intake.whole(s.hearing)
 	if completed {
 		if s.floor.accompanied(now) {
-			s.roster.clear() // another one has told it
+			s.roster.clear() // another one has told it, or will
+			s.floor.goLast(now)
 		}
 		s.complete, s.serving = true, true
 	}

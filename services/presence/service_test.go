@@ -158,6 +158,39 @@ func TestTwoReplicasOneSpeaker(t *testing.T) {
 	e.hears(want...)
 }
 
+// TestReplicaThatSleptGivesNobodyUp: to a process that was stopped for a minute
+// it looks as if all others had been silent for one.
+func TestReplicaThatSleptGivesNobodyUp(t *testing.T) {
+	w := newWorld(t)
+	p, e := w.start().ready(t), w.ear("r")
+	g := w.gateway("g")
+	g.does("s1", announce("a", 1, "r"))
+	p.sees(t, g)
+	e.hears("+a =1")
+	g.stop() // so that only the sleep keeps its sessions
+	p.mu.Lock()
+	for _, f := range p.intake.feeds {
+		f.heard = f.heard.Add(-time.Minute)
+	}
+	p.ticked = p.ticked.Add(-time.Minute)
+	awake := time.Now()
+	if p.speaking(awake) {
+		t.Error("it speaks before it has heard whether another one does")
+	}
+	p.mu.Unlock()
+	eventually(t, "it has heard everybody anew", func() bool {
+		p.mu.RLock()
+		defer p.mu.RUnlock()
+		return p.complete && p.hearing.After(awake)
+	})
+	if n := p.count(t, "r"); n != 1 {
+		t.Errorf("%d are left in the room", n)
+	}
+	h := w.gateway("h")
+	h.does("s2", announce("b", 1, "r"))
+	e.hears("+a =1", "+b =2")
+}
+
 // TestReplicaThatStartsHearsOfWhoIsAway: sessions of gateways that cannot answer
 // any more resume without a word, also when the replica that knew them is gone.
 func TestReplicaThatStartsHearsOfWhoIsAway(t *testing.T) {

@@ -75,6 +75,9 @@ func (s *Service) ask(gateway string) {
 func (s *Service) hearSnapshot(a *answer, part *busv1.PresenceSnapshot) {
 	from := source{part.GatewayId, part.LeaseMs > 0}
 	finished := false
+	if a.gateway != "" && part.GatewayId != a.gateway {
+		return // nobody was asked for it
+	}
 	s.change(func(now time.Time) {
 		a.until = now.Add(answerTimeout)
 		if part.GatewayId == "" {
