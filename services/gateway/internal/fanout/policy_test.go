@@ -78,7 +78,7 @@ func TestPaceIsTheUsers(t *testing.T) {
 				switch wait := m.Pace(); {
 				case wait == 0:
 					through.Add(1)
-				case wait > time.Hour:
+				case wait > time.Hour+time.Minute: // who looked at the clock before whoever got through waits a little more
 					t.Errorf("has to wait %s for the next", wait)
 				}
 			}
