@@ -319,6 +319,8 @@ func wrongValues(f protoreflect.FieldDescriptor) []string {
 	switch {
 	case f.IsMap():
 		delete(all, "object")
+	case f.IsList(): // of strings
+		all["array"] = `["5",5]`
 	case f.Kind() == protoreflect.StringKind:
 		delete(all, "string")
 	case f.Kind() == protoreflect.BoolKind:
