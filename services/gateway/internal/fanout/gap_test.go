@@ -1,7 +1,6 @@
 package fanout
 
 import (
-	"sync"
 	"testing"
 	"time"
 
@@ -23,38 +22,24 @@ func TestGap(t *testing.T) {
 	if _, err := h.Join(t.Context(), Request{Room: "a", Member: s, Silent: true}); err != nil {
 		t.Fatal(err)
 	}
-	const n = 40_000 // more than the queues between NATS and a worker hold
-	var wg sync.WaitGroup
-	slots := make(chan struct{}, 1000)
-	for range n {
-		wg.Add(1)
-		slots <- struct{}{}
-		b.PublishAsync("a", "", message("x"), func(_ bus.Ack, err error) {
-			if err != nil {
-				t.Error(err)
-			}
-			<-slots
-			wg.Done()
-		})
-	}
-	wg.Wait()
+	flood(t, server, overflow)
 	close(s.begin)
-	eventually(t, "the member is told of the gap", 30*time.Second, s.hasMissed)
+	eventually(t, "the member is told of the gap", time.Minute, s.hasMissed)
 	_, live := s.seqs()
 	for i, seq := range live {
 		if seq != live[0]+uint64(i) { // there is no other room
 			t.Fatalf("%d comes after %d", seq, live[i-1])
 		}
 	}
-	if len(live) == 0 || len(live) == n || h.gaps.Load() != 1 {
-		t.Fatalf("%d of %d were delivered, %d gaps", len(live), n, h.gaps.Load())
+	if len(live) == 0 || len(live) == overflow || h.gaps.Load() != 1 {
+		t.Fatalf("%d of %d were delivered, %d gaps", len(live), overflow, h.gaps.Load())
 	}
 	eventually(t, "the room is closed", 10*time.Second, func() bool { return h.Rooms() == 0 })
 
 	last := live[len(live)-1]
 	v, place := enter(t, h, Request{Room: "a", After: &last, History: 10})
 	past, _ := v.seqs()
-	if tail := live[0] + n - 1; place.Recovered || place.Oldest != tail-retention+1 || len(past) != 10 || past[9] != tail {
+	if tail := live[0] + overflow - 1; place.Recovered || place.Oldest != tail-retention+1 || len(past) != 10 || past[9] != tail {
 		t.Errorf("back at %d: recovered %t, oldest %d, got %v", last, place.Recovered, place.Oldest, past)
 	}
 }
