@@ -48,7 +48,8 @@ func (s *Service) register(ctx context.Context, records *store, q *authv1.Regist
 	}
 	a, err := s.newAccount(ctx, records, username, q.Password, roleUser)
 	if err != nil {
-		if byInvite {
+		// Of any other error it is not known whether there is an account now.
+		if code := errs.CodeOf(err); byInvite && (code == errs.AlreadyExists || code == errs.RateLimited) {
 			if err := s.useInvite(ctx, records, q.InviteCode, +1); err != nil {
 				s.log.Warn("giving a use of an invite code back", "error", err)
 			}
@@ -61,9 +62,13 @@ func (s *Service) register(ctx context.Context, records *store, q *authv1.Regist
 // free says whether a username can be taken. It spares the work of hashing; what
 // decides is the creation.
 func (s *Service) free(ctx context.Context, records *store, username string) error {
-	_, err := records.account(ctx, username)
+	a, err := records.account(ctx, username)
 	if errors.Is(err, bus.ErrNotFound) {
 		return nil
+	}
+	if err == nil {
+		// Who made it may have been cut off before its id was known.
+		err = records.index(ctx, a)
 	}
 	if err == nil {
 		err = errTaken

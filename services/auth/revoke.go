@@ -91,9 +91,10 @@ func (s *Service) remove(ctx context.Context, records *store, sid string) (int, 
 
 // endByRefresh ends the sign-in of a refresh token, or all of its user. It need
 // not be the newest: a client whose last answer was lost must be able to sign
-// out.
+// out. But an old copy in somebody's hands is no word of the user's on the
+// others.
 func (s *Service) endByRefresh(ctx context.Context, records *store, refresh string, all bool) (int, error) {
-	sid, _, ok := parseRefresh(*s.refreshKey.Load(), refresh)
+	sid, number, ok := parseRefresh(*s.refreshKey.Load(), refresh)
 	if !ok {
 		return 0, errs.Invalid("refreshToken", "is not valid")
 	}
@@ -101,7 +102,7 @@ func (s *Service) endByRefresh(ctx context.Context, records *store, refresh stri
 		return s.end(ctx, records, sid)
 	}
 	in, err := records.signIn(ctx, sid)
-	if errors.Is(err, bus.ErrNotFound) {
+	if errors.Is(err, bus.ErrNotFound) || err == nil && (number > in.Rotation || number+1 < in.Rotation) {
 		err = errRefresh
 	}
 	if err != nil {

@@ -126,7 +126,7 @@ func (s *Service) refresh(ctx context.Context, records *store, q *authv1.Refresh
 			return nil, err
 		}
 		now := time.Now()
-		again := number+1 == in.Rotation && now.Sub(time.UnixMilli(in.RotatedMs)) <= s.opts.RefreshGrace
+		again := s.opts.RefreshGrace > 0 && number+1 == in.Rotation && now.Sub(time.UnixMilli(in.RotatedMs)) <= s.opts.RefreshGrace
 		switch {
 		case number > in.Rotation: // of what a restore has undone
 			return nil, errRefresh

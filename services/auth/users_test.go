@@ -469,7 +469,24 @@ func TestSignOutEverywhere(t *testing.T) {
 			_, err := verify(t, api, in.Token)
 			wantCode(t, err, errs.Unauthenticated, "")
 		}
-		// Who has an ended one has no say in others.
+		// Who holds an old copy has no say in others.
+		four, err := login(t, api, name, "secret")
+		if err != nil {
+			t.Fatal(err)
+		}
+		newest := four.RefreshToken
+		for range 2 {
+			next, err := refresh(t, api, newest)
+			if err != nil {
+				t.Fatal(err)
+			}
+			newest = next.RefreshToken
+		}
+		old := byRefresh(four.RefreshToken)
+		old.All = true
+		_, err = api.Revoke(t.Context(), old)
+		wantCode(t, err, errs.Unauthenticated, "")
+		// Nor has who has an ended one.
 		three, err := login(t, api, name, "secret")
 		if err != nil {
 			t.Fatal(err)
