@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"net/http"
+	"net/netip"
 	"slices"
 	"testing"
 	"time"
@@ -61,8 +62,10 @@ func bearer(token string) http.Header { return http.Header{"Authorization": {"Be
 func TestIdentity(t *testing.T) {
 	s := stack.Start(t, stack.Options{
 		Gateways: 2,
-		Gateway:  func(o *gateway.Options) { o.JWTSecret = secret },
-		Auth:     func(o *auth.Options) { o.JWTSecret = secret },
+		Gateway: func(o *gateway.Options) {
+			o.JWTSecret, o.TrustedProxies = secret, []netip.Prefix{netip.MustParsePrefix("127.0.0.0/8")}
+		},
+		Auth: func(o *auth.Options) { o.JWTSecret = secret },
 	})
 	other := s.AddAuth(t)
 	for name, test := range map[string]func(*testing.T, *stack.Stack, authv1.AuthClient){
@@ -257,7 +260,8 @@ func testPassword(t *testing.T, s *stack.Stack, _ authv1.AuthClient) {
 
 func testSessions(t *testing.T, s *stack.Stack, _ authv1.AuthClient) {
 	signInAs := func(agent string) account {
-		answer, body := call(t, http.MethodPost, s.URLs[0]+"/api/auth", `{"username":"nomad","password":"correct horse"}`, http.Header{"User-Agent": {agent}})
+		answer, body := call(t, http.MethodPost, s.URLs[0]+"/api/auth", `{"username":"nomad","password":"correct horse"}`,
+			http.Header{"User-Agent": {agent}, "X-Forwarded-For": {"198.51.100.1, 203.0.113.9"}})
 		if answer.StatusCode != 200 {
 			t.Fatalf("signing in: %v", body)
 		}
@@ -277,7 +281,7 @@ func testSessions(t *testing.T, s *stack.Stack, _ authv1.AuthClient) {
 	}
 	sessions := list(phone.token)
 	if len(sessions) != 2 || sessions[0]["userAgent"] != "laptop" || sessions[1]["userAgent"] != "phone" ||
-		sessions[0]["current"] != false || sessions[1]["current"] != true || sessions[0]["address"] != "127.0.0.1" {
+		sessions[0]["current"] != false || sessions[1]["current"] != true || sessions[0]["address"] != "203.0.113.9" {
 		t.Fatalf("listed %v", sessions)
 	}
 	for _, field := range []string{"createdAt", "usedAt", "expiresAt"} {

@@ -20,7 +20,7 @@ func (g *Gateway) Handler() http.Handler {
 	if g.opts.Web != nil {
 		mux.Handle("/", g.opts.Web)
 	}
-	return mux
+	return g.behindProxies(mux)
 }
 
 // tokenProtocol begins a subprotocol entry that carries a token, for browsers,

@@ -5,6 +5,7 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
+	"net/netip"
 	"time"
 
 	"go.opentelemetry.io/otel/metric"
@@ -59,6 +60,9 @@ type Options struct {
 	// AllowedOrigins are host patterns, or with a scheme ("https://…"), from
 	// which browsers may connect beside the gateway's own host.
 	AllowedOrigins []string
+	// TrustedProxies are the addresses of load balancers whose X-Forwarded-For is
+	// believed; without any, who connects is the client.
+	TrustedProxies []netip.Prefix
 	// MaxConnections at once; default 10,000.
 	MaxConnections int
 	// RateLimit is requests per second and connection; 0 is no limit.

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"net/netip"
 	"os"
 	"path"
 	"strings"
@@ -181,6 +182,12 @@ func (g *GatewaySettings) register(s *config.Set) {
 	s.Section("Clients")
 	s.String(&g.httpAddr, "http-addr", "where clients connect: sockets, the HTTP API and the demo page").Check(listening(&g.httpAddr))
 	s.Strings(&g.AllowedOrigins, "allowed-origins", "origins whose pages may connect beside the gateway's own, like https://app.example.com; a host, or one with *, lets them use the socket, but not the HTTP API").Check(origins(&g.AllowedOrigins))
+	var proxies []string
+	s.Strings(&proxies, "trusted-proxies", "addresses or networks (10.0.0.0/8) of load balancers, whose X-Forwarded-For tells who the client is; sign-ins are throttled by it").
+		Check(func() (err error) {
+			g.TrustedProxies, err = networks(proxies)
+			return err
+		})
 	g.foreign.register(s)
 	s.Section("Limits")
 	s.Int(&g.MaxConnections, "max-connections", "connections at once").Check(some(&g.MaxConnections))
@@ -265,6 +272,22 @@ func origins(p *[]string) func() error {
 		}
 		return nil
 	}
+}
+
+// networks reads addresses and networks.
+func networks(texts []string) ([]netip.Prefix, error) {
+	var list []netip.Prefix
+	for _, text := range texts {
+		network, err := netip.ParsePrefix(text)
+		if addr, notOne := netip.ParseAddr(text); notOne == nil {
+			network, err = netip.PrefixFrom(addr.Unmap(), addr.Unmap().BitLen()), nil
+		}
+		if err != nil {
+			return nil, fmt.Errorf("want addresses, or networks like 10.0.0.0/8, and not %q", text)
+		}
+		list = append(list, network.Masked())
+	}
+	return list, nil
 }
 
 // tokensOfOthers gives the secret of HS256 tokens, of which it warns where it is
