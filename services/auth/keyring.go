@@ -15,6 +15,7 @@ import (
 
 	"github.com/parley-im/parley/pkg/bus"
 	"github.com/parley-im/parley/pkg/errs"
+	"github.com/parley-im/parley/pkg/run"
 	"github.com/parley-im/parley/pkg/token"
 	authv1 "github.com/parley-im/parley/proto/auth/v1"
 )
@@ -91,7 +92,7 @@ func (k *keyring) run(ctx context.Context) {
 			return
 		}
 		k.log.Warn("reading the signing keys again", "error", err)
-		if !pause(ctx) {
+		if !run.Sleep(ctx, retryPause) {
 			return
 		}
 	}

@@ -26,6 +26,7 @@ import (
 	"github.com/parley-im/parley/pkg/bus"
 	"github.com/parley-im/parley/pkg/errs"
 	"github.com/parley-im/parley/pkg/limit"
+	"github.com/parley-im/parley/pkg/run"
 	"github.com/parley-im/parley/pkg/token"
 	authv1 "github.com/parley-im/parley/proto/auth/v1"
 )
@@ -83,7 +84,11 @@ type Options struct {
 	Guessing Guessing
 }
 
-const defaultRefreshGrace = 30 * time.Second
+const (
+	defaultRefreshGrace = 30 * time.Second
+	// retryPause is between two tries at what is out of reach.
+	retryPause = 500 * time.Millisecond
+)
 
 func (o *Options) complete() error {
 	switch {
@@ -183,7 +188,7 @@ func (s *Service) Run(ctx context.Context) error {
 			s.records.Store(records)
 			break
 		}
-		if !pause(ctx) {
+		if !run.Sleep(ctx, retryPause) {
 			return nil
 		}
 		s.log.Warn("opening the buckets again", "error", err)
@@ -237,15 +242,5 @@ func (s *Service) ready() (*store, error) {
 		return records, nil
 	default:
 		return missing("the revocations")
-	}
-}
-
-// pause waits before another try; false means that ctx has ended.
-func pause(ctx context.Context) bool {
-	select {
-	case <-ctx.Done():
-		return false
-	case <-time.After(500 * time.Millisecond):
-		return true
 	}
 }

@@ -156,7 +156,7 @@ func kinds(events []*eventsv1.Event) (list []string) {
 // the order of its room.
 func TestEveryMessageOnceThroughCrashes(t *testing.T) {
 	d := bustest.Single(t)
-	b := deploy(t, d, bus.LogConfig{})
+	b := deploy(t, d, bus.LogConfig{Retention: 1 << 20})
 	begin(t, d)
 	crash(t, d, b, nil)
 }
@@ -167,7 +167,7 @@ func TestEveryMessageOnceThroughElections(t *testing.T) {
 		t.Skip("takes a while")
 	}
 	d := bustest.Cluster(t)
-	b := deploy(t, d, bus.LogConfig{})
+	b := deploy(t, d, bus.LogConfig{Retention: 1 << 20})
 	begin(t, d)
 	crash(t, d, b, func() {
 		for node := range d.Nodes {

@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/parley-im/parley/pkg/bus"
+	"github.com/parley-im/parley/pkg/run"
 )
 
 // lease is who makes events: a record that its holder writes again and again.
@@ -47,7 +48,7 @@ func (l *lease) take(ctx context.Context) error {
 		if !errors.Is(err, bus.ErrExists) && !errors.Is(err, bus.ErrConflict) {
 			return err
 		}
-		if !sleep(ctx, l.timeout/8) {
+		if !run.Sleep(ctx, l.timeout/8) {
 			return ctx.Err()
 		}
 	}
@@ -56,7 +57,7 @@ func (l *lease) take(ctx context.Context) error {
 // hold renews the lease until ctx ends or it is lost.
 func (l *lease) hold(ctx context.Context) error {
 	renewed := time.Now()
-	for sleep(ctx, l.timeout/4) {
+	for run.Sleep(ctx, l.timeout/4) {
 		attempt, cancel := context.WithTimeout(ctx, l.timeout/4)
 		revision, err := l.kv.Update(attempt, keyLease, []byte(l.id), l.revision)
 		cancel()

@@ -8,6 +8,7 @@ import (
 	"google.golang.org/protobuf/types/known/timestamppb"
 
 	"github.com/parley-im/parley/pkg/bus"
+	"github.com/parley-im/parley/pkg/run"
 	busv1 "github.com/parley-im/parley/proto/bus/v1"
 	eventsv1 "github.com/parley-im/parley/proto/events/v1"
 	historyv1 "github.com/parley-im/parley/proto/history/v1"
@@ -77,7 +78,7 @@ func (m *maker) startLog(ctx context.Context, shard int) (at place, err error) {
 	at, told := m.state.source(name)
 	if told && last < at.seq {
 		// Not by a leader that was elected only now.
-		sleep(ctx, confirm)
+		run.Sleep(ctx, confirm)
 		if first, last, err = m.s.bus.ShardBounds(ctx, shard); err != nil {
 			return at, err
 		}

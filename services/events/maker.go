@@ -78,7 +78,7 @@ func (s *Service) make(ctx context.Context, kv *bus.KV, lease *lease) error {
 
 // save writes down now and then how far events are made.
 func (m *maker) save(ctx context.Context) error {
-	for sleep(ctx, m.s.opts.SaveEvery) {
+	for run.Sleep(ctx, m.s.opts.SaveEvery) {
 		if err := m.state.save(ctx, m.kv); err != nil {
 			return err
 		}
@@ -158,7 +158,7 @@ func (m *maker) store(ctx context.Context, events []*eventsv1.Event) error {
 			return err
 		}
 		m.s.log.Info("storing events, trying again", "pause", pause, "error", err)
-		if !sleep(ctx, pause) {
+		if !run.Sleep(ctx, pause) {
 			return ctx.Err()
 		}
 	}

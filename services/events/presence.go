@@ -9,6 +9,7 @@ import (
 	"google.golang.org/protobuf/types/known/timestamppb"
 
 	"github.com/parley-im/parley/pkg/ids"
+	"github.com/parley-im/parley/pkg/run"
 	eventsv1 "github.com/parley-im/parley/proto/events/v1"
 	presencev1 "github.com/parley-im/parley/proto/presence/v1"
 	wirev1 "github.com/parley-im/parley/proto/wire/v1"
@@ -30,7 +31,7 @@ func (m *maker) followPresence(ctx context.Context) error {
 			pause = firstPause
 		}
 		m.s.log.Info("watching presence anew", "pause", pause, "because", err)
-		if !sleep(ctx, pause) {
+		if !run.Sleep(ctx, pause) {
 			return ctx.Err()
 		}
 	}

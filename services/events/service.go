@@ -34,6 +34,7 @@ import (
 	"github.com/parley-im/parley/pkg/bus"
 	"github.com/parley-im/parley/pkg/errs"
 	"github.com/parley-im/parley/pkg/ids"
+	"github.com/parley-im/parley/pkg/run"
 	eventsv1 "github.com/parley-im/parley/proto/events/v1"
 	presencev1 "github.com/parley-im/parley/proto/presence/v1"
 )
@@ -162,7 +163,7 @@ func (s *Service) Run(ctx context.Context) error {
 		default:
 			s.log.Warn("making events was interrupted", "pause", pause, "error", err)
 		}
-		if !sleep(ctx, pause) {
+		if !run.Sleep(ctx, pause) {
 			return nil
 		}
 	}
@@ -200,16 +201,4 @@ func (s *Service) turn(ctx context.Context) error {
 	s.making.Store(true)
 	defer s.making.Store(false)
 	return s.make(ctx, kv, lease)
-}
-
-// sleep waits; false when ctx ended.
-func sleep(ctx context.Context, d time.Duration) bool {
-	timer := time.NewTimer(d)
-	defer timer.Stop()
-	select {
-	case <-ctx.Done():
-		return false
-	case <-timer.C:
-		return true
-	}
 }

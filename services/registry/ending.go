@@ -9,6 +9,7 @@ import (
 
 	"github.com/parley-im/parley/pkg/bus"
 	"github.com/parley-im/parley/pkg/errs"
+	"github.com/parley-im/parley/pkg/run"
 	busv1 "github.com/parley-im/parley/proto/bus/v1"
 	registryv1 "github.com/parley-im/parley/proto/registry/v1"
 )
@@ -184,7 +185,7 @@ func (e *endingEntry) claimed(claim time.Duration) bool {
 // finishEndings does what ends of rooms have left, whichever replica began
 // them, until ctx ends.
 func (s *Service) finishEndings(ctx context.Context) {
-	for sleep(ctx, s.times.settle/4+rand.N(s.times.settle/4)) {
+	for run.Sleep(ctx, s.times.settle/4+rand.N(s.times.settle/4)) {
 		for _, room := range s.picture.dueEndings(s.times, 1000) {
 			left := s.picture.end(room)
 			if left == nil {

@@ -17,6 +17,7 @@ import (
 	"google.golang.org/protobuf/types/known/timestamppb"
 
 	"github.com/parley-im/parley/pkg/bus"
+	"github.com/parley-im/parley/pkg/run"
 	registryv1 "github.com/parley-im/parley/proto/registry/v1"
 	wirev1 "github.com/parley-im/parley/proto/wire/v1"
 )
@@ -105,7 +106,7 @@ func BenchmarkMillion(b *testing.B) {
 		var work sync.WaitGroup
 		for range 2 {
 			work.Go(func() {
-				for sleep(ctx, 4*time.Millisecond) { // up to 500 a second
+				for run.Sleep(ctx, 4*time.Millisecond) { // up to 500 a second
 					if err := create(ctx, 0); err != nil && ctx.Err() == nil {
 						b.Error(err)
 					}

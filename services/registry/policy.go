@@ -14,6 +14,7 @@ import (
 	"github.com/parley-im/parley/pkg/errs"
 	"github.com/parley-im/parley/pkg/ids"
 	"github.com/parley-im/parley/pkg/rights"
+	"github.com/parley-im/parley/pkg/run"
 	registryv1 "github.com/parley-im/parley/proto/registry/v1"
 )
 
@@ -162,7 +163,7 @@ func (s *Service) trimLogs(ctx context.Context) {
 		case <-ctx.Done():
 			return
 		case next := <-s.trims:
-			if !sleep(ctx, time.Until(next.at)) {
+			if !run.Sleep(ctx, time.Until(next.at)) {
 				return
 			}
 			trimming, cancel := context.WithTimeout(ctx, s.times.erase)

@@ -11,6 +11,7 @@ import (
 	"github.com/parley-im/parley/pkg/bus"
 	"github.com/parley-im/parley/pkg/errs"
 	"github.com/parley-im/parley/pkg/ids"
+	"github.com/parley-im/parley/pkg/run"
 	registryv1 "github.com/parley-im/parley/proto/registry/v1"
 )
 
@@ -70,7 +71,7 @@ func (s *Service) MarkRead(ctx context.Context, req *registryv1.MarkReadRequest)
 		}
 		// Another device of the user was faster; it may have read further.
 		s.metrics.conflicts.Add(ctx, 1)
-		if !sleep(ctx, rand.N(time.Millisecond<<min(n, 6))) {
+		if !run.Sleep(ctx, rand.N(time.Millisecond<<min(n, 6))) {
 			return nil, storeError(ctx.Err())
 		}
 	}

@@ -12,6 +12,7 @@ import (
 
 	"github.com/parley-im/parley/pkg/bus"
 	"github.com/parley-im/parley/pkg/ids"
+	"github.com/parley-im/parley/pkg/run"
 	registryv1 "github.com/parley-im/parley/proto/registry/v1"
 )
 
@@ -161,7 +162,7 @@ const sanctionsPage = 1000
 // All replicas do, and compare-and-swap lets one of them through.
 func (s *Service) endSanctions(ctx context.Context) {
 	every := s.times.sanctions
-	for sleep(ctx, every/2+rand.N(every/2+1)) {
+	for run.Sleep(ctx, every/2+rand.N(every/2+1)) {
 		for _, end := range s.picture.over(time.Now(), sanctionsPage) {
 			err := s.endSanction(ctx, end)
 			if ctx.Err() != nil {

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/parley-im/parley/pkg/errs"
+	"github.com/parley-im/parley/pkg/run"
 	busv1 "github.com/parley-im/parley/proto/bus/v1"
 	registryv1 "github.com/parley-im/parley/proto/registry/v1"
 )
@@ -129,7 +130,7 @@ func (s *Service) tellLater(ctx context.Context) {
 		case <-ctx.Done():
 			return
 		case next := <-s.again:
-			if !sleep(ctx, time.Until(next.at)) {
+			if !run.Sleep(ctx, time.Until(next.at)) {
 				return
 			}
 			next.do()

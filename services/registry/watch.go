@@ -10,6 +10,7 @@ import (
 
 	"github.com/parley-im/parley/pkg/bus"
 	"github.com/parley-im/parley/pkg/ids"
+	"github.com/parley-im/parley/pkg/run"
 	registryv1 "github.com/parley-im/parley/proto/registry/v1"
 )
 
@@ -133,17 +134,5 @@ type backoff struct{ last time.Duration }
 // pause waits; false when ctx ended.
 func (b *backoff) pause(ctx context.Context) bool {
 	b.last = min(max(2*b.last, 100*time.Millisecond), 5*time.Second)
-	return sleep(ctx, b.last/2+rand.N(b.last/2))
-}
-
-// sleep waits; false when ctx ended.
-func sleep(ctx context.Context, d time.Duration) bool {
-	timer := time.NewTimer(d)
-	defer timer.Stop()
-	select {
-	case <-ctx.Done():
-		return false
-	case <-timer.C:
-		return true
-	}
+	return run.Sleep(ctx, b.last/2+rand.N(b.last/2))
 }

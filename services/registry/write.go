@@ -12,6 +12,7 @@ import (
 
 	"github.com/parley-im/parley/pkg/bus"
 	"github.com/parley-im/parley/pkg/errs"
+	"github.com/parley-im/parley/pkg/run"
 	registryv1 "github.com/parley-im/parley/proto/registry/v1"
 )
 
@@ -42,7 +43,7 @@ func (s *Service) optimistic(ctx context.Context, on subject, try func() error) 
 		switch {
 		case errors.Is(err, bus.ErrConflict), errors.Is(err, bus.ErrExists):
 			s.metrics.conflicts.Add(ctx, 1)
-			if !sleep(ctx, rand.N(time.Millisecond<<min(n, 6))) {
+			if !run.Sleep(ctx, rand.N(time.Millisecond<<min(n, 6))) {
 				return storeError(ctx.Err())
 			}
 		case isRefusal(err) && !looked:
