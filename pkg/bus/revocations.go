@@ -35,12 +35,10 @@ type Revocation struct {
 // An entry is forgotten with its key, SessionTTL after it was made: no token
 // of ours lives longer. That also is the bound of its memory.
 type Revocations struct {
-	b       *Bus
+	picture
 	learned func(Revocation)
-	ready   chan struct{}
 
 	mu       sync.RWMutex
-	pending  int // watches whose present entries are not in yet
 	sessions map[string]time.Time
 	users    map[string]userRevocation
 }
@@ -55,14 +53,13 @@ func NewRevocations(b *Bus, learned func(Revocation)) *Revocations {
 	if learned == nil {
 		learned = func(Revocation) {}
 	}
-	return &Revocations{
-		b:        b,
+	r := &Revocations{
 		learned:  learned,
-		ready:    make(chan struct{}),
-		pending:  2,
 		sessions: make(map[string]time.Time),
 		users:    make(map[string]userRevocation),
 	}
+	r.init(b, 2)
+	return r
 }
 
 // Run keeps the picture until ctx ends; then it returns nil. It may be called
@@ -70,19 +67,9 @@ func NewRevocations(b *Bus, learned func(Revocation)) *Revocations {
 func (r *Revocations) Run(ctx context.Context) error {
 	var wg sync.WaitGroup
 	for _, prefix := range []string{keyRevoked, keyRevokedUser} {
-		wg.Go(func() {
-			first := true
-			r.b.follow(ctx, Sessions, prefix+">", func() {}, func(e Entry) {
-				if e.Key != "" {
-					r.note(e)
-				} else if first {
-					first = false
-					r.filled()
-				}
-			})
-		})
+		wg.Go(func() { r.watch(ctx, Sessions, prefix, r.note) })
 	}
-	wg.Go(func() { r.forget(ctx) })
+	wg.Go(func() { forget(ctx, r.drop) })
 	wg.Wait()
 	return nil
 }
@@ -175,28 +162,6 @@ func parseRevocation(e Entry) (Revocation, error) {
 		return Revocation{}, fmt.Errorf("decoding a revocation's user: %w", err)
 	}
 	return Revocation{UserID: user, Before: before}, nil
-}
-
-func (r *Revocations) filled() {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	if r.pending--; r.pending == 0 {
-		close(r.ready)
-	}
-}
-
-// forget drops, once a minute, what is older than any token.
-func (r *Revocations) forget(ctx context.Context) {
-	tick := time.NewTicker(time.Minute)
-	defer tick.Stop()
-	for {
-		select {
-		case <-ctx.Done():
-			return
-		case now := <-tick.C:
-			r.drop(now.Add(-SessionTTL - time.Minute)) // the clocks of two machines may differ
-		}
-	}
 }
 
 func (r *Revocations) drop(until time.Time) {

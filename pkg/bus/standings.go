@@ -73,12 +73,10 @@ func (b *Bus) putStanding(ctx context.Context, bucket Bucket, key string, s *bus
 // Its memory is bounded by the accounts that are disabled and by the changes of
 // roles of an hour, after which no token is left that was issued before.
 type Standings struct {
-	b       *Bus
+	picture
 	changed func(user string)
-	ready   chan struct{}
 
 	mu       sync.RWMutex
-	pending  int // watches whose present entries are not in yet
 	disabled map[string]struct{}
 	roles    map[string]userRoles
 }
@@ -96,10 +94,9 @@ func NewStandings(b *Bus, changed func(user string)) *Standings {
 	if changed == nil {
 		changed = func(string) {}
 	}
-	return &Standings{
-		b: b, changed: changed, ready: make(chan struct{}), pending: 2,
-		disabled: make(map[string]struct{}), roles: make(map[string]userRoles),
-	}
+	s := &Standings{changed: changed, disabled: make(map[string]struct{}), roles: make(map[string]userRoles)}
+	s.init(b, 2)
+	return s
 }
 
 // Run keeps the picture until ctx ends; then it returns nil. It may be called
@@ -112,19 +109,14 @@ func (s *Standings) Run(ctx context.Context) error {
 		note   func(user string, v *busv1.Standing, e Entry) (news bool)
 	}{{Users, keyDisabled, s.noteDisabled}, {Sessions, keyRoles, s.noteRoles}} {
 		wg.Go(func() {
-			first := true
-			s.b.follow(ctx, w.bucket, w.prefix+">", func() {}, func(e Entry) {
-				switch {
-				case e.Key == "" && first:
-					first = false
-					s.filled()
-				case e.Key != "" && !e.Deleted: // what has expired goes by forget's clock
+			s.watch(ctx, w.bucket, w.prefix, func(e Entry) {
+				if !e.Deleted { // what has expired goes by forget's clock
 					s.note(strings.TrimPrefix(e.Key, w.prefix), e, w.note)
 				}
 			})
 		})
 	}
-	wg.Go(func() { s.forget(ctx) })
+	wg.Go(func() { forget(ctx, s.drop) })
 	wg.Wait()
 	return nil
 }
@@ -186,28 +178,6 @@ func (s *Standings) noteRoles(user string, v *busv1.Standing, e Entry) bool {
 	}
 	s.roles[user] = userRoles{roles: v.Roles, revision: v.Revision, stored: e.Stored}
 	return true
-}
-
-func (s *Standings) filled() {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if s.pending--; s.pending == 0 {
-		close(s.ready)
-	}
-}
-
-// forget drops, once a minute, changes of roles that are older than any token.
-func (s *Standings) forget(ctx context.Context) {
-	tick := time.NewTicker(time.Minute)
-	defer tick.Stop()
-	for {
-		select {
-		case <-ctx.Done():
-			return
-		case now := <-tick.C:
-			s.drop(now.Add(-SessionTTL - time.Minute)) // the clocks of two machines may differ
-		}
-	}
 }
 
 func (s *Standings) drop(until time.Time) {
