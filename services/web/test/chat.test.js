@@ -5,7 +5,7 @@ import assert from "node:assert/strict";
 import { test } from "node:test";
 import { Chat } from "../assets/js/chat.js";
 import { ApiError, SignedOut } from "../assets/js/session.js";
-import { fakeClock } from "./clock.js";
+import { fakeClock } from "../../../pkg/sdk-ts/test/clock.js";
 import "./platform.js";
 
 const me = { id: "u1", username: "ann", roles: [] };

@@ -217,7 +217,7 @@ func (h *Hub) countFailure(code errs.Code) {
 	h.errs[code]++
 }
 
-func (h *Hub) published(_ time.Duration, err error) {
+func (h *Hub) published(err error) {
 	h.publishes.Add(1)
 	if err != nil {
 		h.publishFailures.Add(1)
