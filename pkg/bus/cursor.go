@@ -23,11 +23,11 @@ type cursor struct {
 // cursorBatch is how many messages the server sends ahead.
 const cursorBatch = 500
 
-// errQuiet: nothing came in the time that was given.
-var errQuiet = errors.New("nothing has come")
+// ErrQuiet: nothing came in the time that was given.
+var ErrQuiet = errors.New("nothing has come")
 
 // next gives the next message; it waits for it until ctx ends. With a patience
-// it waits no longer than that, and then fails with errQuiet.
+// it waits no longer than that, and then fails with ErrQuiet.
 func (c *cursor) next(ctx context.Context, patience time.Duration) (jetstream.Msg, *jetstream.MsgMetadata, error) {
 	waiting := ctx
 	if patience > 0 {
@@ -69,7 +69,7 @@ func (c *cursor) ended(ctx context.Context) error {
 	if err := ctx.Err(); err != nil {
 		return err
 	}
-	return errQuiet
+	return ErrQuiet
 }
 
 func (c *cursor) open(ctx context.Context) error {

@@ -273,13 +273,10 @@ func (b *Bus) ReadEvents(after uint64, subjects []string) *EventReader {
 }
 
 // Next gives the next event with its position, and waits for it until ctx ends.
-// With a patience it waits no longer, and gives nil then. An event that cannot
-// be decoded is an empty one.
+// With a patience it waits no longer, and fails with ErrQuiet then. An event that
+// cannot be decoded is an empty one.
 func (r *EventReader) Next(ctx context.Context, patience time.Duration) (*eventsv1.Event, Place, error) {
 	msg, meta, err := r.cursor.next(ctx, patience)
-	if errors.Is(err, errQuiet) {
-		return nil, Place{}, nil
-	}
 	if err != nil {
 		return nil, Place{}, err
 	}

@@ -25,7 +25,8 @@ type Place struct {
 	Seq uint64
 	// Stored is when NATS stored it.
 	Stored time.Time
-	// Pending is how many are known to follow.
+	// Pending is how many followed when NATS sent this one. Not all of them need
+	// come: what is erased meanwhile does not.
 	Pending uint64
 }
 
@@ -38,10 +39,11 @@ func (b *Bus) ReadLog(shard int, after uint64) *LogReader {
 	return &LogReader{cursor{b: b, stream: streamLog(shard), last: after}}
 }
 
-// Next gives the next entry, and waits for it until ctx ends. Entry is nil where
-// it is not ours.
-func (r *LogReader) Next(ctx context.Context) (Stored, Place, error) {
-	msg, meta, err := r.cursor.next(ctx, 0)
+// Next gives the next entry, and waits for it until ctx ends. With a patience it
+// waits no longer, and fails with ErrQuiet then. Entry is nil where it is not
+// ours.
+func (r *LogReader) Next(ctx context.Context, patience time.Duration) (Stored, Place, error) {
+	msg, meta, err := r.cursor.next(ctx, patience)
 	if err != nil {
 		return Stored{}, Place{}, err
 	}
@@ -121,11 +123,12 @@ func (b *Bus) ReadChanges(after uint64) *ChangeReader {
 	return &ChangeReader{cursor{b: b, stream: streamChanges, last: after}}
 }
 
-// Next gives the next change, and waits for it until ctx ends. Revisions that
-// were over before NATS could copy them are left out: a hole in Revision.
-func (r *ChangeReader) Next(ctx context.Context) (Change, Place, error) {
+// Next gives the next change, and waits for it until ctx ends. With a patience
+// it waits no longer, and fails with ErrQuiet then. Revisions that were over
+// before NATS could copy them are left out: a hole in Revision.
+func (r *ChangeReader) Next(ctx context.Context, patience time.Duration) (Change, Place, error) {
 	for {
-		msg, meta, err := r.cursor.next(ctx, 0)
+		msg, meta, err := r.cursor.next(ctx, patience)
 		if err != nil {
 			return Change{}, Place{}, err
 		}

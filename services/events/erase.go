@@ -77,14 +77,14 @@ func (m *maker) eraseEdits(ctx context.Context, room string, target, after uint6
 	defer reader.Close()
 	for position := after; position < last; {
 		event, _, err := reader.Next(ctx, time.Second)
-		if err != nil {
-			return fmt.Errorf("looking for edits of %d in %s: %w", target, room, err)
-		}
-		if event == nil { // some of them may have gone meanwhile
+		if errors.Is(err, bus.ErrQuiet) { // some of them may have gone meanwhile
 			if last, err = b.LastEvent(ctx, kindEdited, room); err != nil {
 				return err
 			}
 			continue
+		}
+		if err != nil {
+			return fmt.Errorf("looking for edits of %d in %s: %w", target, room, err)
 		}
 		position = event.Position
 		if event.GetMessageEdited().GetMessage().GetTarget() != target {

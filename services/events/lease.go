@@ -58,7 +58,9 @@ func (l *lease) take(ctx context.Context) error {
 func (l *lease) hold(ctx context.Context) error {
 	renewed := time.Now()
 	for run.Sleep(ctx, l.timeout/4) {
-		attempt, cancel := context.WithTimeout(ctx, l.timeout/4)
+		// Half of it: a slow answer is none the worse, and after a lost one there
+		// is time to ask again.
+		attempt, cancel := context.WithTimeout(ctx, l.timeout/2)
 		revision, err := l.kv.Update(attempt, keyLease, []byte(l.id), l.revision)
 		cancel()
 		switch {

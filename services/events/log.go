@@ -2,6 +2,7 @@ package events
 
 import (
 	"context"
+	"errors"
 	"strconv"
 	"time"
 
@@ -16,6 +17,10 @@ import (
 
 func logName(shard int) string { return "log-" + strconv.Itoa(shard) }
 
+// follows is how long a batch is kept for what was still to come when NATS sent
+// the one before: it may have been erased since, and then nothing comes.
+const follows = 50 * time.Millisecond
+
 // followLog makes events of one shard of the log, until ctx ends or a failure.
 func (m *maker) followLog(ctx context.Context, shard int) error {
 	name := logName(shard)
@@ -29,8 +34,12 @@ func (m *maker) followLog(ctx context.Context, shard int) error {
 	var lastStored time.Time
 	for {
 		var events []*eventsv1.Event
-		for size, more := 0, true; more; {
-			stored, read, err := reader.Next(ctx)
+		wait := time.Duration(0) // for the first, as long as it takes
+		for size, more := 0, true; more; wait = follows {
+			stored, read, err := reader.Next(ctx, wait)
+			if errors.Is(err, bus.ErrQuiet) {
+				break
+			}
 			if err != nil {
 				return err
 			}

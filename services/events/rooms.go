@@ -2,7 +2,9 @@ package events
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"time"
 
 	"google.golang.org/protobuf/proto"
 	"google.golang.org/protobuf/types/known/timestamppb"
@@ -30,8 +32,12 @@ func (m *maker) followRooms(ctx context.Context) error {
 	defer reader.Close()
 	for {
 		var events []*eventsv1.Event
-		for more := true; more; {
-			change, read, err := reader.Next(ctx)
+		wait := time.Duration(0) // for the first, as long as it takes
+		for more := true; more; wait = follows {
+			change, read, err := reader.Next(ctx, wait)
+			if errors.Is(err, bus.ErrQuiet) {
+				break
+			}
 			if err != nil {
 				return err
 			}

@@ -146,7 +146,7 @@ func copied(t *testing.T, b *bus.Bus, revision uint64) error {
 	reader := b.ReadChanges(0)
 	defer reader.Close()
 	for {
-		change, _, err := reader.Next(t.Context())
+		change, _, err := reader.Next(t.Context(), 0)
 		if err != nil {
 			return err
 		}

@@ -98,13 +98,13 @@ func load(ctx context.Context, b *bus.Bus, kv *bus.KV, log *slog.Logger) (*state
 	defer reader.Close()
 	for moved := time.Now(); s.event < newest; {
 		event, _, err := reader.Next(ctx, time.Second)
-		if err != nil {
-			return nil, fmt.Errorf("reading events back: %w", err)
-		}
-		if event != nil {
+		if err == nil {
 			s.apply(event)
 			moved = time.Now()
 			continue
+		}
+		if !errors.Is(err, bus.ErrQuiet) {
+			return nil, fmt.Errorf("reading events back: %w", err)
 		}
 		if time.Since(moved) > time.Minute {
 			return nil, fmt.Errorf("reading events back: nothing comes behind %d, though there is %d", s.event, newest)

@@ -82,10 +82,11 @@ func (s *Service) subscribe(ctx context.Context, r *eventsv1.SubscribeRequest, s
 	defer reader.Close()
 	for {
 		event, read, err := reader.Next(ctx, s.lookEvery)
-		if err == nil && event == nil {
-			err = w.quiet(ctx)
-		} else if err == nil {
+		switch {
+		case err == nil:
 			err = w.take(ctx, event, read)
+		case errors.Is(err, bus.ErrQuiet):
+			err = w.quiet(ctx)
 		}
 		if err != nil {
 			return err
