@@ -277,14 +277,16 @@ func (in *intake) apply(f *feed, d *busv1.PresenceDelta, now time.Time) {
 }
 
 // snapshot begins to take in all that a gateway announces, as of its delta
-// number. One that tells nothing new is passed over.
+// number. It is passed over where nothing is missing: what it has more than is
+// known is in deltas which it has overtaken, and these say who has gone for good,
+// where a snapshot leaves a lease. Is one of them lost, the next beat tells.
 func (in *intake) snapshot(gateway string, number uint64, sessions []*busv1.SnapshotSession, now time.Time) {
 	if gateway == "" {
 		return
 	}
 	f := in.feed(gateway, now)
 	switch {
-	case f.silent || number < f.known || f.settled && number == f.known:
+	case f.silent || f.settled || number < f.known:
 		return
 	case f.arriving != nil && number <= f.arriving.number:
 		return

@@ -205,6 +205,9 @@ func TestSessionLostInASnapshotMayResume(t *testing.T) {
 	f := newFeeder(t)
 	f.delta(1)
 	f.delta(2)
+	f.beat(5)
+	f.pass(time.Second)
+	f.want(2, 1)
 	f.in.snapshot("g", 5, nil, f.now)
 	f.want(2, 0)
 	f.beat(5)
@@ -213,6 +216,20 @@ func TestSessionLostInASnapshotMayResume(t *testing.T) {
 	f.beat(5)
 	f.pass(time.Second)
 	f.want(0, 0)
+}
+
+// TestSnapshotThatOvertakesADelta: a late answer must not make a lease of a
+// session of which the delta that it overtook says that it has ended.
+func TestSnapshotThatOvertakesADelta(t *testing.T) {
+	f := newFeeder(t)
+	f.delta(1)
+	f.delta(2)
+	f.in.snapshot("g", 3, []*busv1.SnapshotSession{{SessionId: "s2", Online: announce("u2", 1, "r")}}, f.now)
+	f.want(2, 0)
+	f.in.delta(&busv1.PresenceDelta{GatewayId: "g", Number: 3, Changes: []*busv1.PresenceChange{
+		changeOf("s1", offline(0)),
+	}}, f.now)
+	f.want(1, 0)
 }
 
 func (in *intake) settledFor(gateway string) bool { return in.feeds[gateway].settled }
@@ -280,15 +297,16 @@ func TestForeignSnapshotIsUnlearned(t *testing.T) {
 		}
 	}
 	f := newFeeder(t)
-	f.delta(1)
-	foreign(f)
-	f.want(2, 0)
+	f.beat(1)
+	f.want(0, 1)
+	foreign(f) // is there before the answer
+	f.want(1, 0)
 	f.beat(1) // a delta may have overtaken one beat
 	f.delta(2)
-	f.want(2, 0)
+	f.want(1, 0)
 	f.pass(time.Second)
 	f.beat(2)
-	f.want(2, 1)
+	f.want(1, 1)
 	f.snapshot(2)
 	f.want(3, 0)
 	longer(f, 2)
@@ -297,12 +315,13 @@ func TestForeignSnapshotIsUnlearned(t *testing.T) {
 	f.want(3, 0)
 
 	f = newFeeder(t) // which has nobody
-	f.beat(0)
 	foreign(f)
 	f.want(1, 0)
 	f.beat(0)
 	f.beat(0)
 	longer(f, 0)
+	f.want(0, 0)
+	foreign(f) // nothing is missing of it now
 	f.want(0, 0)
 }
 
