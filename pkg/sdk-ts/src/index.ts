@@ -6,7 +6,7 @@
  */
 export { Parley, type ParleyEvents, type ParleyOptions, type State } from "./parley.js";
 export type { JoinOptions, Room, RoomEvents } from "./room.js";
-export type { Deleted, Edited, Message } from "./message.js";
+export type { Deleted, Edited, Logged, Message } from "./message.js";
 export type { Gap } from "./log.js";
 export type { Ack, OutboxStore, Waiting } from "./outbox.js";
 export { ParleyError } from "./error.js";

@@ -14,6 +14,7 @@ interface Told {
 }
 
 export interface Message extends Told {
+  type: "message";
   /** What the sender called it; missing where that gave none. */
   id?: string;
   content?: string;
@@ -22,6 +23,7 @@ export interface Message extends Told {
 
 /** New content of an earlier message. */
 export interface Edited extends Told {
+  type: "edited";
   /** The seq of the message. */
   target: number;
   content?: string;
@@ -29,6 +31,7 @@ export interface Edited extends Told {
 
 /** An earlier message is gone from the log. */
 export interface Deleted extends Told {
+  type: "deleted";
   /** The seq of the message. */
   target: number;
 }
@@ -39,7 +42,8 @@ export interface LogEvents {
   deleted: Deleted;
 }
 
-export type Logged = { [Type in keyof LogEvents]: [Type, LogEvents[Type]] }[keyof LogEvents];
+/** What a log holds, told apart by `type`. */
+export type Logged = LogEvents[keyof LogEvents];
 
 /** Reads an entry of a log; undefined for kinds that later versions may bring. */
 export function read(roomId: string, entry: Entry, live: boolean): Logged | undefined {
@@ -50,18 +54,18 @@ export function read(roomId: string, entry: Entry, live: boolean): Logged | unde
     case "room-message": {
       const { id, user, content, data } = entry;
       const more = { ...(id !== undefined && { id }), ...(content !== undefined && { content }), ...(data !== undefined && { data }) };
-      return ["message", { ...told(user), ...more }];
+      return { type: "message", ...told(user), ...more };
     }
     case "chat": {
       const { id, user, message } = entry;
-      return ["message", { ...told({ id: "", username: user }), ...(id !== undefined && { id }), content: message }];
+      return { type: "message", ...told({ id: "", username: user }), ...(id !== undefined && { id }), content: message };
     }
     case "message-edited": {
       const { user, target, content } = entry;
-      return ["edited", { ...told(user), target, ...(content !== undefined && { content }) }];
+      return { type: "edited", ...told(user), target, ...(content !== undefined && { content }) };
     }
     case "message-deleted":
-      return ["deleted", { ...told(entry.user), target: entry.target }];
+      return { type: "deleted", ...told(entry.user), target: entry.target };
   }
   return undefined;
 }

@@ -22,7 +22,7 @@ export interface Waiting {
   readonly roomId: string;
   readonly content?: string;
   readonly data?: unknown;
-  /** Milliseconds since 1970. */
+  /** Milliseconds since 1970; of two messages the later one's is greater. */
   readonly writtenAt: number;
   /** Whose it is; missing while nobody has signed in. */
   userId?: string;
@@ -79,6 +79,7 @@ interface Letter extends Waiting {
 export class Outbox {
   #rooms = new Map<string, Letter[]>(); // oldest first
   #busy = new Set<string>(); // rooms with a message under way
+  #written = 0; // when the last one was
   #pauses = new Set<() => void>();
   #post: Post;
   #store: OutboxStore | undefined;
@@ -113,7 +114,8 @@ export class Outbox {
     const letter: Letter = {
       id,
       roomId,
-      writtenAt: Date.now(),
+      // A store gives them back in any order, and a clock may stand still, or go back.
+      writtenAt: (this.#written = Math.max(Date.now(), this.#written + 1)),
       ...(content === undefined ? {} : { content }),
       ...(data === undefined ? {} : { data }),
       ...(userId === undefined ? {} : { userId }),
@@ -234,6 +236,7 @@ export class Outbox {
     for (const waiting of found) {
       const letters = this.#rooms.get(waiting.roomId) ?? [];
       if (letters.some(({ id }) => id === waiting.id)) continue;
+      this.#written = Math.max(this.#written, waiting.writtenAt);
       const all = [...letters, waiting as Letter].sort((a, b) => a.writtenAt - b.writtenAt);
       this.#rooms.set(waiting.roomId, all);
     }

@@ -5,7 +5,7 @@ import { ParleyError } from "./error.js";
 import { Emitter } from "./event.js";
 import type { AckFrame, Entry, Member, Position, RoomInfo, RoomSettings, RoomUpdated, SanctionedUser, ServerFrame, User } from "./frame.js";
 import { Log, type Gap } from "./log.js";
-import { type LogEvents, type Message, read } from "./message.js";
+import { type LogEvents, type Logged, type Message, read } from "./message.js";
 import type { Ack, Waiting } from "./outbox.js";
 import type { Session } from "./session.js";
 import { Stream } from "./stream.js";
@@ -123,15 +123,11 @@ export class Room extends Emitter<RoomEvents> {
     if (this.#state === "in") this.#session.tell("signal", { roomId: this.id, event, data });
   }
 
-  /** A page of the log, oldest first; it is not delivered as events. */
-  async history(page: { limit?: number; before?: number; after?: number } = {}): Promise<{ messages: Message[]; events: LogEvents[keyof LogEvents][]; hasMore: boolean }> {
+  /** A page of the log, oldest first: the messages, and `events` with edits and deletions too. It is not delivered to listeners. */
+  async history(page: { limit?: number; before?: number; after?: number } = {}): Promise<{ messages: Message[]; events: Logged[]; hasMore: boolean }> {
     const { messages, hasMore } = await this.#session.ask("get-history", { roomId: this.id, ...page });
     const events = messages.map((entry) => read(this.id, entry, false)).filter((event) => event !== undefined);
-    return {
-      messages: events.filter(([type]) => type === "message").map(([, event]) => event),
-      events: events.map(([, event]) => event),
-      hasMore,
-    };
+    return { messages: events.filter((event) => event.type === "message"), events, hasMore };
   }
 
   /** The messages from now on; `for await (const message of room)` is the same. Ends when the client is closed. */
@@ -360,7 +356,7 @@ export class Room extends Emitter<RoomEvents> {
     if (id !== undefined && this.#session.isMe(user)) this.#session.outbox.logged(this.id, id, seq, timestamp);
     if (!this.#log.take(frame)) return;
     const event = read(this.id, frame, live);
-    if (event) this.emit(event[0], event[1] as never);
+    if (event) this.emit(event.type, event as never);
   }
 
   #exit(error: ParleyError): void {

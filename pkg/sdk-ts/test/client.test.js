@@ -156,6 +156,16 @@ test("what an earlier page left is sent by who wrote it, and looked for where it
   assert.deepEqual(room.pending.map(({ id }) => id), ["other"]);
 });
 
+test("messages of the same moment are kept in an order that a later page knows", async (t) => {
+  const kept = [];
+  const store = { open: async () => {}, put: async (waiting) => void kept.push(waiting), delete: async () => {}, close() {} };
+  const { room } = await online(t, { outbox: store });
+  for (const content of ["a", "b", "c"]) room.send(content);
+  await turn();
+  const times = ["a", "b", "c"].map((content) => kept.find((waiting) => waiting.content === content).writtenAt);
+  assert.ok(times[0] < times[1] && times[1] < times[2], times.join());
+});
+
 test("where the log has forgotten what an earlier page tried, the room goes on from where it was", async (t) => {
   const old = { id: "old", content: "old", roomId: "r", writtenAt: 1, userId: "u1", triedAt: 1, triedFrom: { seq: 1, epoch: "e1" } };
   const store = { open: async (found) => found([old]), put: async () => {}, delete: async () => {}, close() {} };

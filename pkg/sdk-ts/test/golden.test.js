@@ -62,7 +62,12 @@ test("every frame that comes unasked reaches the application", async (t) => {
 test("an entry of the log becomes an event: message, edited, deleted", async (t) => {
   const { socket, room } = await online(t);
   const events = [];
-  for (const type of ["message", "edited", "deleted"]) room.on(type, ({ timestamp, ...event }) => events.push([type, event]));
+  for (const type of ["message", "edited", "deleted"]) {
+    room.on(type, ({ timestamp, type: said, ...event }) => {
+      assert.equal(said, type);
+      events.push([type, event]);
+    });
+  }
   const files = Object.fromEntries(golden("server/"));
   let seq = 10;
   for (const name of ["chat-message", "chat-message.data", "chat-message.null-data", "room-message", "message-edited", "message-deleted"]) {
