@@ -20,7 +20,7 @@ function setup(answers) {
   const tab = storage();
   const device = storage();
   const fetch = async (url, { body, headers }) => {
-    asked.push({ path: url.replace("http://host/api/", ""), body: JSON.parse(body), authorization: headers.Authorization });
+    asked.push({ path: url.replace("http://host/api/", ""), body: body && JSON.parse(body), authorization: headers.Authorization });
     const [status, answer, more] = answers.shift();
     if (status === 0) throw new TypeError("failed to fetch");
     return new Response(typeof answer === "string" ? answer : JSON.stringify(answer), { status, headers: more });
@@ -66,17 +66,31 @@ test("a refresh that is refused signs out, one that fails does not", async () =>
   assert.equal(session.present, false);
 });
 
-test("refusals are readable whatever their shape", async () => {
+test("refusals have a code and the server's words, whatever their shape", async () => {
   for (const [answer, more, expected] of [
-    [[401, {}], undefined, "The username or the password is wrong."],
-    [[400, { code: "invalid-argument", message: "password is missing" }], undefined, "password is missing"],
-    [[409, { error: "username is taken" }], undefined, "username is taken"],
-    [[429, { error: { code: "rate-limited", message: "Too many attempts." } }], { "Retry-After": "7" }, "Too many attempts. Try again in 7 s."],
-    [[502, "<html>"], undefined, "The server cannot do this at the moment."],
+    [[401, {}], undefined, { code: "unauthenticated", message: "unauthenticated" }],
+    [[400, { code: "invalid-argument", message: "password is missing" }], undefined, { code: "invalid-argument", message: "password is missing" }],
+    [[409, { error: "username is taken" }], undefined, { code: "already-exists", message: "username is taken" }],
+    [[429, { error: { code: "rate-limited", message: "Too many attempts." } }], { "Retry-After": "7" }, { code: "rate-limited", retryAfterMs: 7000 }],
+    [[502, "<html>"], undefined, { code: "unavailable" }],
+    [[0], undefined, { code: "unreachable", status: 0 }],
   ]) {
     const { session } = setup([[...answer, more]]);
-    await assert.rejects(session.signIn("ann", "x"), { message: expected });
+    await assert.rejects(session.signIn("ann", "x"), expected);
   }
+});
+
+test("the devices are listed and ended with the token", async () => {
+  const { session, asked } = setup([[200, grant(1)], [200, { sessions: [{ id: "s1", current: true }] }], [200, { success: true }], [200, { success: true }]]);
+  await session.signIn("ann", "secret");
+  assert.deepEqual(await session.devices(), [{ id: "s1", current: true }]);
+  await session.end("s2");
+  await session.end("all");
+  assert.deepEqual(asked.slice(1), [
+    { path: "sessions", body: undefined, authorization: "Bearer t1" },
+    { path: "logout", body: { sessionId: "s2" }, authorization: "Bearer t1" },
+    { path: "logout", body: { all: true }, authorization: "Bearer t1" },
+  ]);
 });
 
 test("signing out forgets at once and tells the server", async () => {

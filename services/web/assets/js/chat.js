@@ -1,16 +1,28 @@
-// The chat itself: the user's rooms over one connection. It turns frames into
-// the state of rooms, joins them again after a reconnect from where they
-// stood, fills holes, and tells views what changed. It knows no DOM.
+// The chat: the user's rooms over the client of /parley.js, which keeps the
+// connection, the order and the outbox. This turns its events into the state of
+// rooms and tells views what changed. It knows no DOM.
 
-import { Connection, ConnectionLost, RequestError } from "./connection.js";
-import { incoming } from "./incoming.js";
-import { Outbox } from "./outbox.js";
-import { catchUp, enterLobby, join, PAGE } from "./recovery.js";
-import { LOBBY, Room } from "./rooms.js";
+import { indexedDBStore, Parley } from "../../parley.js";
+import { Pages } from "./pages.js";
+import { LOBBY, Room } from "./room.js";
 
-/** Most rooms open at once, and joined at the same time after a reconnect. */
+/** Most rooms open at once. */
 const MAX_ROOMS = 100;
-const JOINING_AT_ONCE = 8;
+
+/** Messages asked for at once. */
+const PAGE = 50;
+
+/** Rooms, members and people of a list that are read at once. */
+const LIST = 50;
+
+/** A read mark is told this long after the message it is about, once for all that come meanwhile. */
+const READ_MS = 1000;
+
+/** Users whose status is kept. */
+const MAX_STATUSES = 1000;
+
+/** After these only signing in can help. */
+const SIGN_IN = ["revoked", "disabled", "unauthenticated", "terminated"];
 
 /**
  * Events (CustomEvent, detail in braces):
@@ -19,357 +31,399 @@ const JOINING_AT_ONCE = 8;
  *   room {roomId}              messages, notices or outbox of a room
  *   people {roomId, roster}    members, member count, statuses or who is typing;
  *                              roster: somebody came or went
- *   notice {text, kind}        to be shown once: kind "error", "admin" or "info"
- *   stopped {reason, signIn}   there will be no further attempt
+ *   notice {kind, key, …}      to be shown once: kind "error", "admin" or "info"
+ *   stopped {code, signIn}     there will be no further attempt
  */
 export class Chat extends EventTarget {
   me = null;
   rooms = new Map(); // id → Room, the lobby first
   statuses = new Map(); // user id → {status, text}
-  /** The room that is being read now, or null; its messages are not counted as unread. */
+  /** The room that is being read now, or null; what is said there counts as read. */
   attending = null;
-  /** Messages on their way out. */
-  outbox;
-  /** Why there will be no further attempt by itself; "" while there will. */
-  ended = "";
+  /** Why there will be no further attempt by itself (a code), or null. */
+  ended = null;
 
-  #connection;
-  #life = null; // AbortController of the present signed-in connection
-  #recovering = 0; // rooms that are being caught up
+  #options;
+  #client;
+  #offs = new Map(); // room id → what ends listening to it
+  #left = new Set(); // direct rooms that the user has left on this page
+  #marks = new Map(); // room id → timer of the read mark
 
-  /** @param {object} options as for Connection, without handlers */
+  /** @param {object} options as for Parley */
   constructor(options) {
     super();
-    this.#connection = new Connection({
-      ...options,
-      handlers: {
-        changed: () => this.#connectionChanged(),
-        ready: (success) => this.#ready(success),
-        frame: (frame) => this.#frame(frame),
-        stopped: (end) => {
-          this.ended = end.reason;
-          this.#tell("state");
-          this.#tell("stopped", end);
-        },
-      },
-    });
-    this.outbox = new Outbox({
-      send: (entry) => this.#send(entry),
-      gate: (entry, stale) => this.#gate(entry, stale),
-      changed: (roomId) => this.#tell("room", { roomId }),
-    });
+    this.#options = options;
   }
 
   /** "online", "connecting", "recovering" or "offline", as it is. */
   get state() {
-    switch (this.#connection.state) {
-      case "ready":
-        return this.#recovering > 0 ? "recovering" : "online";
-      case "connecting":
-        return "connecting";
-      default:
-        return "offline";
-    }
+    const state = this.#client?.state ?? "idle";
+    return state === "idle" ? "offline" : state;
+  }
+
+  /** Whether requests can be answered now. */
+  get ready() {
+    return this.state === "online" || this.state === "recovering";
   }
 
   /** When the next attempt comes (milliseconds since 1970), 0 if none is waited for. */
   get retryAt() {
-    return this.#connection.state === "waiting" ? this.#connection.retryAt : 0;
+    return this.#client?.state === "offline" ? this.#client.retryAt : 0;
   }
 
   get limits() {
-    return this.#connection.limits;
+    return this.#client?.limits ?? {};
   }
 
-  /** @param {{id: string, username: string}} me who is signed in
-   *  @param {string[]} roomIds the rooms to be in, beside the lobby */
-  start(me, roomIds = []) {
+  /**
+   * @param {{id: string, username: string}} me who is signed in
+   * @param {{id: string, name?: string, peer?: object}[]} rooms to be in, beside the lobby
+   */
+  start(me, rooms = []) {
     this.me = me;
-    this.ended = "";
-    this.#recovering = 0;
-    this.#add(LOBBY, "Lobby");
-    for (const id of roomIds.slice(0, MAX_ROOMS)) this.#add(id);
+    this.ended = null;
+    const client = new Parley(this.#options.url, { outbox: globalThis.indexedDB && indexedDBStore(), ...this.#options });
+    this.#client = client;
+    client.on("state", () => this.#stateChanged());
+    client.on("ended", ({ code }) => this.#client === client && this.#stopped(code));
+    client.on("presence", ({ user, status, text }) => {
+      this.#status(user.id, status, text);
+      this.#tell("people");
+    });
+    client.on("broadcast", ({ from, content }) => this.#tell("notice", { kind: "admin", text: `${from?.username ?? ""}: ${content}` }));
+    client.on("goingAway", () => this.#tell("notice", { kind: "info", key: "going-away" }));
+    this.#open(LOBBY);
+    for (const { id, name, peer } of rooms.slice(0, MAX_ROOMS)) {
+      if (id !== LOBBY) this.#open(id, { name, peer }).wanted = true;
+    }
     this.#tell("rooms");
-    this.#connection.start();
+    client.connect().catch(() => {}); // told by `ended`
   }
 
-  /** Ends the session and forgets everything. */
+  /** Ends the session and forgets everything; what waits to be sent is kept for the same user. */
   stop() {
-    this.#connection.stop();
-    this.outbox.clear();
-    this.rooms.clear();
+    const client = this.#client;
+    this.#client = undefined;
+    for (const roomId of [...this.rooms.keys()]) this.#close(roomId);
+    client?.close();
     this.statuses.clear();
+    this.#left.clear();
     this.me = null;
     this.attending = null;
   }
 
   /** The next attempt at once, also after the last one. */
   retryNow() {
-    if (this.ended) {
-      this.ended = "";
-      this.#connection.start();
+    if (!this.#client) return;
+    if (this.#client.state === "idle") {
+      this.ended = null;
+      this.#client.connect().catch(() => {});
     } else {
-      this.#connection.retryNow();
+      this.#client.retryNow();
     }
-  }
-
-  /** After a sleep, or when the network changed: is the connection alive? */
-  check() {
-    this.#connection.check();
-  }
-
-  renewToken() {
-    return this.#connection.reauthenticate();
   }
 
   // ---- What a user does -----------------------------------------------------
 
-  /** Opens a room, joining it; done when it is caught up. */
-  async join(roomId, name) {
-    let room = this.rooms.get(roomId);
-    if (room && room.status !== "out") return;
-    if (!room && this.rooms.size >= MAX_ROOMS) {
-      throw new RequestError({ code: "invalid-argument", message: `At most ${MAX_ROOMS} rooms can be open.` });
-    }
-    room ??= this.#add(roomId, name);
-    room.status = "joining";
-    this.#tell("rooms");
-    // Without a connection, the next one joins it.
-    if (this.#life) await this.#recover(room, this.#life.signal);
+  /** The client's room, for what has no method here: edit, moderate, invite, … */
+  line(roomId) {
+    return this.#client.room(roomId);
   }
 
-  /** Makes a room and opens it; opens it too if it was there already. */
+  /** Opens a room, joining it; done when it is caught up. */
+  async join(roomId, { name, peer } = {}) {
+    const room = this.rooms.get(roomId);
+    if (room && room.status !== "out") return;
+    if (!room && this.rooms.size >= MAX_ROOMS) throw Object.assign(new Error(), { code: "too-many-rooms" });
+    if (room) room.status = "joining";
+    else this.#open(roomId, { name, peer });
+    this.#tell("rooms");
+    await this.#client.room(roomId).join({ history: PAGE }).catch(() => {}); // told by `out`
+  }
+
+  /** Makes a room and opens it; opens it too if it was there already, and tells which. */
   async create({ roomId, name, visibility, persistent }) {
-    const { success } = await this.#connection.request("create-room", { roomId, name, visibility, persistent });
-    await this.join(roomId, name);
-    return success;
+    const made = await this.#client.createRoom(roomId, { name, visibility, persistent });
+    await this.join(roomId, { name });
+    return made;
+  }
+
+  /** Opens the room of this user and another one; its id. */
+  async direct({ id, username }) {
+    const { id: roomId } = await this.#client.openDirect(id);
+    this.#left.delete(roomId);
+    const peer = { id, username };
+    const room = this.rooms.get(roomId) ?? this.#open(roomId, { peer });
+    Object.assign(room, { peer, wanted: true });
+    this.#tell("rooms");
+    return roomId;
   }
 
   async leave(roomId) {
     if (roomId === LOBBY) return;
-    const room = this.rooms.get(roomId);
-    this.rooms.delete(roomId);
-    this.outbox.fail(roomId, "You left the room.");
-    for (const { id } of this.outbox.of(roomId)) this.outbox.discard(roomId, id);
+    this.#close(roomId);
+    if (roomId.startsWith("dm:")) this.#left.add(roomId);
     this.#tell("rooms");
-    if (room?.status !== "joined") return;
-    await this.#connection.request("leave-room", { roomId }).catch((error) => {
-      if (!(error instanceof ConnectionLost) && error.code !== "not-joined") throw error;
-    });
+    await this.#client.room(roomId).leave();
   }
 
   /** Writes a message; it waits in the outbox until the log has it. */
-  write(roomId, content) {
-    return this.outbox.add(roomId, content);
+  write(roomId, content, { replyTo } = {}) {
+    const data = replyTo === undefined ? {} : { data: { replyTo } };
+    this.#client.room(roomId).send({ content, ...data }).catch(() => {}); // told by `failed`
+  }
+
+  /** Messages of a room on their way out, oldest first. */
+  pending(roomId) {
+    return this.#client?.room(roomId).pending ?? [];
+  }
+
+  /** Sends a failed message again, under its id. It may end up stored twice if nobody knows whether it was. */
+  again(roomId, id) {
+    const message = this.rooms.get(roomId)?.failed.find((failed) => failed.id === id);
+    if (!message) return;
+    this.discard(roomId, id);
+    const { content, data } = message;
+    this.#client.room(roomId).send({ content, data }, { id }).catch(() => {});
+  }
+
+  discard(roomId, id) {
+    const room = this.rooms.get(roomId);
+    room.failed = room.failed.filter((failed) => failed.id !== id);
+    this.#tell("room", { roomId });
   }
 
   typing(roomId) {
-    if (this.rooms.get(roomId)?.status === "joined") {
-      this.#connection.send("signal", { roomId, event: "typing", id: "typing" });
-    }
+    this.#client.room(roomId).signal("typing");
   }
 
-  read(roomId) {
+  async setStatus(status, text) {
+    await this.#client.setStatus(status, text);
+    this.#status(this.me.id, status, text);
+    this.#tell("people");
+  }
+
+  /** The user looks at a room, or (null) at none; what is there counts as read. */
+  attend(roomId) {
+    // Where what is new began is of interest until another room is looked at.
+    for (const room of this.rooms.values()) if (roomId !== null && room.id !== roomId) room.divider = null;
+    this.attending = roomId;
+    if (roomId !== null) this.#read(roomId, { divide: true });
+  }
+
+  // Also on the user's other devices.
+  #read(roomId, how) {
     const room = this.rooms.get(roomId);
-    if (!room || room.unread === 0) return;
-    room.unread = 0;
+    if (!room?.read(how)) return;
     this.#tell("rooms");
+    if (this.#marks.has(roomId)) return;
+    const timer = setTimeout(() => {
+      this.#marks.delete(roomId);
+      if (room.status === "joined" && this.ready) this.#client.room(roomId).markRead(room.readSeq).catch(() => {});
+    }, READ_MS);
+    this.#marks.set(roomId, timer);
   }
 
   /** Loads the page before the oldest message of a room. */
   async older(roomId) {
     const room = this.rooms.get(roomId);
-    if (!room || !room.hasOlder || room.loadingOlder || !this.#life) return;
-    const { resetAt } = room;
+    if (!room || !room.hasOlder || room.loadingOlder || !this.ready) return;
+    const before = room.oldest;
     room.loadingOlder = true;
     this.#tell("room", { roomId });
     try {
-      const page = await this.#connection.request("get-history", { roomId, before: room.oldest, limit: PAGE });
+      const { events, hasMore } = await this.#client.room(roomId).history({ before, limit: PAGE });
       // A reset in between has made the page one of another list.
-      if (room.resetAt === resetAt) room.addOlder(page.messages, page.hasMore);
+      if (room.oldest === before) room.takeOlder(events.map((event) => [event, this.#isMine(event)]), hasMore);
     } finally {
       room.loadingOlder = false;
       this.#tell("room", { roomId });
     }
   }
 
-  /** A page of the rooms there are: {rooms, nextCursor}. */
-  async list({ prefix, cursor, limit = 50 } = {}) {
-    const fields = { prefix: prefix || undefined, cursor: cursor || undefined, limit };
-    const page = await this.#connection.request("get-rooms", fields);
-    for (const { id, name } of page.rooms) {
-      const room = this.rooms.get(id);
-      if (room && name && !room.isLobby) room.name = name;
-    }
-    return page;
+  /** The rooms there are, those with most people first, or those whose name begins with a text. */
+  list(prefix) {
+    return new Pages(this.#client.list({ limit: LIST, ...(prefix ? { prefix, sort: "name" } : { sort: "members" }) })).read(LIST);
   }
 
-  /** A page of who is online: {users, nextCursor}. */
-  online({ cursor, limit = 100 } = {}) {
-    return this.#connection.request("get-online-users", { cursor: cursor || undefined, limit });
+  /** Who is online. */
+  async online() {
+    return this.seen(await new Pages(this.#client.onlineUsers()).read(LIST));
   }
 
-  /** Loads who is in a room, or the next page of it. */
-  async loadMembers(roomId, { more = false } = {}) {
+  /** Who is in a room; what was read of it before is read on. */
+  async loadMembers(roomId, pages) {
     const room = this.rooms.get(roomId);
     // The lobby has no member list.
-    if (!room || room.isLobby || room.status !== "joined") return;
-    const cursor = more ? room.membersCursor : undefined;
-    const page = await this.#connection.request("get-room-members", { roomId, cursor: cursor || undefined, limit: 100 });
-    room.memberPage(page, { first: !cursor });
+    if (!room || room.isLobby || room.status !== "joined" || !this.ready) return undefined;
+    const read = this.seen(await (pages ?? new Pages(this.#client.room(roomId).members())).read(LIST));
+    room.memberList(read.items, read.more);
+    if (room.isDirect) this.#met(room, read.items.find(({ id }) => id !== this.me?.id));
     this.#tell("people", { roomId });
+    return read;
   }
 
-  // ---- Recovery -------------------------------------------------------------
+  /** Notes the statuses that a list tells. */
+  seen(pages) {
+    for (const { id, status, text } of pages.items) if (status) this.#status(id, status, text);
+    return pages;
+  }
 
-  #connectionChanged() {
-    if (this.#connection.state !== "ready" && this.#life) {
-      this.#life.abort();
-      this.#life = null;
-      this.#recovering = 0;
-      for (const room of this.rooms.values()) room.interrupted();
+  /** Opens the direct rooms that somebody has opened with this user. */
+  async discover() {
+    const found = await new Pages(this.#client.list({ prefix: "dm:", limit: LIST })).read(LIST);
+    for (const { id } of found.items) {
+      if (this.rooms.has(id) || this.#left.has(id) || this.rooms.size >= MAX_ROOMS) continue;
+      this.#open(id);
       this.#tell("rooms");
     }
-    this.#tell("state");
   }
 
-  async #ready(success) {
-    this.me = success.user ?? this.me;
-    this.#life = new AbortController();
-    const { signal } = this.#life;
-    const rooms = [...this.rooms.values()].filter((room) => room.status !== "out");
-    const next = async () => {
-      for (let room; !signal.aborted && (room = rooms.shift()); ) await this.#recover(room, signal);
+  /** How somebody is, or when they were here last. */
+  async presenceOf(userId) {
+    return (await this.#client.ask("get-presence", { userIds: [userId] })).users[0];
+  }
+
+  // ---- Rooms ----------------------------------------------------------------
+
+  #open(roomId, { name, peer } = {}) {
+    const room = new Room(roomId, name || roomId);
+    room.peer = peer ?? null;
+    this.rooms.set(roomId, room);
+    const line = this.#client.room(roomId);
+    // The page begins where this user left the room before, or with the newest.
+    let first = true;
+    const again = line.position !== undefined;
+    let count = 0;
+    const heard = (event) => {
+      count++;
+      this.#logged(room, event);
     };
-    // Counted before any of them starts, so that it never says online in between.
-    this.#recovering++;
-    await Promise.all(Array.from({ length: JOINING_AT_ONCE }, next));
-    if (signal.aborted) return;
-    this.#recovering--;
-    this.#tell("state");
+    this.#offs.set(roomId, [
+      line.on("message", heard),
+      line.on("edited", heard),
+      line.on("deleted", heard),
+      line.on("gap", ({ reason }) => {
+        room.reset(reason === "epoch" ? "renewed" : "missed");
+        room.hasOlder = true;
+        this.#tell("room", { roomId });
+      }),
+      line.on("caughtUp", () => {
+        if (first) room.hasOlder = again || count >= PAGE;
+        this.#caughtUp(room, line, first);
+        first = false;
+      }),
+      line.on("out", ({ code, reason }) => this.#out(room, code, reason)),
+      line.on("pending", () => this.#tell("room", { roomId })),
+      line.on("failed", ({ message, error }) => {
+        room.failed.push({ ...message, reason: error });
+        this.#tell("room", { roomId });
+      }),
+      line.on("signal", ({ event, user }) => {
+        if (event !== "typing" || user.id === this.me.id) return;
+        room.typed(user);
+        this.#tell("people", { roomId });
+      }),
+      line.on("joined", (event) => this.#roster(room, "joined", event)),
+      line.on("left", (event) => this.#roster(room, "left", event)),
+      line.on("stats", ({ memberCount }) => {
+        room.memberCount = memberCount;
+        this.#tell("people", { roomId });
+      }),
+      line.on("updated", (settings) => this.#described(room, settings)),
+    ]);
+    line.join({ history: PAGE }).catch(() => {}); // told by `out`
+    return room;
   }
 
-  /** Brings a room to where nothing is missing, however long it takes; the end of the connection ends it. */
-  async #recover(room, signal) {
-    const take = (frames, how) => this.#page(room, frames, how);
-    this.#recovering++;
-    this.#tell("state");
-    try {
-      if (room.isLobby) {
-        room.status = "joined";
-        this.outbox.flush(room.id);
-        await enterLobby(this.#connection, room, signal);
-      } else {
-        await join(this.#connection, room, signal, take);
-        if (this.rooms.get(room.id) !== room) {
-          // Left while it was being joined.
-          this.#connection.request("leave-room", { roomId: room.id }).catch(() => {});
-          return;
-        }
-        // Chatting goes on also where the log cannot be read at the moment.
-        this.outbox.flush(room.id);
-      }
-      await catchUp(this.#connection, room, signal, take);
-      this.outbox.flush(room.id);
-    } catch (error) {
-      this.#cannot(room, error, signal);
-    } finally {
-      if (!signal.aborted) {
-        this.#recovering--;
-        this.#tell("state");
-        this.#tell("rooms");
-      }
+  #close(roomId) {
+    for (const off of this.#offs.get(roomId) ?? []) off();
+    this.#offs.delete(roomId);
+    clearTimeout(this.#marks.get(roomId));
+    this.#marks.delete(roomId);
+    this.rooms.delete(roomId);
+  }
+
+  #caughtUp(room, line, first) {
+    room.caughtUp();
+    room.memberCount = line.memberCount;
+    // Somebody has written to this user, who has never been there.
+    const none = room.isDirect ? 0 : (line.position?.seq ?? 0);
+    if (first || line.readSeq > room.readSeq) room.readUpTo(line.readSeq ?? none, line.unread);
+    if (this.attending === room.id) this.#read(room.id, { divide: first });
+    this.#tell("room", { roomId: room.id });
+    this.#tell("rooms");
+    if (first && !room.isLobby && !room.isDirect) {
+      line.info().then((info) => this.#described(room, info), () => {});
     }
     // Of the other rooms, when they are looked at.
-    if (!signal.aborted && this.attending === room.id) this.loadMembers(room.id).catch(() => {});
+    if (this.attending === room.id) this.loadMembers(room.id).catch(() => {});
   }
 
-  #cannot(room, error, signal) {
-    if (signal.aborted || error instanceof ConnectionLost) return;
-    this.#out(room, error.message);
+  #described(room, { name, topic = "", visibility = "", persistent = false }) {
+    Object.assign(room, { name: name || room.id, topic, visibility, persistent });
+    this.#tell("rooms");
+  }
+
+  #out(room, code, reason) {
+    const text = reason && reason !== code ? reason : "";
+    room.out({ code, text });
+    if (code === "kicked" || code === "room-deleted") room.notice({ kind: code, text });
+    else this.#tell("notice", { kind: "error", code, text, room: room.name });
     // A room that was never seen has nothing to stay for.
-    if (room.position === null && !room.isLobby) this.rooms.delete(room.id);
-    this.#tell("notice", { kind: "error", text: `${room.name}: ${error.message}` });
-  }
-
-  #out(room, reason) {
-    room.out(reason);
-    this.outbox.fail(room.id, reason);
+    if (room.messages.length === 0 && room.notices.length === 0 && !room.isLobby) this.#close(room.id);
     this.#tell("room", { roomId: room.id });
     this.#tell("people", { roomId: room.id });
     this.#tell("rooms");
   }
 
-  #page(room, frames, { missed, mayHaveOlder }) {
-    for (const frame of room.addPage(frames, { mayHaveOlder })) this.#arrived(room, frame, missed);
+  #logged(room, event) {
+    const mine = this.#isMine(event);
+    if (!room.take(event, mine)) return;
+    if (room.isDirect && !mine && event.type === "message") this.#met(room, event.user);
+    if (this.attending === room.id && room.readSeq !== null) this.#read(room.id);
+    else this.#tell("rooms");
     this.#tell("room", { roomId: room.id });
   }
 
-  // ---- Outgoing -------------------------------------------------------------
-
-  #gate(entry, stale) {
-    const room = this.rooms.get(entry.roomId);
-    if (!this.#life || room?.status !== "joined") return "wait";
-    if (!stale) return "go";
-    if (room.behind) return "wait";
-    return room.resetAt > entry.triedAt ? "unknown" : "go";
+  #isMine({ user }) {
+    // What is said in the lobby carries only a name while it is live.
+    return user.id ? user.id === this.me?.id : user.username === this.me?.username;
   }
 
-  async #send({ id, roomId, content }) {
-    const ack =
-      roomId === LOBBY
-        ? await this.#connection.request("chat", { message: content }, { id })
-        : await this.#connection.request("chat-message", { roomId, content }, { id });
-    // Usually the message itself has come before; if it has not, it is known well enough.
-    const room = this.rooms.get(roomId);
-    if (room && ack.seq && ack.timestamp) {
-      room.acked({ seq: ack.seq, id, content, user: this.me, timestamp: ack.timestamp });
-    }
-    return ack;
+  #met(room, user) {
+    if (!user?.username || room.peer?.username === user.username) return;
+    room.peer = { id: user.id, username: user.username };
+    this.#tell("rooms");
   }
 
-  // ---- Incoming -------------------------------------------------------------
-
-  #frame(frame) {
-    const room = this.rooms.get(frame.type === "chat" ? LOBBY : frame.roomId);
-    incoming(frame, room, {
-      me: this.me,
-      statuses: this.statuses,
-      live: (known) => this.#live(known, frame),
-      out: (known, reason) => this.#out(known, reason),
-      tell: (type, detail) => this.#tell(type, detail),
-    });
+  #roster(room, kind, event) {
+    room.roster(kind, event);
+    if (room.isDirect && kind === "joined") this.#met(room, event.user);
+    this.#tell("room", { roomId: room.id });
+    this.#tell("people", { roomId: room.id, roster: true });
   }
 
-  #live(room, frame) {
-    const { fresh, hole } = room.live(frame);
-    if (fresh) {
-      this.#arrived(room, frame, true);
-      this.#tell("room", { roomId: room.id });
-    }
-    if (hole) {
-      const { signal } = this.#life;
-      catchUp(this.#connection, room, signal, (frames, how) => this.#page(room, frames, how)).then(
-        () => this.outbox.flush(room.id),
-        (error) => this.#cannot(room, error, signal),
-      );
-    }
+  #status(userId, status, text = "") {
+    this.statuses.delete(userId);
+    this.statuses.set(userId, { status, text });
+    if (this.statuses.size > MAX_STATUSES) this.statuses.delete(this.statuses.keys().next().value);
   }
 
-  #arrived(room, frame, counts) {
-    const mine = typeof frame.user === "object" ? frame.user?.id === this.me.id : frame.user === this.me.username;
-    if (mine) {
-      if (frame.id) this.outbox.settled(room.id, frame.id);
-    } else if (counts && this.attending !== room.id && !frame.type?.startsWith("message-")) {
-      room.unread++;
-      this.#tell("rooms");
-    }
+  // ---- The connection -------------------------------------------------------
+
+  #stateChanged() {
+    if (!this.#client) return;
+    if (this.ready) this.me = this.#client.user ?? this.me;
+    else for (const room of this.rooms.values()) room.interrupted();
+    this.#tell("state");
+    this.#tell("rooms");
   }
 
-  #add(roomId, name) {
-    const room = new Room(roomId, name || roomId);
-    this.rooms.set(roomId, room);
-    return room;
+  #stopped(code) {
+    this.ended = code;
+    this.#tell("state");
+    this.#tell("stopped", { code, signIn: SIGN_IN.includes(code) });
   }
 
   #tell(type, detail = {}) {

@@ -9,7 +9,7 @@ const RENEW_BEFORE_MS = 60_000;
 /** No request waits longer than this. */
 const TIMEOUT_MS = 15_000;
 
-/** An answer of the HTTP API that is not a success. status is 0 if there was none. */
+/** An answer of the HTTP API that is not a success. status is 0 if there was none; message is the code where the server said nothing. */
 export class ApiError extends Error {
   constructor(status, code, message, retryAfterMs) {
     super(message);
@@ -22,10 +22,8 @@ export class ApiError extends Error {
 
 /** There is no valid sign-in any more; only the user can change that. */
 export class SignedOut extends Error {
-  constructor(message = "Please sign in again.") {
-    super(message);
-    this.name = "SignedOut";
-  }
+  name = "SignedOut";
+  code = "unauthenticated";
 }
 
 export class Session {
@@ -63,10 +61,9 @@ export class Session {
     return this.#read() !== null;
   }
 
-  /** When the present token should be renewed, in milliseconds since 1970; Infinity for one that does not end. */
-  get renewAt() {
-    const kept = this.#read();
-    return kept?.expiresAt ? kept.expiresAt - RENEW_BEFORE_MS : Infinity;
+  /** Whether the sign-in outlives the tab. */
+  get keeps() {
+    return this.#device.getItem(KEY) !== null;
   }
 
   async signIn(username, password, { keep = false } = {}) {
@@ -89,6 +86,17 @@ export class Session {
     } catch {
       // The tokens are gone from here; on the server they run out by themselves.
     }
+  }
+
+  /** The user's sign-ins on all devices: {id, userAgent, address, usedAt, current}. */
+  async devices() {
+    return (await this.#ask("sessions", { token: await this.token() })).sessions;
+  }
+
+  /** Ends one of them, or, with "all", every one with this. */
+  async end(sessionId) {
+    const body = sessionId === "all" ? { all: true } : { sessionId };
+    await this.#ask("logout", { body, token: await this.token() });
   }
 
   forget() {
@@ -139,21 +147,25 @@ export class Session {
     return answer.token;
   }
 
-  async #post(path, body, token) {
-    const headers = { "Content-Type": "application/json" };
+  #post(path, body, token) {
+    return this.#ask(path, { body, token });
+  }
+
+  async #ask(path, { body, token }) {
+    const headers = body ? { "Content-Type": "application/json" } : {};
     if (token) headers.Authorization = `Bearer ${token}`;
     let response;
     try {
       response = await this.#fetch(this.#api + path, {
-        method: "POST",
+        method: body ? "POST" : "GET",
         headers,
-        body: JSON.stringify(body),
+        ...(body && { body: JSON.stringify(body) }),
         credentials: "omit",
         cache: "no-store",
         signal: AbortSignal.timeout(TIMEOUT_MS),
       });
     } catch {
-      throw new ApiError(0, "unreachable", "The server cannot be reached.");
+      throw new ApiError(0, "unreachable", "unreachable");
     }
     const answer = await response.json().catch(() => ({}));
     if (response.ok) return answer ?? {};
@@ -170,26 +182,20 @@ export class Session {
   }
 
   #write({ token, refreshToken, expiresIn, expiresAt, user }, keep) {
-    if (typeof token !== "string") throw new ApiError(200, "internal", "The server's answer had no token.");
+    if (typeof token !== "string") throw new ApiError(200, "internal", "internal");
     if (expiresIn > 0) expiresAt = this.#now() + expiresIn * 1000;
     this.forget();
     (keep ? this.#device : this.#tab).setItem(KEY, JSON.stringify({ token, refreshToken, expiresAt, user }));
   }
 }
 
-function refusal(response, answer) {
+/** What an answer without a code means, by its status. */
+const CODES = { 400: "invalid-argument", 401: "unauthenticated", 403: "forbidden", 404: "not-found", 409: "already-exists", 413: "too-large", 429: "rate-limited" };
+
+function refusal({ status, headers }, answer) {
   const error = answer?.error && typeof answer.error === "object" ? answer.error : answer;
   const text = error?.message ?? (typeof answer?.error === "string" ? answer.error : undefined);
-  const seconds = Number(response.headers.get("Retry-After"));
-  const wait = seconds > 0 ? ` Try again in ${seconds} s.` : "";
-  const message = String(text ?? defaultText(response.status)) + wait;
-  return new ApiError(response.status, error?.code, message, seconds > 0 ? seconds * 1000 : undefined);
-}
-
-function defaultText(status) {
-  if (status === 401) return "The username or the password is wrong.";
-  if (status === 409) return "This username is taken.";
-  if (status === 429) return "Too many attempts.";
-  if (status >= 500) return "The server cannot do this at the moment.";
-  return `The server refused this (${status}).`;
+  const code = error?.code ?? CODES[status] ?? "unavailable";
+  const seconds = Number(headers.get("Retry-After"));
+  return new ApiError(status, code, String(text ?? code), seconds > 0 ? seconds * 1000 : undefined);
 }

@@ -27,12 +27,22 @@ export function make(tag, { class: names, data, on, ...attributes } = {}, ...chi
   return element;
 }
 
+/** A button that does something. */
+export function button(text, click, properties = {}) {
+  return make("button", { type: "button", ...properties, on: { click } }, text);
+}
+
+/** Sets a text where it is another; a screen reader hears it only then. */
+export function setText(element, text) {
+  if (element.textContent !== text) element.textContent = text;
+}
+
 /**
  * Makes the children of a list be those of the items, keeping the elements of
  * items that stayed the same (and with them focus and selection).
  * @param {Element} list
  * @param {{key: string, stamp: unknown, build: () => Element}[]} items an
- *   element is built anew when its item's stamp is another
+ *   element is built anew when its item's stamp is another; focus stays with the item
  */
 export function showItems(list, items) {
   const known = built.get(list) ?? new Map();
@@ -53,7 +63,9 @@ export function showItems(list, items) {
     list.insertBefore(element, place);
     if (before && !same) {
       if (before.element === place) place = place.nextSibling;
+      const focused = before.element.contains(document.activeElement);
       before.element.remove();
+      if (focused) (element.matches("[tabindex]") ? element : element.querySelector("button"))?.focus({ preventScroll: true });
     }
   }
   while (place) {
@@ -77,4 +89,22 @@ export function drawer(draw) {
       draw();
     });
   };
+}
+
+/** Runs something every so often while the page is seen, and when it is seen again after longer. */
+export function every(ms, work) {
+  let due = Date.now() + ms;
+  let timer;
+  const run = () => {
+    due = Date.now() + ms;
+    work();
+  };
+  const look = () => {
+    clearInterval(timer);
+    if (document.hidden) return;
+    if (Date.now() >= due) run();
+    timer = setInterval(run, ms);
+  };
+  document.addEventListener("visibilitychange", look);
+  look();
 }

@@ -1,24 +1,26 @@
 // The messages of the room that is shown: in order, with days and notices
-// between them and what is on its way out below.
+// between them and what is on its way out below; scrolling, and going through
+// them by keyboard.
 
-import { byId, drawer, make, showItems } from "./dom.js";
-import { showNotice } from "./notices.js";
+import { mayDelete, mayEdit } from "../rights.js";
+import { t } from "../words.js";
+import { byId, drawer, setText, showItems } from "./dom.js";
+import { dayElement, dividerElement, follows, messageElement, noticeElement, outgoingElement } from "./message.js";
+import { showError } from "./notices.js";
 
 /** So near to the end counts as at the end; so near to the top asks for more. */
 const AT_END_PX = 48;
 const NEAR_TOP_PX = 200;
 
-/** Messages of one author within this share a heading. */
-const FOLLOWS_MS = 5 * 60_000;
-
-const clock = new Intl.DateTimeFormat(undefined, { timeStyle: "short" });
-const calendar = new Intl.DateTimeFormat(undefined, { dateStyle: "full" });
-
 /**
  * @param {import("../chat.js").Chat} chat
- * @param {() => string} active id of the room that is shown
+ * @param {object} actions
+ * @param {() => string} actions.active id of the room that is shown
+ * @param {(message: object) => void} actions.reply
+ * @param {(message: object) => void} actions.edit
+ * @param {() => void} actions.leaveLog back to writing
  */
-export function logView(chat, active) {
+export function logView(chat, { active, reply, edit, leaveLog }) {
   const scroller = byId("log-scroll");
   const list = byId("log");
   const older = byId("load-older");
@@ -31,13 +33,13 @@ export function logView(chat, active) {
     const room = chat.rooms.get(active());
     if (!room) return;
     const switched = room.id !== shown;
-    const items = itemsOf(room);
-    const last = items.at(-1)?.key ?? "";
     if (switched) {
       shown = room.id;
       atEnd = true;
       list.replaceChildren();
     }
+    const items = itemsOf(room);
+    const last = items.at(-1)?.key ?? "";
     // Only what is new at the end is read aloud: neither a whole room nor the past.
     const live = !switched && last !== newest;
     scroller.setAttribute("aria-live", live ? "polite" : "off");
@@ -45,12 +47,12 @@ export function logView(chat, active) {
     showItems(list, items);
     older.hidden = !room.hasOlder;
     older.disabled = room.loadingOlder;
-    older.textContent = room.loadingOlder ? "Loading…" : "Load older messages";
+    setText(older, t(room.loadingOlder ? "loading" : "load-older"));
     if (atEnd) scroller.scrollTop = scroller.scrollHeight;
     else if (anchor) putBack(anchor);
     toNewest.hidden = atEnd || (toNewest.hidden && last === newest);
     newest = last;
-    if (!atEnd) fillTop();
+    if (!atEnd || room.messages.length === 0) fillTop();
   });
 
   /**
@@ -67,8 +69,12 @@ export function logView(chat, active) {
     return null;
   }
 
+  function elementOf(seq) {
+    return list.querySelector(`[data-seq="${seq}"]`);
+  }
+
   function putBack({ seq, bottom }) {
-    const element = list.querySelector(`[data-seq="${seq}"]`);
+    const element = elementOf(seq);
     if (element) scroller.scrollTop += element.getBoundingClientRect().bottom - bottom;
   }
 
@@ -79,75 +85,63 @@ export function logView(chat, active) {
     let lastDay = "";
     const notesUpTo = (seq) => {
       while (notices.length > 0 && notices[0].at < seq) {
-        items.push(noticeItem(notices.shift()));
+        const notice = notices.shift();
+        items.push({ key: notice.key, stamp: notice, build: () => noticeElement(notice) });
         before = null;
       }
     };
+    let divided = room.divider === null;
     for (const message of room.messages) {
       notesUpTo(message.seq);
-      const day = new Date(message.timestamp).toDateString();
+      const day = message.timestamp.toDateString();
       if (day !== lastDay) {
-        items.push(dayItem(message));
+        items.push({ key: `day/${day}`, stamp: day, build: () => dayElement(message.timestamp) });
         lastDay = day;
         before = null;
       }
-      items.push(messageItem(message, before !== null && sameAuthor(before, message)));
+      if (!divided && message.seq > room.divider) {
+        items.push({ key: `new/${room.divider}`, stamp: room.divider, build: dividerElement });
+        divided = true;
+        before = null;
+      }
+      items.push(messageItem(room, message, follows(before, message)));
       before = message;
     }
     notesUpTo(Infinity);
-    for (const entry of chat.outbox.of(room.id)) items.push(outgoingItem(entry));
+    for (const failed of room.failed) items.push(outgoingItem(failed, "failed"));
+    const state = chat.ready && room.status === "joined" ? "sending" : "waiting";
+    for (const waiting of chat.pending(room.id)) items.push(outgoingItem(waiting, state));
     return items;
   }
 
-  function messageItem(message, follows) {
+  function messageItem(room, message, under) {
+    const target = message.data?.replyTo === undefined ? undefined : room.at(message.data.replyTo);
     return {
-      key: `${shown}/${message.seq}`,
-      stamp: follows ? message : wrap(message),
-      build: () => {
-        const mine = message.user.id ? message.user.id === chat.me.id : message.user.username === chat.me.username;
-        return make(
-          "li",
-          { class: follows ? "message follows" : "message", data: { seq: message.seq, id: message.id } },
-          make(
-            "div",
-            { class: "head" },
-            make("span", { class: mine ? "author mine" : "author" }, message.user.username),
-            timeOf(message.timestamp),
-          ),
-          body(message),
-          message.edited ? make("span", { class: "note" }, "edited") : "",
-        );
-      },
+      key: `${room.id}/${message.seq}`,
+      stamp: `${message.version}|${under}|${target?.version}`,
+      build: () => messageElement(message, { follows: under, target, goTo }),
     };
   }
 
-  function outgoingItem({ id, content, state, reason, time, roomId }) {
-    return {
-      key: `out/${id}`,
-      stamp: `${state}|${reason}`,
-      build: () =>
-        make(
-          "li",
-          { class: `message ${state}`, data: { id, state } },
-          make("div", { class: "head" }, make("span", { class: "author mine" }, chat.me.username), timeOf(time)),
-          make("div", { class: "text" }, content),
-          make("span", { class: "note" }, outgoingNote(state, reason)),
-          ...(state === "failed"
-            ? [
-                make("button", { type: "button", class: "link", on: { click: () => chat.outbox.retry(roomId, id) } }, "Send again"),
-                make("button", { type: "button", class: "link", on: { click: () => chat.outbox.discard(roomId, id) } }, "Discard"),
-              ]
-            : []),
-        ),
-    };
+  function outgoingItem(outgoing, state) {
+    const { id, roomId } = outgoing;
+    const actions = { state, me: chat.me, again: () => chat.again(roomId, id), discard: () => chat.discard(roomId, id) };
+    return { key: `out/${id}`, stamp: state, build: () => outgoingElement(outgoing, actions) };
   }
+
+  // ---- Scrolling ------------------------------------------------------------
 
   function loadOlder() {
-    chat.older(active()).catch((error) => showNotice(error.message));
+    chat.older(active()).catch(showError);
   }
 
   function fillTop() {
-    if (scroller.scrollTop < NEAR_TOP_PX && scroller.scrollHeight > scroller.clientHeight) loadOlder();
+    if (scroller.scrollTop < NEAR_TOP_PX) loadOlder();
+  }
+
+  function toEnd() {
+    atEnd = true;
+    scroller.scrollTop = scroller.scrollHeight;
   }
 
   scroller.addEventListener("scroll", () => {
@@ -159,16 +153,110 @@ export function logView(chat, active) {
   });
   // A keyboard that opens, or a window made smaller, must not hide the end.
   new ResizeObserver(() => {
-    if (atEnd) scroller.scrollTop = scroller.scrollHeight;
+    if (atEnd) toEnd();
   }).observe(scroller);
   older.addEventListener("click", loadOlder);
   toNewest.addEventListener("click", () => {
-    atEnd = true;
-    scroller.scrollTop = scroller.scrollHeight;
-    byId("message").focus();
+    toEnd();
+    leaveLog();
   });
   chat.addEventListener("room", ({ detail }) => {
     if (detail.roomId === active()) draw();
+  });
+  chat.addEventListener("state", draw); // what waits is sent, or waits again
+
+  // ---- What can be done with a message --------------------------------------
+
+  const toolbar = byId("message-actions");
+  const buttons = { reply: byId("reply-message"), edit: byId("edit-message"), delete: byId("delete-message") };
+  const acts = {
+    reply,
+    edit,
+    delete: ({ seq }) => chat.line(active()).delete(seq).catch(showError),
+  };
+
+  function messageOf(element) {
+    const item = element?.closest?.(".message[data-seq]");
+    return item ? { item, message: chat.rooms.get(active())?.at(Number(item.dataset.seq)) } : {};
+  }
+
+  function allowed(message) {
+    const room = chat.rooms.get(active());
+    return {
+      reply: !message.deleted && room.status !== "out",
+      edit: mayEdit(room, message),
+      delete: mayDelete(room, chat.me, message),
+    };
+  }
+
+  function offer(element) {
+    const { item, message } = messageOf(element);
+    if (!message) return;
+    const may = allowed(message);
+    for (const name in buttons) buttons[name].hidden = !may[name];
+    toolbar.hidden = !Object.values(may).some(Boolean);
+    if (toolbar.parentElement !== item) item.append(toolbar);
+  }
+
+  function act(name, element) {
+    const { message } = messageOf(element);
+    if (message && allowed(message)[name]) acts[name](message);
+  }
+
+  function withdraw() {
+    toolbar.hidden = true;
+  }
+
+  list.addEventListener("pointerover", ({ target }) => offer(target));
+  list.addEventListener("focusin", ({ target }) => offer(target));
+  scroller.addEventListener("pointerleave", () => {
+    if (!list.contains(document.activeElement)) withdraw();
+  });
+  scroller.addEventListener("focusout", ({ relatedTarget }) => {
+    if (!scroller.contains(relatedTarget)) withdraw();
+  });
+  for (const name in buttons) buttons[name].addEventListener("click", ({ target }) => act(name, target));
+
+  // ---- By keyboard ----------------------------------------------------------
+
+  const KEYS = { r: "reply", e: "edit", Delete: "delete" };
+
+  function goTo(seq) {
+    const element = elementOf(seq);
+    element?.focus({ preventScroll: true });
+    element?.scrollIntoView({ block: "center" });
+  }
+
+  /** The next message above or below. */
+  function step(item, direction) {
+    const property = direction < 0 ? "previousElementSibling" : "nextElementSibling";
+    let next = item[property];
+    while (next && !next.dataset.seq) next = next[property];
+    next?.focus({ preventScroll: true });
+    next?.scrollIntoView({ block: "nearest" });
+  }
+
+  scroller.addEventListener("keydown", (event) => {
+    if (event.altKey || event.ctrlKey || event.metaKey) return;
+    const { target, key } = event;
+    if (key === "Escape") return leaveLog();
+    if (target === scroller && key === "Enter") {
+      event.preventDefault();
+      const last = [...list.querySelectorAll(".message[data-seq]")].at(-1);
+      return last?.focus();
+    }
+    const { item } = messageOf(target);
+    if (!item) return;
+    if (key === "ArrowUp" || key === "ArrowDown") {
+      event.preventDefault();
+      step(item, key === "ArrowUp" ? -1 : 1);
+    } else if (target === item && key in KEYS) {
+      event.preventDefault();
+      act(KEYS[key], item);
+    } else if (target === item && key === "Enter") {
+      event.preventDefault();
+      toolbar.querySelector("button:not([hidden])")?.focus();
+    }
   });
 
   return {
@@ -179,65 +267,4 @@ export function logView(chat, active) {
       draw();
     },
   };
-}
-
-// A message with a heading and the same one without are drawn differently, so
-// they need different stamps; both change when the message object does.
-const headed = new WeakMap();
-function wrap(message) {
-  if (!headed.has(message)) headed.set(message, { message });
-  return headed.get(message);
-}
-
-function sameAuthor(a, b) {
-  return (
-    // What is said in the lobby carries only a name while it is live.
-    (a.user.id === b.user.id || !a.user.id || !b.user.id) &&
-    a.user.username === b.user.username &&
-    Date.parse(b.timestamp) - Date.parse(a.timestamp) < FOLLOWS_MS
-  );
-}
-
-function body({ content, data, deleted }) {
-  if (deleted) return make("div", { class: "text gone" }, "This message was deleted.");
-  if (content !== undefined) return make("div", { class: "text" }, content);
-  return make("div", { class: "text data" }, JSON.stringify(data) ?? "");
-}
-
-function timeOf(timestamp) {
-  const time = new Date(timestamp);
-  if (Number.isNaN(time.getTime())) return "";
-  return make("time", { datetime: timestamp, title: time.toLocaleString() }, clock.format(time));
-}
-
-function dayItem({ seq, timestamp }) {
-  const time = new Date(timestamp);
-  const text = Number.isNaN(time.getTime()) ? "" : calendar.format(time);
-  return { key: `day/${seq}`, stamp: timestamp, build: () => make("li", { class: "day" }, text) };
-}
-
-function noticeItem(notice) {
-  return { key: notice.key, stamp: notice, build: () => make("li", { class: "notice" }, noticeText(notice)) };
-}
-
-function noticeText({ kind, user, text }) {
-  switch (kind) {
-    case "joined":
-      return `${user.username} joined`;
-    case "left":
-      return `${user.username} left`;
-    case "missed":
-      return "Some messages came and went while you were away; these are the newest.";
-    case "renewed":
-      return "This room was begun anew.";
-    case "skipped":
-      return "Much was written while you were away; these are the newest messages. Scroll up for the rest.";
-    default:
-      return text ?? "";
-  }
-}
-
-function outgoingNote(state, reason) {
-  if (state === "failed") return `Not sent: ${reason}`;
-  return state === "sending" ? "Sending…" : reason ? `Waiting: ${reason}` : "Waiting for the connection";
 }

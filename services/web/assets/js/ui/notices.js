@@ -1,21 +1,23 @@
 // Short notices over everything else: refused requests, the administrator's
 // words. Errors stay until they have been there to be read.
 
-import { byId, make } from "./dom.js";
+import { sayError, t } from "../words.js";
+import { button, byId, make } from "./dom.js";
 
 const SHOWN_MS = { error: 10_000, info: 6000, admin: 60_000 };
 const MOST = 4;
 
 /** @param {"error" | "info" | "admin"} kind */
-export function showNotice(text, kind = "error") {
+export function showNotice(text, kind = "info") {
   const list = byId("notices");
-  const notice = make(
-    "p",
-    { class: kind },
-    make("span", {}, text),
-    make("button", { type: "button", "aria-label": "Dismiss", on: { click: () => notice.remove() } }, "✕"),
-  );
+  const dismiss = button("✕", () => notice.remove(), { "aria-label": t("dismiss") });
+  const notice = make("p", { class: kind }, make("span", {}, text), dismiss);
   list.append(notice);
   while (list.children.length > MOST) list.firstChild.remove();
   setTimeout(() => notice.remove(), SHOWN_MS[kind]);
+}
+
+/** Says why something that the user asked for did not happen. */
+export function showError(error) {
+  showNotice(error.code === "too-many-rooms" ? t(error.code) : sayError(error), "error");
 }

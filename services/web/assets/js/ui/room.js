@@ -1,7 +1,9 @@
-// The head of the room that is shown: its name, its state, leaving it.
+// The head of the room that is shown: its name, its topic, its state, leaving it.
 
-import { byId, drawer } from "./dom.js";
-import { showNotice } from "./notices.js";
+import { sayError, t } from "../words.js";
+import { byId, drawer, setText } from "./dom.js";
+import { showError } from "./notices.js";
+import { titleOf } from "./rooms.js";
 
 /**
  * @param {import("../chat.js").Chat} chat
@@ -13,27 +15,29 @@ export function roomView(chat, { active, leave }) {
   const draw = drawer(() => {
     const room = chat.rooms.get(active());
     if (!room) return;
-    byId("room-title").textContent = room.name;
-    byId("room-info").textContent = info(room);
+    setText(byId("room-title"), titleOf(room));
+    setText(byId("room-topic"), room.topic);
+    setText(byId("room-info"), info(room));
     byId("leave-room").hidden = room.isLobby;
+    byId("open-room-settings").hidden = room.isLobby || room.isDirect || room.status === "out";
     byId("rejoin-room").hidden = room.status !== "out";
   });
 
   function info(room) {
-    if (room.status === "out") return room.reason || "You are not in this room.";
-    if (chat.state === "online" || chat.state === "recovering") {
-      if (room.status === "joining") return "Joining…";
-      if (room.behind) return "Catching up…";
-    }
-    if (room.isLobby) return "";
-    return room.memberCount === 1 ? "1 member" : `${room.memberCount} members`;
+    if (room.status === "out") return whyOut(room.reason);
+    if (chat.ready && room.status === "joining") return t("joining");
+    return room.isLobby || room.isDirect ? "" : t("members", { n: room.memberCount });
   }
 
   byId("leave-room").addEventListener("click", () => leave(active()));
-  byId("rejoin-room").addEventListener("click", () => {
-    chat.join(active()).catch((error) => showNotice(error.message));
-  });
+  byId("rejoin-room").addEventListener("click", () => chat.join(active()).catch(showError));
   for (const event of ["rooms", "room", "people", "state"]) chat.addEventListener(event, draw);
 
   return { draw };
+}
+
+/** Why the session is not in a room any more. */
+export function whyOut({ code, text }) {
+  if (code === "kicked" && text) return t("kicked-why", { reason: text });
+  return code === "kicked" || code === "room-deleted" ? t(code) : sayError({ code, message: text });
 }

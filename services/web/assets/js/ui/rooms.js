@@ -1,11 +1,24 @@
-// The list of rooms: those that are open with their unread counts, the others
-// there are, and a form for a new one.
+// The list of rooms: those that are open with their unread counts, direct ones
+// apart, the others there are, and a form for a new one.
 
-import { byId, drawer, make, showItems } from "./dom.js";
-import { showNotice } from "./notices.js";
+import { t } from "../words.js";
+import { byId, drawer, every, make, setText, showItems } from "./dom.js";
+import { showError, showNotice } from "./notices.js";
 
 const REFRESH_MS = 20_000;
 const FILTER_MS = 250;
+
+/** How a room is called here. */
+export function titleOf(room) {
+  if (room.isLobby) return t("lobby");
+  if (room.isDirect) return room.peer?.username ?? t("direct-unnamed");
+  return room.name;
+}
+
+/** The user's rooms in the order in which they are shown: direct ones below the others. */
+export function openRooms(chat) {
+  return [...chat.rooms.values()].filter((room) => !room.isEmpty).sort((a, b) => a.isDirect - b.isDirect);
+}
 
 /**
  * @param {import("../chat.js").Chat} chat
@@ -17,65 +30,70 @@ export function roomsView(chat, { active, open }) {
   const filter = byId("room-filter");
   const more = byId("more-rooms");
   const note = byId("rooms-note");
-  let others = []; // pages of get-rooms, one after the other
-  let cursor = "";
-  let paged = false; // the user asked for more than the first page
+  let others = null; // Pages of the rooms there are
   let asked = 0;
 
   const draw = drawer(() => {
-    const rooms = [...chat.rooms.values()];
-    showItems(byId("joined-rooms"), rooms.map((room) => entry(room, { joined: true })));
-    const rest = others.filter(({ id }) => !chat.rooms.has(id));
-    showItems(byId("other-rooms"), rest.map((room) => entry(room, { joined: false })));
-    more.hidden = !cursor;
-    note.textContent = rest.length > 0 || cursor ? "" : filter.value ? "No other room begins like this." : "No other rooms.";
-    total(rooms);
+    const mine = openRooms(chat);
+    const direct = mine.filter((room) => room.isDirect);
+    showItems(byId("joined-rooms"), mine.filter((room) => !room.isDirect).map(joinedItem));
+    showItems(byId("direct-rooms"), direct.map(joinedItem));
+    byId("direct-section").hidden = direct.length === 0;
+    const rest = (others?.items ?? []).filter(({ id }) => !chat.rooms.has(id) && !id.startsWith("dm:"));
+    showItems(byId("other-rooms"), rest.map(otherItem));
+    more.hidden = !others?.more;
+    setText(note, rest.length > 0 || others?.more ? "" : t(filter.value ? "no-such-room" : "no-rooms"));
+    const total = byId("unread-total");
+    const unread = mine.reduce((sum, room) => sum + room.unread, 0);
+    total.hidden = unread === 0;
+    setText(total, String(unread));
   });
 
-  function entry({ id, name, unread = 0, memberCount = 0, status }, { joined }) {
-    const current = joined && id === active();
-    return {
-      key: id,
-      stamp: `${name}|${unread}|${joined ? status : memberCount}|${current}`,
-      build: () =>
-        make(
-          "li",
-          {},
-          make(
-            "button",
-            {
-              type: "button",
-              class: `room-entry ${joined ? status : ""}`,
-              data: { room: id },
-              title: name === id ? undefined : id,
-              "aria-current": current ? "true" : undefined,
-              on: { click: () => open(id, name) },
-            },
-            make("span", { class: "name" }, name || id),
-            joined && unread > 0 ? make("span", { class: "badge" }, String(unread), make("span", { class: "visually-hidden" }, " unread")) : "",
-            joined ? "" : make("span", { class: "quiet" }, String(memberCount), make("span", { class: "visually-hidden" }, " members")),
-          ),
-        ),
-    };
+  function joinedItem(room) {
+    const name = titleOf(room);
+    const { id, unread, status } = room;
+    const current = id === active();
+    return item({
+      id,
+      name,
+      stamp: `${name}|${unread}|${status}|${current}`,
+      class: status === "out" ? "room-entry out" : "room-entry",
+      current,
+      side: unread > 0 ? [make("span", { class: "badge", "aria-hidden": "true" }, String(unread)), hiddenText(t("unread", { n: unread }))] : [],
+    });
   }
 
-  function total(rooms) {
-    const unread = rooms.reduce((sum, room) => sum + room.unread, 0);
-    byId("unread-total").hidden = unread === 0;
-    byId("unread-total").textContent = String(unread);
+  function otherItem({ id, name, memberCount }) {
+    return item({
+      id,
+      name: name || id,
+      stamp: `${name}|${memberCount}`,
+      class: "room-entry",
+      side: [make("span", { class: "quiet", "aria-hidden": "true" }, String(memberCount)), hiddenText(t("members", { n: memberCount }))],
+    });
+  }
+
+  function item({ id, name, stamp, class: names, current = false, side }) {
+    const title = id.startsWith("dm:") || name === id ? undefined : id;
+    const properties = { type: "button", class: names, data: { room: id }, title, "aria-current": current ? "true" : undefined };
+    const build = () => make("li", {}, make("button", { ...properties, on: { click: () => open(id, name) } }, make("span", { class: "name" }, name), ...side));
+    return { key: id, stamp, build };
+  }
+
+  function hiddenText(text) {
+    return make("span", { class: "visually-hidden" }, ` ${text}`);
   }
 
   async function load({ next = false } = {}) {
-    if (!["online", "recovering"].includes(chat.state)) return;
+    if (!chat.ready) return;
     const mine = ++asked;
     try {
-      const page = await chat.list({ prefix: filter.value.trim(), cursor: next ? cursor : undefined });
+      const pages = await (next ? others.read(50) : chat.list(filter.value.trim()));
       if (mine !== asked) return; // asked anew meanwhile
-      others = next ? [...others, ...page.rooms] : page.rooms;
-      cursor = page.nextCursor ?? "";
-      paged = next;
+      others = pages;
+      if (!next) await chat.discover();
     } catch (error) {
-      if (next) showNotice(error.message);
+      if (next) showError(error);
       // A refresh that fails leaves what is known; the next one comes soon.
     }
     draw();
@@ -93,7 +111,7 @@ export function roomsView(chat, { active, open }) {
     const input = byId("room-name");
     const name = input.value.trim();
     const roomId = roomIdFor(name);
-    input.setCustomValidity(roomId ? "" : "A name needs at least one letter or digit without accents.");
+    input.setCustomValidity(roomId ? "" : t("name-needs"));
     if (!input.reportValidity()) return;
     byId("create-room").disabled = true;
     try {
@@ -103,12 +121,12 @@ export function roomsView(chat, { active, open }) {
         visibility: byId("room-visibility").value,
         persistent: byId("room-persistent").checked,
       });
-      if (!made) showNotice(`“${roomId}” was there already.`, "info");
+      if (!made) showNotice(t("was-there", { room: roomId }));
       if (chat.rooms.has(roomId)) open(roomId);
       byId("create-room-form").reset();
       load();
     } catch (error) {
-      showNotice(error.message);
+      showError(error);
     } finally {
       byId("create-room").disabled = false;
     }
@@ -124,11 +142,17 @@ export function roomsView(chat, { active, open }) {
   chat.addEventListener("state", () => {
     if (chat.state === "online") load();
   });
-  setInterval(() => {
-    if (!document.hidden && !paged) load();
-  }, REFRESH_MS);
+  every(REFRESH_MS, () => {
+    if (!others || others.items.length <= 50) load(); // not while somebody reads on
+  });
 
-  return { draw };
+  return {
+    draw,
+    clear() {
+      others = null;
+      asked++;
+    },
+  };
 }
 
 /** A room id for a name as people write it: letters, digits, _ : and -. */

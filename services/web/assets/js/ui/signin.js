@@ -1,5 +1,6 @@
 // The sign-in view.
 
+import { sayError, t } from "../words.js";
 import { byId } from "./dom.js";
 
 /**
@@ -24,7 +25,8 @@ export function signInView(session, signedIn) {
       password.value = "";
       signedIn();
     } catch (problem) {
-      error.textContent = sentence(problem.message);
+      const { retryAfterMs } = problem;
+      error.textContent = sayError(problem) + (retryAfterMs ? ` ${t("try-again-in", { n: Math.ceil(retryAfterMs / 1000) })}` : "");
       password.focus();
     } finally {
       for (const button of buttons) button.disabled = false;
@@ -48,10 +50,4 @@ export function signInView(session, signedIn) {
       view.hidden = true;
     },
   };
-}
-
-/** The server's words begin small and end without a full stop, as a log has them. */
-function sentence(text) {
-  const end = /[.!?]$/.test(text) ? "" : ".";
-  return text.charAt(0).toUpperCase() + text.slice(1) + end;
 }

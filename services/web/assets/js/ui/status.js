@@ -1,8 +1,7 @@
 // The state of the connection, as it is, and a way not to wait.
 
-import { byId } from "./dom.js";
-
-const TEXTS = { online: "Online", connecting: "Connecting…", recovering: "Catching up…", offline: "Offline" };
+import { t } from "../words.js";
+import { byId, setText } from "./dom.js";
 
 /** @param {import("../chat.js").Chat} chat */
 export function statusView(chat) {
@@ -13,19 +12,18 @@ export function statusView(chat) {
 
   function draw() {
     const { state, retryAt, ended } = chat;
-    if (status.dataset.state !== state) {
-      status.dataset.state = state;
-      status.textContent = TEXTS[state];
-    }
+    status.dataset.state = state;
+    setText(status, t(state));
     retry.hidden = retryAt === 0 && !ended;
     const seconds = Math.max(0, Math.ceil((retryAt - Date.now()) / 1000));
     // Outside of the status, or a screen reader would count aloud.
-    countdown.textContent = retryAt ? `Trying again in ${seconds} s` : ended;
+    setText(countdown, retryAt ? t("retry-in", { n: seconds }) : ended ? t(`ended-${ended}`) : "");
     clearTimeout(ticking);
-    if (retryAt) ticking = setTimeout(draw, 1000);
+    if (retryAt && !document.hidden) ticking = setTimeout(draw, 1000);
   }
 
   chat.addEventListener("state", draw);
+  document.addEventListener("visibilitychange", draw);
   retry.addEventListener("click", () => chat.retryNow());
   return { draw };
 }
