@@ -123,6 +123,8 @@ type Bus struct {
 	feeds   atomic.Int64  // made so far
 	dropped atomic.Uint64 // messages that a full queue of ours made nats.go drop
 
+	roundTrip metric.Float64Histogram
+
 	mu        sync.Mutex
 	reconnect []func()           // run after each reconnect
 	hearing   map[*Feed]struct{} // feeds that are not closed
@@ -133,6 +135,7 @@ type Bus struct {
 // until ctx ends, for processes may start in any order; wrong options and a
 // deployment that differs from them are errors at once.
 func Connect(ctx context.Context, opts Options) (*Bus, error) {
+	measured := opts.Meter != nil // else nobody would see the round trips
 	if err := opts.complete(); err != nil {
 		return nil, err
 	}
@@ -161,6 +164,9 @@ func Connect(ctx context.Context, opts Options) (*Bus, error) {
 	if err := b.observe(opts.Meter); err != nil {
 		b.Close()
 		return nil, err
+	}
+	if measured {
+		b.publisher.wg.Go(func() { b.measure(b.publisher.ctx) })
 	}
 	return b, nil
 }

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"io"
+	"log/slog"
 	"net/http"
 	"net/http/httptest"
 	"strings"
@@ -106,7 +107,7 @@ func TestHealthOfTheService(t *testing.T) {
 }
 
 func TestPaths(t *testing.T) {
-	metrics, err := NewMetrics("x")
+	metrics, err := NewMetrics(t.Context(), Identity{Service: "x"}, slog.New(slog.DiscardHandler))
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -1,11 +1,16 @@
 package obs
 
 import (
+	"io"
+	"log/slog"
+	"net/http"
 	"net/http/httptest"
 	"strings"
 	"testing"
 
 	"go.opentelemetry.io/otel/metric"
+	collector "go.opentelemetry.io/proto/otlp/collector/metrics/v1"
+	"google.golang.org/protobuf/proto"
 )
 
 func scrape(m *Metrics) string {
@@ -15,7 +20,8 @@ func scrape(m *Metrics) string {
 }
 
 func TestMetrics(t *testing.T) {
-	m, err := NewMetrics("gateway")
+	noTelemetry(t)
+	m, err := NewMetrics(t.Context(), Identity{Service: "gateway"}, slog.New(slog.DiscardHandler))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -46,7 +52,7 @@ func TestMetrics(t *testing.T) {
 		"\nparley_gateway_delivery_seconds_bucket{le=\"10\"} 1\n",
 		"\nparley_gateway_connection_life_seconds_bucket{le=\"60\"} 0\n",
 		"\nparley_gateway_connection_life_seconds_bucket{le=\"3600\"} 1\n",
-		"\ngo_goroutines ", "\nprocess_start_time_seconds ", "target_info{service_name=\"gateway\"} 1",
+		"\ngo_goroutines ", "\nprocess_start_time_seconds ", `service_name="gateway"`, "\ngo_sched_latencies_seconds_bucket{",
 	} {
 		if !strings.Contains(got, want) {
 			t.Errorf("no %q", want)
@@ -67,7 +73,7 @@ func TestMetrics(t *testing.T) {
 // Programs in one process, as in tests, have metrics of their own.
 func TestMetricsAreNotGlobal(t *testing.T) {
 	for _, name := range []string{"a", "b"} {
-		m, err := NewMetrics(name)
+		m, err := NewMetrics(t.Context(), Identity{Service: name}, slog.New(slog.DiscardHandler))
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -93,5 +99,47 @@ func TestNoMetrics(t *testing.T) {
 	}
 	if err := m.Shutdown(t.Context()); err != nil {
 		t.Error(err)
+	}
+}
+
+// A collector gets the same metrics as Prometheus, those of the runtime too.
+func TestMetricsAreSent(t *testing.T) {
+	noTelemetry(t)
+	got := make(chan *collector.ExportMetricsServiceRequest, 4)
+	server := httptest.NewServer(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
+		body, _ := io.ReadAll(r.Body)
+		request := new(collector.ExportMetricsServiceRequest)
+		if err := proto.Unmarshal(body, request); err != nil || r.URL.Path != "/v1/metrics" {
+			t.Errorf("%s: %v", r.URL.Path, err)
+		}
+		got <- request
+	}))
+	defer server.Close()
+	t.Setenv("OTEL_EXPORTER_OTLP_METRICS_ENDPOINT", server.URL+"/v1/metrics")
+	m, err := NewMetrics(t.Context(), Identity{Service: "gateway"}, slog.New(slog.DiscardHandler))
+	if err != nil {
+		t.Fatal(err)
+	}
+	latency, err := m.Meter("fanout").Float64Histogram("parley.gateway.delivery", metric.WithUnit("s"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	latency.Record(t.Context(), 0.0002)
+	if err := m.Shutdown(t.Context()); err != nil { // sends what there is
+		t.Fatal(err)
+	}
+	found := make(map[string]bool)
+	for _, scope := range (<-got).ResourceMetrics[0].ScopeMetrics {
+		for _, sent := range scope.Metrics {
+			found[sent.Name] = true
+			if sent.Name == "parley.gateway.delivery" && len(sent.GetHistogram().DataPoints[0].ExplicitBounds) != len(LatencyBuckets) {
+				t.Error("other buckets than Prometheus gets")
+			}
+		}
+	}
+	for _, name := range []string{"parley.gateway.delivery", "go_goroutines"} {
+		if !found[name] {
+			t.Errorf("%s is not sent", name)
+		}
 	}
 }

@@ -37,7 +37,7 @@ func newCaller(name string, o ClientOptions) *caller {
 	c := &caller{name: name, onBehalf: o.OnBehalf, timeout: o.Timeout, log: o.Logger, labels: labels{service: name}}
 	var errCalls, errDuration error
 	c.calls, errCalls = o.Meter.Int64Counter("parley.rpc.client.calls",
-		metric.WithDescription("Calls made to other services, by service, method and code."))
+		metric.WithUnit("{call}"), metric.WithDescription("Calls made to other services, by service, method and code."))
 	c.duration, errDuration = o.Meter.Float64Histogram("parley.rpc.client.duration", metric.WithUnit("s"),
 		metric.WithDescription("How long unary calls to other services took."))
 	if err := errors.Join(errCalls, errDuration); err != nil {

@@ -202,11 +202,11 @@ func newServerMetrics(meter metric.Meter, log *slog.Logger) (m serverMetrics) {
 	var errCalls, errDuration, errStreams error
 	m.labels = new(labels)
 	m.calls, errCalls = meter.Int64Counter("parley.rpc.server.calls",
-		metric.WithDescription("Calls answered, by method and code."))
+		metric.WithUnit("{call}"), metric.WithDescription("Calls answered, by method and code."))
 	m.duration, errDuration = meter.Float64Histogram("parley.rpc.server.duration", metric.WithUnit("s"),
 		metric.WithDescription("How long unary calls took."))
 	m.streams, errStreams = meter.Int64UpDownCounter("parley.rpc.server.streams",
-		metric.WithDescription("Streams open now."))
+		metric.WithUnit("{stream}"), metric.WithDescription("Streams open now."))
 	if err := errors.Join(errCalls, errDuration, errStreams); err != nil {
 		log.Error("making metrics", "error", err)
 	}

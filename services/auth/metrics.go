@@ -17,20 +17,20 @@ type metrics struct {
 
 func newMetrics(m metric.Meter, h *hasher, g *guesses) (*metrics, error) {
 	var failed error
-	counter := func(name, help string) metric.Int64Counter {
-		c, err := m.Int64Counter(name, metric.WithDescription(help))
+	counter := func(name, unit, help string) metric.Int64Counter {
+		c, err := m.Int64Counter(name, metric.WithUnit(unit), metric.WithDescription(help))
 		if err != nil && failed == nil {
 			failed = fmt.Errorf("making metric %s: %w", name, err)
 		}
 		return c
 	}
 	made := &metrics{
-		signIns:       counter("parley.auth.sign_ins", "Tokens given out, by what for: register, login, refresh."),
-		registrations: counter("parley.auth.registrations", "Accounts made."),
-		failures:      counter("parley.auth.failures", "Calls that were refused or failed, by method and error code."),
+		signIns:       counter("parley.auth.sign_ins", "{token}", "Tokens given out, by what for: register, login, refresh."),
+		registrations: counter("parley.auth.registrations", "{account}", "Accounts made."),
+		failures:      counter("parley.auth.failures", "{call}", "Calls that were refused or failed, by method and error code."),
 	}
-	gauge := func(name, help string, read func() int64) {
-		_, err := m.Int64ObservableGauge(name, metric.WithDescription(help),
+	gauge := func(name, unit, help string, read func() int64) {
+		_, err := m.Int64ObservableGauge(name, metric.WithUnit(unit), metric.WithDescription(help),
 			metric.WithInt64Callback(func(_ context.Context, o metric.Int64Observer) error {
 				o.Observe(read())
 				return nil
@@ -39,8 +39,8 @@ func newMetrics(m metric.Meter, h *hasher, g *guesses) (*metrics, error) {
 			failed = fmt.Errorf("making metric %s: %w", name, err)
 		}
 	}
-	gauge("parley.auth.hash.queue", "Passwords that are being hashed or wait for it.", h.inside.Load)
-	gauge("parley.auth.guesses", "Counts of wrong passwords that are remembered.", func() int64 { return int64(g.len()) })
+	gauge("parley.auth.hash.queue", "{password}", "Passwords that are being hashed or wait for it.", h.inside.Load)
+	gauge("parley.auth.guesses", "{count}", "Counts of wrong passwords that are remembered.", func() int64 { return int64(g.len()) })
 	return made, failed
 }
 

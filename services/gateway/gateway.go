@@ -41,6 +41,8 @@ type Gateway struct {
 
 	draining atomic.Bool
 	refusing atomic.Int64 // connections beyond the limit that are being told so
+	refused  refusals
+	drained  atomic.Int64 // since when it drains, ns since 1970; 0 while it does not
 }
 
 // New makes a gateway of complete options. Run serves.
@@ -67,6 +69,7 @@ func New(o Options) (*Gateway, error) {
 		QueueBytes:     int(o.QueueBytes),
 		Heartbeat:      o.Heartbeat,
 		NoDeflate:      o.NoDeflate,
+		Waited:         func(d time.Duration) { g.sessions.Written(d) },
 	})
 	var tracer trace.Tracer // stays nil where nothing is traced
 	if o.Traces != nil {
@@ -94,7 +97,7 @@ func New(o Options) (*Gateway, error) {
 		MaxMessage: o.MaxMessage, MaxContent: int(o.MaxContent), MaxData: int(o.MaxData), MaxHistoryBytes: o.HistoryBytes,
 		Lease: o.Lease, Heartbeat: o.Heartbeat,
 	})
-	if err := g.sessions.Observe(o.Meter); err != nil {
+	if err := errors.Join(g.sessions.Observe(o.Meter), g.observe(o.Meter)); err != nil {
 		g.rooms.Close()
 		return nil, err
 	}
@@ -172,6 +175,7 @@ func (g *Gateway) Run(ctx context.Context) error {
 // drain brings the gateway's connections to their end.
 func (g *Gateway) drain(server *http.Server) {
 	g.draining.Store(true)
+	g.drained.Store(time.Now().UnixNano())
 	g.log.Info("draining", "connections", g.listener.Count(), "delay", g.opts.DrainDelay)
 	if g.opts.DrainDelay > 0 {
 		time.Sleep(g.opts.DrainDelay)

@@ -42,20 +42,20 @@ func (g *Gateway) upgrade(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	if g.draining.Load() {
-		g.refuse(w, r, "the gateway is shutting down")
+		g.refuse(w, r, draining, "the gateway is shutting down")
 		return
 	}
 	if err := g.tokens.ready(); err != nil {
 		// A moment after the start. A good token would be refused now, and one
 		// that was revoked would not.
-		g.refuse(w, r, "the gateway is starting")
+		g.refuse(w, r, starting, "the gateway is starting")
 		return
 	}
 	full := g.listener.Count() >= g.opts.MaxConnections
 	if full {
 		if g.refusing.Add(1) > maxRefusing {
 			g.refusing.Add(-1)
-			g.refuse(w, r, "the gateway is full")
+			g.refuse(w, r, fullUp, "the gateway is full")
 			return
 		}
 		defer g.refusing.Add(-1)
@@ -63,10 +63,12 @@ func (g *Gateway) upgrade(w http.ResponseWriter, r *http.Request) {
 	bearer := takeToken(r)
 	c, err := g.listener.Accept(w, r)
 	if err != nil {
+		g.refused[unfit].Add(1)
 		g.log.Info("refused", "remote", r.RemoteAddr, "agent", agent(r), "error", err)
 		return // the answer is written
 	}
 	if full {
+		g.refused[fullUp].Add(1)
 		g.log.Info("refused", "remote", r.RemoteAddr, "agent", agent(r), "error", "the gateway is full")
 		g.listener.Forget(c)
 		c.Close(conn.Overloaded, "Server overloaded")
@@ -125,7 +127,8 @@ func agent(r *http.Request) string {
 }
 
 // refuse answers an upgrade that is not made, for reasons that will pass.
-func (g *Gateway) refuse(w http.ResponseWriter, r *http.Request, why string) {
+func (g *Gateway) refuse(w http.ResponseWriter, r *http.Request, cause refusal, why string) {
+	g.refused[cause].Add(1)
 	g.log.Info("refused", "remote", r.RemoteAddr, "agent", r.UserAgent(), "error", why)
 	w.Header().Set("Retry-After", strconv.Itoa(retryAfter))
 	http.Error(w, why, http.StatusServiceUnavailable)

@@ -217,14 +217,14 @@ type metrics struct {
 func newMetrics(meter metric.Meter) (m metrics, err error) {
 	var all [5]error
 	m.published, all[0] = meter.Int64Counter("parley.history.published",
-		metric.WithDescription("Messages stored for other back ends."))
+		metric.WithUnit("{message}"), metric.WithDescription("Messages stored for other back ends."))
 	m.replayed, all[1] = meter.Int64Counter("parley.history.replayed",
-		metric.WithDescription("Messages sent by replays."))
+		metric.WithUnit("{message}"), metric.WithDescription("Messages sent by replays."))
 	m.follows, all[2] = meter.Int64UpDownCounter("parley.history.follows",
-		metric.WithDescription("Replays that follow now."))
+		metric.WithUnit("{replay}"), metric.WithDescription("Replays that follow now."))
 	m.catchUps, all[3] = meter.Int64Counter("parley.history.catch_ups",
-		metric.WithDescription("Times that a follow read from the log what it had not got live."))
+		metric.WithUnit("{read}"), metric.WithDescription("Times that a follow read from the log what it had not got live."))
 	m.amended, all[4] = meter.Int64Counter("parley.history.amended",
-		metric.WithDescription("Edits and deletions stored."))
+		metric.WithUnit("{message}"), metric.WithDescription("Edits and deletions stored."))
 	return m, errors.Join(all[:]...)
 }

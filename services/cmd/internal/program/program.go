@@ -68,14 +68,14 @@ func (p *Program) load(ctx context.Context, args []string) (*Env, error) {
 		return nil, err
 	}
 	env.Logger = env.Logger.With("program", p.name)
-	if env.Metrics, err = obs.NewMetrics(p.name); err != nil {
+	who := obs.Identity{Service: p.name, Version: config.Version()}
+	if env.Metrics, err = obs.NewMetrics(ctx, who, env.Logger); err != nil {
 		return nil, err
 	}
 	if err := p.trust.start(env); err != nil {
 		return nil, err
 	}
-	// Last, for it has something to end.
-	env.Traces, err = obs.NewTraces(ctx, obs.Identity{Service: p.name, Version: config.Version()}, env.Logger)
+	env.Traces, err = obs.NewTraces(ctx, who, env.Logger)
 	return env, err
 }
 
@@ -86,7 +86,7 @@ const telemetryTimeout = 3 * time.Second
 func (env *Env) close() {
 	ctx, cancel := context.WithTimeout(context.Background(), telemetryTimeout)
 	defer cancel()
-	if err := env.Traces.Shutdown(ctx); err != nil {
+	if err := errors.Join(env.Traces.Shutdown(ctx), env.Metrics.Shutdown(ctx)); err != nil {
 		env.Logger.Warn("ending the telemetry", "error", err)
 	}
 }

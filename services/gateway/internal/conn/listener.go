@@ -31,6 +31,9 @@ type Options struct {
 	Heartbeat time.Duration
 	// NoDeflate refuses permessage-deflate.
 	NoDeflate bool
+	// Waited is told how long a peer whose socket was full took to take all that
+	// waited for it; nil is told nothing.
+	Waited func(time.Duration)
 }
 
 func (o *Options) complete() {

@@ -37,6 +37,10 @@ func (c *Conn) handOver(p piece, chunk *[]byte) {
 // has no writing goroutine.
 func (c *Conn) write(p piece, chunk *[]byte) {
 	defer c.listener.busy.Add(-1)
+	if waited := c.listener.opts.Waited; waited != nil && p.out != nil {
+		began := time.Now()
+		defer func() { waited(time.Since(began)) }()
+	}
 	defer func() {
 		if chunk != nil {
 			writeChunks.Put(chunk)

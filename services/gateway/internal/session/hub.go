@@ -103,7 +103,8 @@ type Hub struct {
 	wg         sync.WaitGroup
 
 	received, sent, publishes, publishFailures, failures atomic.Int64
-	peak, total, throttled, guests                       atomic.Int64
+	peak, total, throttled, guests, shed                 atomic.Int64
+	measured                                             measured
 
 	complain rate.Sometimes // about what is out of reach
 
@@ -217,11 +218,14 @@ func (h *Hub) countFailure(code errs.Code) {
 	h.errs[code]++
 }
 
-func (h *Hub) published(err error) {
+// published notes that the log has acknowledged, or not, what was taken in then.
+func (h *Hub) published(began time.Duration, err error) {
 	h.publishes.Add(1)
 	if err != nil {
 		h.publishFailures.Add(1)
+		return
 	}
+	measure(h.measured.publish, h.now()-began)
 }
 
 func (h *Hub) welcome(s *Session) *wirev1.ServerFrame {
@@ -351,7 +355,9 @@ func (h *Hub) tooMuchHistory() bool {
 // Shed asks n clients, whichever, to reconnect.
 func (h *Hub) Shed(n int) {
 	sessions := h.directory.everyone()
-	for _, i := range rand.Perm(len(sessions))[:min(n, len(sessions))] {
+	n = min(n, len(sessions))
+	h.shed.Add(int64(n))
+	for _, i := range rand.Perm(len(sessions))[:n] {
 		sessions[i].close(conn.Reconnect, "please reconnect")
 	}
 }

@@ -47,6 +47,8 @@ var joinRoomCommand = &command{
 // join takes the session into a room: the registry lets it in, presence is
 // told, and the hub sends what was missed and everything from then on.
 func (s *Session) join(ctx context.Context, request fanout.Request) error {
+	began := s.hub.now()
+	defer func() { measure(s.hub.measured.join, s.hub.now()-began) }()
 	room := request.Room
 	// The room may be joined already, or be the lobby, which everybody is in:
 	// then the client wants its history, and the place is taken anew so that

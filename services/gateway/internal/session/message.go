@@ -72,6 +72,7 @@ func (s *Session) publish(ctx context.Context, id *string, room string, entry *b
 		return err
 	}
 	user := s.who().User
+	began := s.hub.now()
 	entry.User, entry.Id, entry.TimeMs = user, "", time.Now().UnixMilli()
 	var unique string
 	if id != nil {
@@ -84,7 +85,7 @@ func (s *Session) publish(ctx context.Context, id *string, room string, entry *b
 	}
 	s.hub.opts.Rooms.Publish(ctx, room, unique, entry, func(f *conn.Flusher, ack bus.Ack, err error) {
 		defer s.flight.give() // behind the answer
-		s.hub.published(err)
+		s.hub.published(began, err)
 		defer s.traced(ctx, err)
 		if err != nil {
 			s.failed(ctx, id, err)

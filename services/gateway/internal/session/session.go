@@ -237,7 +237,11 @@ func (s *Session) handle(message []byte) {
 		ctx = s.trace(kind, room, f)
 	}
 	if s.hub.slow(command) || s.lane.has(room) {
-		s.lane.add(room, func() { s.run(ctx, command, f, known) })
+		came := s.hub.now()
+		s.lane.add(room, func() {
+			s.hub.waited(s.hub.now() - came)
+			s.run(ctx, command, f, known)
+		})
 		return
 	}
 	s.run(ctx, command, f, known)
