@@ -126,6 +126,7 @@ type Bus struct {
 	roundTrip metric.Float64Histogram
 
 	mu        sync.Mutex
+	outage    LostError          // zero while the connection stands
 	reconnect []func()           // run after each reconnect
 	hearing   map[*Feed]struct{} // feeds that are not closed
 	closed    chan struct{}
@@ -233,13 +234,22 @@ func (b *Bus) natsOptions() ([]nats.Option, error) {
 		// A message may hold 16 KiB of content and as much data; each queue
 		// between nats.go and us is a channel with a bound of its own.
 		nats.DisconnectErrHandler(func(_ *nats.Conn, err error) {
+			b.mu.Lock()
+			b.outage = LostError{time.Now(), err}
+			b.mu.Unlock()
 			if err != nil {
 				b.log.Warn("lost NATS", "error", err)
 			}
 		}),
+		nats.ReconnectErrHandler(func(_ *nats.Conn, err error) {
+			b.mu.Lock()
+			b.outage.Why = err
+			b.mu.Unlock()
+		}),
 		nats.ReconnectHandler(func(nc *nats.Conn) {
 			b.log.Info("found NATS again", "server", nc.ConnectedServerName())
 			b.mu.Lock()
+			b.outage = LostError{}
 			listeners := append([]func(){}, b.reconnect...)
 			b.mu.Unlock()
 			for _, f := range listeners {
@@ -285,10 +295,37 @@ func (b *Bus) OnReconnect(f func()) {
 	b.reconnect = append(b.reconnect, f)
 }
 
+// LostError says since when NATS is out of reach, and why the last attempt to
+// find it again has failed.
+type LostError struct {
+	When time.Time
+	Why  error // nil where nothing is known
+}
+
+func (e *LostError) Error() string {
+	text := "NATS is out of reach"
+	if e.Why != nil {
+		text += ": " + e.Why.Error()
+	}
+	return text
+}
+
+func (e *LostError) Unwrap() error { return e.Why }
+
+// Since is when it was lost.
+func (e *LostError) Since() time.Time { return e.When }
+
 // Check says whether NATS is in reach now; it is what a readiness check asks.
+// Where the connection is lost the error is a *LostError.
 func (b *Bus) Check(ctx context.Context) error {
 	if status := b.nc.Status(); status != nats.CONNECTED {
-		return fmt.Errorf("NATS is %s", status)
+		b.mu.Lock()
+		defer b.mu.Unlock()
+		if b.outage.When.IsZero() {
+			return fmt.Errorf("NATS is %s", status)
+		}
+		lost := b.outage
+		return &lost
 	}
 	if err := b.Flush(ctx); err != nil {
 		return fmt.Errorf("asking NATS: %w", err)

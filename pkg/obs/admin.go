@@ -25,6 +25,12 @@ type AdminOptions struct {
 	Pprof bool
 	// Ready are the checks behind /readyz. More may follow with AddCheck.
 	Ready []Check
+	// Patience is how long a check that had been passed may fail before /readyz says so: what a whole deployment needs,
+	// such as NATS, is now and then gone for a moment, and a load balancer must not take everybody out for that. What
+	// has never been passed fails at once, and so does draining.
+	Patience time.Duration
+	// Full says whether there is room for no more connections; nil is never.
+	Full func() bool
 	// Health gives the body of /health, encoded as JSON, and its HTTP status. Nil means a simple report built from the
 	// checks.
 	Health func(ctx context.Context) (body any, status int)
@@ -33,7 +39,9 @@ type AdminOptions struct {
 // Admin is the HTTP server of the admin port:
 //
 //	/livez         200 as long as the process answers
-//	/readyz        {"ready":true,"draining":false,"checks":{"nats":{"ok":true}}}; 503 when a check fails or while draining
+//	/readyz        {"ready":true,"draining":false,"full":false,"checks":{"nats":{"ok":true}}}; 503 when a check has failed
+//	               for longer than the patience, or while draining. A check that fails says why, and for how long.
+//	/acceptz       the same, and 503 also while full
 //	/health        the service's own report; by default {"status":"healthy","uptimeSeconds":3,"checks":{…}}, where a failed
 //	               check makes it "critical" and 503
 //	/metrics       metrics for Prometheus
@@ -48,7 +56,7 @@ type Admin struct {
 	draining atomic.Bool
 
 	mu     sync.Mutex
-	checks []Check
+	checks []*checked
 }
 
 // NewAdmin listens on the address; connections are answered once [Admin.Run] runs.
@@ -128,7 +136,8 @@ func (a *Admin) Close() error {
 func (a *Admin) Handler() http.Handler {
 	mux := http.NewServeMux()
 	mux.HandleFunc("GET /livez", func(w http.ResponseWriter, _ *http.Request) { w.Write([]byte("ok\n")) })
-	mux.HandleFunc("GET /readyz", a.serveReady)
+	mux.HandleFunc("GET /readyz", func(w http.ResponseWriter, r *http.Request) { a.serveReady(w, r, false) })
+	mux.HandleFunc("GET /acceptz", func(w http.ResponseWriter, r *http.Request) { a.serveReady(w, r, true) })
 	mux.HandleFunc("GET /health", a.serveHealth)
 	mux.Handle("GET /metrics", a.options.Metrics.Handler())
 	if a.options.Pprof {

@@ -84,6 +84,71 @@ func TestChecksRunTogetherAndEnd(t *testing.T) {
 	})
 }
 
+// lost is an error that knows since when.
+type lost struct{ since time.Time }
+
+func (l lost) Error() string    { return "out of reach" }
+func (l lost) Since() time.Time { return l.since }
+
+// What was there is borne with for a while when it is gone; what never was is not.
+func TestPatience(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var down error
+		a := newAdmin(t, AdminOptions{Patience: 5 * time.Second, Ready: []Check{{"nats", func(context.Context) error { return down }}}})
+		want := func(status int, failing any, health string) {
+			t.Helper()
+			code, body := get(t, a, "/readyz")
+			nats := body["checks"].(map[string]any)["nats"].(map[string]any)
+			if code != status || nats["ok"] != (status == 200) || nats["failingForSeconds"] != failing || (nats["error"] == nil) != (down == nil) {
+				t.Errorf("%d %v, want %d, failing for %v s", code, body, status, failing)
+			}
+			if _, body := get(t, a, "/health"); body["status"] != health {
+				t.Errorf("%v, want %s", body, health)
+			}
+		}
+		down = errors.New("no servers")
+		want(503, nil, "critical") // it is starting
+		down = nil
+		want(200, nil, "healthy")
+		down = errors.New("no servers")
+		want(200, nil, "warning")
+		time.Sleep(4 * time.Second)
+		want(200, 4.0, "warning")
+		time.Sleep(time.Second)
+		want(503, 5.0, "critical")
+		down = nil
+		want(200, nil, "healthy")
+		down = lost{time.Now().Add(-time.Minute)}
+		want(503, 60.0, "critical")
+		down = nil
+		want(200, nil, "healthy")
+		a.SetDraining()
+		if code, _ := get(t, a, "/readyz"); code != 503 {
+			t.Error("a program that drains is ready")
+		}
+	})
+}
+
+// Who is full is ready, and wants no new connections.
+func TestFull(t *testing.T) {
+	full := true
+	a := newAdmin(t, AdminOptions{Full: func() bool { return full }})
+	if code, body := get(t, a, "/readyz"); code != 200 || body["ready"] != true || body["full"] != true {
+		t.Error(code, body)
+	}
+	if code, body := get(t, a, "/acceptz"); code != 503 || body["ready"] != true || body["full"] != true {
+		t.Error(code, body)
+	}
+	full = false
+	if code, body := get(t, a, "/acceptz"); code != 200 || body["full"] != false {
+		t.Error(code, body)
+	}
+	a.SetDraining()
+	if code, _ := get(t, a, "/acceptz"); code != 503 {
+		t.Error("a program that drains accepts")
+	}
+}
+
 func TestChecksAreNamed(t *testing.T) {
 	good := func(context.Context) error { return nil }
 	for _, checks := range [][]Check{{{"", good}}, {{"a", nil}}, {{"a", good}, {"a", good}}} {
@@ -116,7 +181,7 @@ func TestPaths(t *testing.T) {
 		path       string
 		bare, full int
 	}{
-		{"/", 404, 404}, {"/livez", 200, 200}, {"/readyz", 200, 200}, {"/health", 200, 200}, {"/metrics", 404, 200},
+		{"/", 404, 404}, {"/livez", 200, 200}, {"/readyz", 200, 200}, {"/acceptz", 200, 200}, {"/health", 200, 200}, {"/metrics", 404, 200},
 		{"/debug/pprof/", 404, 200}, {"/debug/pprof/heap", 404, 200}, {"/debug/pprof/cmdline", 404, 200},
 		{"/debug/pprof/symbol", 404, 200},
 	} {

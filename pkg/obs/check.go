@@ -21,10 +21,42 @@ type Check struct {
 // checkTimeout bounds one check. Kubernetes' probes are to be given a second more.
 const checkTimeout = 2 * time.Second
 
-// result is the outcome of a check.
+// result is the outcome of a check. One that fails and is borne with is OK and has an Error.
 type result struct {
-	OK    bool   `json:"ok"`
-	Error string `json:"error,omitempty"`
+	OK         bool   `json:"ok"`
+	Error      string `json:"error,omitempty"`
+	FailingFor int64  `json:"failingForSeconds,omitempty"`
+}
+
+// checked is a check and what it said before.
+type checked struct {
+	Check
+	mu      sync.Mutex
+	passed  bool      // at some time
+	failing time.Time // since then; zero while it does not
+}
+
+// judge makes the outcome of what the check has just said. An error that knows since when (Since() time.Time) counts from
+// then, for probes may be rare.
+func (c *checked) judge(err error, now time.Time, patience time.Duration) result {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if err == nil {
+		c.passed, c.failing = true, time.Time{}
+		return result{OK: true}
+	}
+	if c.failing.IsZero() {
+		c.failing = now
+	}
+	var told interface {
+		error
+		Since() time.Time
+	}
+	if errors.As(err, &told) && told.Since().Before(c.failing) {
+		c.failing = told.Since()
+	}
+	failing := now.Sub(c.failing)
+	return result{OK: c.passed && failing < patience, Error: err.Error(), FailingFor: int64(failing.Seconds())}
 }
 
 // AddCheck adds checks to those behind /readyz and the default /health. Each needs a function and a name of its own.
@@ -35,15 +67,15 @@ func (a *Admin) AddCheck(checks ...Check) error {
 		if c.Name == "" || c.Check == nil {
 			return fmt.Errorf("readiness check %q: want a name and a function", c.Name)
 		}
-		if slices.ContainsFunc(a.checks, func(other Check) bool { return other.Name == c.Name }) {
+		if slices.ContainsFunc(a.checks, func(other *checked) bool { return other.Name == c.Name }) {
 			return fmt.Errorf("readiness check %q: there is one of this name", c.Name)
 		}
-		a.checks = append(a.checks, c)
+		a.checks = append(a.checks, &checked{Check: c})
 	}
 	return nil
 }
 
-// runChecks runs all checks at the same time; ok means that none failed.
+// runChecks runs all checks at the same time; ok means that none failed for longer than is borne with.
 func (a *Admin) runChecks(ctx context.Context) (results map[string]result, ok bool) {
 	a.mu.Lock()
 	checks := slices.Clone(a.checks)
@@ -58,11 +90,8 @@ func (a *Admin) runChecks(ctx context.Context) (results map[string]result, ok bo
 
 	results, ok = make(map[string]result, len(checks)), true
 	for i, c := range checks {
-		if errs[i] == nil {
-			results[c.Name] = result{OK: true}
-			continue
-		}
-		results[c.Name], ok = result{Error: errs[i].Error()}, false
+		results[c.Name] = c.judge(errs[i], time.Now(), a.options.Patience)
+		ok = ok && results[c.Name].OK
 	}
 	return results, ok
 }
@@ -83,14 +112,19 @@ func (c Check) run(ctx context.Context) (err error) {
 	return err
 }
 
-func (a *Admin) serveReady(w http.ResponseWriter, r *http.Request) {
+// serveReady says whether the program does its work, and accepting, whether new connections are welcome as well. One that
+// is full is ready: it serves those it has, and tells others so that they understand, which nobody does whom a load balancer
+// finds no place for.
+func (a *Admin) serveReady(w http.ResponseWriter, r *http.Request, accepting bool) {
 	results, ok := a.runChecks(r.Context())
 	draining := a.draining.Load()
-	a.write(w, statusOf(ok && !draining), struct {
+	full := a.options.Full != nil && a.options.Full()
+	a.write(w, statusOf(ok && !draining && !(accepting && full)), struct {
 		Ready    bool              `json:"ready"`
 		Draining bool              `json:"draining"`
+		Full     bool              `json:"full"`
 		Checks   map[string]result `json:"checks"`
-	}{ok && !draining, draining, results})
+	}{ok && !draining, draining, full, results})
 }
 
 func (a *Admin) serveHealth(w http.ResponseWriter, r *http.Request) {
@@ -107,6 +141,11 @@ func (a *Admin) serveHealth(w http.ResponseWriter, r *http.Request) {
 func (a *Admin) Report(ctx context.Context) (any, int) {
 	results, ok := a.runChecks(ctx)
 	status := "healthy"
+	for _, r := range results {
+		if r.Error != "" {
+			status = "warning"
+		}
+	}
 	if !ok {
 		status = "critical"
 	}

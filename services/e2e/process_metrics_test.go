@@ -101,7 +101,7 @@ func testNames(t *testing.T, text string, families map[string]*dto.MetricFamily)
 
 // labelled are the labels there may be. A room, a user or a connection is not
 // among them: each of their values is a series that Prometheus keeps.
-var labelled = []string{"le", "code", "method", "service", "direction", "queue", "cause", "issuer"}
+var labelled = []string{"le", "code", "method", "service", "direction", "queue", "cause", "issuer", "event", "outcome"}
 
 // mostSeries bounds the series of one metric. Those of calls have the most: one
 // for each method and code.

@@ -250,6 +250,19 @@ func TestProcessNATSKilled(t *testing.T) {
 		if status, _, err := process.Get(d.Gateways[0].Admin + "/livez"); err != nil || status != http.StatusOK {
 			t.Errorf("/livez without NATS: %d %v", status, err)
 		}
+		for name, service := range d.Services {
+			process.Eventually(t, recovery, name+" is not ready and says why", func() error {
+				status, body, err := process.Get(service.Admin + "/readyz")
+				if err != nil || status != http.StatusServiceUnavailable || !strings.Contains(body, "NATS is out of reach: ") ||
+					!strings.Contains(body, `"failingForSeconds": `) {
+					return fmt.Errorf("/readyz: %d %s %v", status, body, err)
+				}
+				return nil
+			})
+			if status, _, err := process.Get(service.Admin + "/livez"); err != nil || status != http.StatusOK {
+				t.Errorf("/livez of %s without NATS: %d %v", name, status, err)
+			}
+		}
 		if round == 1 { // an outage that is longer than anybody waits
 			withoutNATS(t, d, alice)
 			process.Eventually(t, recovery, "what cannot be stored is refused", func() error {

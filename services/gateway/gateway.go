@@ -204,6 +204,9 @@ func (g *Gateway) Ready(ctx context.Context) error {
 	return g.opts.Bus.Check(ctx)
 }
 
+// Full says whether there is room for no more connections.
+func (g *Gateway) Full() bool { return g.listener.Count() >= g.opts.MaxConnections }
+
 // touchEvery is how often auth is told which sign-ins are in use; they last
 // an hour without.
 const touchEvery = 5 * time.Minute

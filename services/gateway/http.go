@@ -51,7 +51,7 @@ func (g *Gateway) upgrade(w http.ResponseWriter, r *http.Request) {
 		g.refuse(w, r, starting, "the gateway is starting")
 		return
 	}
-	full := g.listener.Count() >= g.opts.MaxConnections
+	full := g.Full()
 	if full {
 		if g.refusing.Add(1) > maxRefusing {
 			g.refusing.Add(-1)

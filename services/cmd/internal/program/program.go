@@ -25,7 +25,7 @@ type Program struct {
 	logLevel, logFormat string
 	adminAddr           string
 	pprof               bool
-	grace               time.Duration
+	grace, patience     time.Duration
 	nats                natsSettings
 	trust               trustSettings
 }
@@ -34,13 +34,14 @@ type Program struct {
 func New(name, about string) *Program {
 	p := &Program{
 		Set: config.New(name, about), name: name,
-		logLevel: "info", logFormat: "auto", adminAddr: ":9090", grace: run.DefaultGrace,
+		logLevel: "info", logFormat: "auto", adminAddr: ":9090", grace: run.DefaultGrace, patience: 5 * time.Second,
 	}
 	p.Set.Section("Operation")
 	p.Set.String(&p.logLevel, "log-level", "what to log").OneOf("debug", "info", "warn", "error")
 	p.Set.String(&p.logFormat, "log-format", "auto is text on a terminal and JSON elsewhere").OneOf("auto", "json", "text")
 	p.Set.String(&p.adminAddr, "admin-addr", "where health, readiness and metrics are served; empty for nowhere").Check(listening(&p.adminAddr))
 	p.Set.Bool(&p.pprof, "pprof", "serve profiles on the admin port; they show memory")
+	p.Set.Duration(&p.patience, "ready-patience", "how long what is needed, such as NATS, may be gone before /readyz says so")
 	p.Set.Duration(&p.grace, "grace", "how long stopping may take in all")
 	return p
 }
@@ -98,6 +99,8 @@ type Part struct {
 	Ready func(context.Context) error
 	// Health replaces the admin port's own report; nil keeps it.
 	Health func(context.Context) (any, int)
+	// Full says that there is room for no more connections; nil is never.
+	Full func() bool
 	// grpc is what it serves over gRPC, nil for nothing.
 	grpc *grpcPart
 }
@@ -124,9 +127,19 @@ func (p *Program) Run(ctx context.Context, args []string, build func(*Env) (*Par
 		}
 		return errors.New("waiting for NATS")
 	}
+	connected := func(ctx context.Context) error {
+		if part.Load() == nil { // only then the bus is there
+			return errors.New("waiting for NATS")
+		}
+		return env.Bus.Check(ctx)
+	}
 	env.Admin, err = obs.NewAdmin(obs.AdminOptions{
 		Addr: p.adminAddr, Logger: env.Logger, Metrics: env.Metrics, Pprof: p.pprof, Health: health,
-		Ready: []obs.Check{{Name: p.name, Check: ready}},
+		Patience: p.patience, Full: func() bool {
+			made := part.Load()
+			return made != nil && made.Full != nil && made.Full()
+		},
+		Ready: []obs.Check{{Name: p.name, Check: ready}, {Name: "nats", Check: connected}},
 	})
 	if err != nil {
 		return err

@@ -100,7 +100,11 @@ func (p *Program) Serve(ctx context.Context, args []string) error {
 
 	var gatewayPart atomic.Pointer[Part]
 	env.Admin, err = obs.NewAdmin(obs.AdminOptions{
-		Addr: p.adminAddr, Logger: env.Logger, Metrics: env.Metrics, Pprof: p.pprof,
+		Addr: p.adminAddr, Logger: env.Logger, Metrics: env.Metrics, Pprof: p.pprof, Patience: p.patience,
+		Full: func() bool {
+			made := gatewayPart.Load()
+			return made != nil && made.Full()
+		},
 		Health: func(ctx context.Context) (any, int) {
 			if made := gatewayPart.Load(); made != nil {
 				return made.Health(ctx)
@@ -183,6 +187,9 @@ func (p *Program) Serve(ctx context.Context, args []string) error {
 		if err := env.Admin.AddCheck(obs.Check{Name: part.Name, Check: part.Ready}); err != nil {
 			return err
 		}
+	}
+	if err := env.Admin.AddCheck(obs.Check{Name: "nats", Check: env.Bus.Check}); err != nil {
+		return err
 	}
 	for _, part := range services {
 		parts.Add(part.Name, part.Run)

@@ -109,7 +109,7 @@ func (g *GatewaySettings) registerStandalone(s *config.Set) {
 // Names are the settings of all programs, which may share an environment
 // and a file.
 func Names() []string {
-	names := []string{"log-level", "log-format", "admin-addr", "pprof", "grace"}
+	names := []string{"log-level", "log-format", "admin-addr", "pprof", "ready-patience", "grace"}
 	for _, register := range []func(*config.Set){
 		new(natsSettings).register,
 		new(AuthSettings).registerStandalone,
