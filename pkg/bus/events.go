@@ -67,8 +67,8 @@ func (b *Bus) EnsureEvents(ctx context.Context, c EventsConfig) error {
 	if c.MaxBytes > 0 {
 		events.MaxBytes = c.MaxBytes
 	}
-	if _, err := b.js.CreateOrUpdateStream(ctx, events); err != nil {
-		return fmt.Errorf("making stream %s: %w", events.Name, err)
+	if err := b.makeStream(ctx, events); err != nil {
+		return err
 	}
 	if _, err := b.Bucket(ctx, Rooms); err != nil {
 		return err
@@ -99,10 +99,7 @@ func (b *Bus) EnsureEvents(ctx context.Context, c EventsConfig) error {
 	default:
 		changes.Sources = stream.CachedInfo().Config.Sources
 	}
-	if _, err := b.js.CreateOrUpdateStream(ctx, changes); err != nil {
-		return fmt.Errorf("making stream %s: %w", streamChanges, err)
-	}
-	return nil
+	return b.makeStream(ctx, changes)
 }
 
 // EventKind gives an event's kind, like "message.stored"; "" for one of a newer

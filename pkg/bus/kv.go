@@ -62,7 +62,11 @@ func (b *Bus) Bucket(ctx context.Context, name Bucket) (*KV, error) {
 		// Watchers see a key expire.
 		config.LimitMarkerTTL = time.Minute
 	}
-	kv, err := b.openBucket(ctx, config)
+	var kv jetstream.KeyValue
+	err := making(ctx, func(ctx context.Context) (err error) {
+		kv, err = b.openBucket(ctx, config)
+		return err
+	})
 	if err != nil {
 		return nil, fmt.Errorf("opening bucket %s: %w", name, err)
 	}

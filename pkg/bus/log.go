@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"math/rand/v2"
 	"strconv"
 	"time"
 
@@ -64,15 +65,15 @@ func (c *LogConfig) Complete() error {
 }
 
 // EnsureLog makes the streams of the log, or brings those that are there to
-// this configuration. It is called by the one service that owns the log.
+// this configuration. It is called by the one service that owns the log, whose
+// replicas keep out of each other's way: each has an order of its own.
 func (b *Bus) EnsureLog(ctx context.Context, c LogConfig) error {
 	if err := c.Complete(); err != nil {
 		return err
 	}
-	for shard := range b.deployment.Shards {
-		config := b.streamConfig(shard, c)
-		if _, err := b.js.CreateOrUpdateStream(ctx, config); err != nil {
-			return fmt.Errorf("making stream %s: %w", config.Name, err)
+	for _, shard := range rand.Perm(b.deployment.Shards) {
+		if err := b.makeStream(ctx, b.streamConfig(shard, c)); err != nil {
+			return err
 		}
 	}
 	return nil

@@ -1,10 +1,14 @@
 package bustest_test
 
 import (
+	"context"
+	"sync"
 	"testing"
+	"time"
 
 	"go.uber.org/goleak"
 
+	"github.com/parley-im/parley/pkg/bus"
 	"github.com/parley-im/parley/pkg/bus/bustest"
 )
 
@@ -27,4 +31,28 @@ func TestCluster(t *testing.T) {
 		t.Skip("takes a while")
 	}
 	bustest.Run(t, func(t *testing.T) *bustest.Deployment { return bustest.Cluster(t) })
+}
+
+// TestTogether: replicas that start at one moment, on a cluster that holds
+// nothing yet, all have their streams and buckets.
+func TestTogether(t *testing.T) {
+	if testing.Short() {
+		t.Skip("takes a while")
+	}
+	d := bustest.Cluster(t)
+	ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
+	defer cancel()
+	var replicas sync.WaitGroup
+	for range 3 {
+		b := d.Connect(t, bus.Options{})
+		replicas.Go(func() {
+			if _, err := b.Bucket(ctx, bus.Users); err != nil {
+				t.Error(err)
+			}
+			if err := b.EnsureLog(ctx, bus.LogConfig{}); err != nil {
+				t.Error(err)
+			}
+		})
+	}
+	replicas.Wait()
 }
