@@ -2,7 +2,7 @@
 # takes more than a line is in scripts/.
 
 .DEFAULT_GOAL := help
-.PHONY: help run test e2e bench fuzz lint gen build clean
+.PHONY: help run test e2e bench fuzz lint chart gen build clean
 
 ARGS ?=
 BENCH ?=
@@ -44,6 +44,9 @@ fuzz: ## every fuzz target for FUZZTIME=60s
 lint: ## format, vet, staticcheck, contracts, and the walls between packages
 	@scripts/lint
 	go test -count=1 ./services/structure
+
+chart: ## lint, render and test the Helm chart without a cluster
+	@scripts/chart
 
 gen: ## write the Go code of proto/ and the module of pkg/sdk-ts anew
 	@scripts/gen
