@@ -26,7 +26,7 @@ run: ## build Parley and start all of it on http://localhost:8080, data in ./dat
 test: ## everything that proves the project, as CI does it; installs what it needs on Debian
 	@scripts/test
 
-e2e: ## the whole product through real sockets, processes and a browser (PARLEY_URL=http://… tries that deployment)
+e2e: ## the whole product through real sockets, processes and a browser, with pictures in test-artifacts (PARLEY_URL=http://… tries that deployment)
 	@scripts/e2e
 
 bench: ## Go benchmarks with their memory, and parley bench, which writes services/e2e/bench.md (BENCH=regexp or SCENARIO=name: only that)

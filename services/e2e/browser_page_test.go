@@ -51,6 +51,10 @@ var (
 	phone   = size{width: 390, height: 844, touch: true}
 )
 
+// mostShift is how much may move in a page by itself, as the Layout Instability
+// API counts it; web.dev calls up to 0.1 good.
+const mostShift = 0.02
+
 // page is the demo application in a browser context of its own, which shares
 // no cookies and no storage with others: one user's browser.
 type page struct {
@@ -65,9 +69,15 @@ type page struct {
 }
 
 // guard runs in the page before its own scripts. It notes what a page that
-// shows text as text never does, and the states of the connection.
+// shows text as text never does, what moved without the user's doing, and the
+// states of the connection.
 const guard = `
-window.seen = { violations: [], foreign: [], states: [] };
+window.seen = { violations: [], foreign: [], states: [], shifts: [] };
+new PerformanceObserver((list) => {
+  for (const { value, hadRecentInput, sources } of list.getEntries()) {
+    if (!hadRecentInput) seen.shifts.push({ value, of: sources.map(({ node }) => node?.id || node?.className || node?.nodeName).join() });
+  }
+}).observe({ type: "layout-shift", buffered: true });
 document.addEventListener("securitypolicyviolation", (e) => seen.violations.push(e.violatedDirective + " " + e.blockedURI + " " + e.sample));
 const foreign = new Set(["IMG", "SVG", "IFRAME", "OBJECT", "EMBED", "STYLE", "A", "B", "TEMPLATE"]);
 const look = (node) => {
@@ -198,6 +208,44 @@ func (p *page) enter(selector, text string) {
 	p.do("typing into "+selector, steps...)
 }
 
+// press presses keys, one after the other, where the focus is.
+func (p *page) press(keys ...string) {
+	p.t.Helper()
+	for _, key := range keys {
+		p.do("pressing "+key, chromedp.KeyEvent(key))
+	}
+}
+
+// choose takes an option of a select element, as a user does.
+func (p *page) choose(selector, option string) {
+	p.t.Helper()
+	value[any](p, fmt.Sprintf(`(() => { const select = document.querySelector(%q); select.value = %q; select.dispatchEvent(new Event("change", { bubbles: true })); })(), null`, selector, option))
+}
+
+// accessible lets axe-core judge the page as it is now: nothing that it calls
+// serious or critical may be left.
+func (p *page) accessible(what string) {
+	p.t.Helper()
+	if !value[bool](p, "Boolean(window.axe)") {
+		source, err := os.ReadFile("../web/node_modules/axe-core/axe.min.js")
+		if err != nil {
+			p.t.Fatalf("no axe-core: run scripts/install-axe, or set PARLEY_NO_BROWSER=1 to leave the browser tests out: %v", err)
+		}
+		value[any](p, string(source)+"; null")
+	}
+	value[any](p, `window.judged = undefined, axe.run(document, { resultTypes: ["violations"] }).then(
+		({ violations, passes }) => { window.judged = { violations, passes: passes.length }; },
+		(error) => { window.judged = { violations: [{ impact: "critical", id: String(error), nodes: [] }], passes: 1 }; }), null`)
+	p.until("axe has judged", "window.judged")
+	if value[int](p, "judged.passes") == 0 {
+		p.t.Errorf("%s: axe has looked at nothing of %s", p.name, what)
+	}
+	for _, finding := range value[[]string](p, `judged.violations.filter(({ impact }) => impact === "serious" || impact === "critical")
+		.map(({ id, help, nodes }) => id + " (" + help + "): " + nodes.map(({ html, failureSummary }) => html + " " + failureSummary).join("; "))`) {
+		p.t.Errorf("%s: %s: %s", p.name, what, finding)
+	}
+}
+
 // value evaluates an expression in the page.
 func value[T any](p *page, expression string) T {
 	p.t.Helper()
@@ -310,7 +358,8 @@ func (p *page) names(list string, want ...string) {
 }
 
 // clean checks that nothing was complained of but what is expected, by a part
-// of its text, and that nothing came to be an element that is text.
+// of its text, that nothing came to be an element that is text, and that nothing
+// was moved under the reader's eyes.
 func (p *page) clean(expected ...string) {
 	p.t.Helper()
 	p.mu.Lock()
@@ -326,6 +375,18 @@ func (p *page) clean(expected ...string) {
 	}
 	for _, element := range value[[]string](p, "seen.foreign") {
 		p.t.Errorf("%s: an element that is none of ours: %s", p.name, element)
+	}
+	type shift struct {
+		Value float64
+		Of    string
+	}
+	shifts := value[[]shift](p, "seen.shifts.map(({ value, of }) => ({ Value: value, Of: of }))")
+	var sum float64
+	for _, s := range shifts {
+		sum += s.Value
+	}
+	if sum > mostShift {
+		p.t.Errorf("%s: the layout has shifted by %v: %v", p.name, sum, shifts)
 	}
 }
 

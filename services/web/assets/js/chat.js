@@ -18,8 +18,8 @@ const LIST = 50;
 /** A read mark is told this long after the message it is about, once for all that come meanwhile. */
 const READ_MS = 1000;
 
-/** Users whose status is kept. */
-const MAX_STATUSES = 1000;
+/** Users whose status, and whose name, is kept. */
+const MAX_USERS = 1000;
 
 /** After these only signing in can help. */
 const SIGN_IN = ["revoked", "disabled", "unauthenticated", "terminated"];
@@ -47,6 +47,7 @@ export class Chat extends EventTarget {
   #client;
   #offs = new Map(); // room id → what ends listening to it
   #left = new Set(); // direct rooms that the user has left on this page
+  #names = new Map(); // user id → username, of who was met lately
   #marks = new Map(); // room id → timer of the read mark
 
   /** @param {object} options as for Parley */
@@ -107,6 +108,7 @@ export class Chat extends EventTarget {
     for (const roomId of [...this.rooms.keys()]) this.#close(roomId);
     client?.close();
     this.statuses.clear();
+    this.#names.clear();
     this.#left.clear();
     this.me = null;
     this.attending = null;
@@ -263,10 +265,18 @@ export class Chat extends EventTarget {
     return read;
   }
 
-  /** Notes the statuses that a list tells. */
+  /** Notes the names and statuses that a list tells. */
   seen(pages) {
-    for (const { id, status, text } of pages.items) if (status) this.#status(id, status, text);
+    for (const { id, username, status, text } of pages.items) {
+      keep(this.#names, id, username);
+      if (status) this.#status(id, status, text);
+    }
     return pages;
+  }
+
+  /** What a user is called, where that is known; the server does not tell it with every id. */
+  nameOf(userId) {
+    return this.#names.get(userId);
   }
 
   /** Opens the direct rooms that somebody has opened with this user. */
@@ -380,6 +390,7 @@ export class Chat extends EventTarget {
   #logged(room, event) {
     const mine = this.#isMine(event);
     if (!room.take(event, mine)) return;
+    if (event.user.id) keep(this.#names, event.user.id, event.user.username);
     if (room.isDirect && !mine && event.type === "message") this.#met(room, event.user);
     if (this.attending === room.id && room.readSeq !== null) this.#read(room.id);
     else this.#tell("rooms");
@@ -405,9 +416,7 @@ export class Chat extends EventTarget {
   }
 
   #status(userId, status, text = "") {
-    this.statuses.delete(userId);
-    this.statuses.set(userId, { status, text });
-    if (this.statuses.size > MAX_STATUSES) this.statuses.delete(this.statuses.keys().next().value);
+    keep(this.statuses, userId, { status, text });
   }
 
   // ---- The connection -------------------------------------------------------
@@ -429,4 +438,11 @@ export class Chat extends EventTarget {
   #tell(type, detail = {}) {
     this.dispatchEvent(new CustomEvent(type, { detail }));
   }
+}
+
+/** Keeps something of a user, and forgets who was met longest ago. */
+function keep(users, id, value) {
+  users.delete(id);
+  users.set(id, value);
+  if (users.size > MAX_USERS) users.delete(users.keys().next().value);
 }

@@ -12,6 +12,7 @@ export function dialog(id) {
   element.addEventListener("click", ({ target }) => {
     if (target === element) element.close();
   });
+  element.addEventListener("close", () => document.body.append(byId("notices")));
   return {
     open() {
       if (!element.open) element.showModal();

@@ -10,6 +10,9 @@ const MOST = 4;
 /** @param {"error" | "info" | "admin"} kind */
 export function showNotice(text, kind = "info") {
   const list = byId("notices");
+  // What is outside of a dialog cannot be reached, nor heard, while it is open.
+  const place = document.querySelector("dialog[open]") ?? document.body;
+  if (list.parentElement !== place) place.append(list);
   const dismiss = button("✕", () => notice.remove(), { "aria-label": t("dismiss") });
   const notice = make("p", { class: kind }, make("span", {}, text), dismiss);
   list.append(notice);

@@ -50,12 +50,14 @@ export function roomSettingsView(chat, active) {
     setText(byId("sanctions-note"), found.length === 0 ? t("none") : "");
   }
 
-  function sanction({ id, username, [kind]: { until, reason } }, kind) {
+  function sanction(user, kind) {
+    const { id, username } = user;
+    const { until, reason } = user[kind];
     const said = [t(kind === "mute" ? "muted" : "banned"), until && t("until-time", { time: new Date(until).toLocaleString(language) }), reason].filter(Boolean);
     return make(
       "li",
       { data: { user: id } },
-      make("span", { class: "name" }, username || id),
+      make("span", { class: "name" }, username || chat.nameOf(id) || id),
       make("span", { class: "quiet" }, said.join(", ")),
       button(t(`un${kind}`), () => act(() => chat.line(roomId).moderate(`un${kind}`, id)).then(drawSanctions)),
     );
