@@ -9,7 +9,6 @@ import (
 
 	"google.golang.org/protobuf/proto"
 
-	"github.com/parley-im/parley/pkg/ids"
 	busv1 "github.com/parley-im/parley/proto/bus/v1"
 )
 
@@ -67,7 +66,7 @@ func (b *Bus) tryDeployment(ctx context.Context) error {
 	if shards == 0 {
 		shards = b.opts.NewShards
 	}
-	fresh := &busv1.Deployment{Shards: uint32(shards), Incarnation: ids.New("")[:8]}
+	fresh := &busv1.Deployment{Shards: uint32(shards), Incarnation: newIncarnation()}
 	value, err := proto.Marshal(fresh)
 	if err != nil {
 		return err

@@ -65,7 +65,7 @@ func (s *Set) Load(args, environ []string, out io.Writer) (Action, error) {
 	case asked.help:
 		return Stop, s.writeHelp(out)
 	case asked.version:
-		_, err := fmt.Fprintln(out, s.versionLine())
+		_, err := fmt.Fprintln(out, Line(s.program))
 		return Stop, err
 	}
 

@@ -5,8 +5,9 @@ import (
 	"runtime/debug"
 )
 
-// version is set for releases: -ldflags "-X github.com/parley-im/parley/pkg/config.version=v1.2.3".
-var version string
+// version and commit are set for releases:
+// -ldflags "-X github.com/parley-im/parley/pkg/config.version=v1.2.3 -X github.com/parley-im/parley/pkg/config.commit=0123abc".
+var version, commit string
 
 // Version returns the version of this binary: that of the release, else what the build knows of its commit, else
 // "devel".
@@ -37,6 +38,12 @@ func Version() string {
 	}
 }
 
-func (s *Set) versionLine() string {
-	return s.program + " " + Version() + " (" + runtime.Version() + " " + runtime.GOOS + "/" + runtime.GOARCH + ")"
+// Line is what --version says of a program: its version, the commit where that is known, and what it was built with
+// and for.
+func Line(program string) string {
+	line := program + " " + Version() + " ("
+	if commit != "" {
+		line += "commit " + commit + ", "
+	}
+	return line + runtime.Version() + " " + runtime.GOOS + "/" + runtime.GOARCH + ")"
 }

@@ -24,7 +24,7 @@ type command struct {
 
 var commands = []command{
 	{"serve", "Run everything in one process, with NATS inside.", serve},
-	{"admin", "Make and disable users, give roles, end sessions, invite, rotate keys.", admin.Run},
+	{"admin", "Make and disable users, give roles, end sessions, invite, rotate keys, back up.", admin.Run},
 	{"check", "Check that a deployment loses, repeats and reorders nothing.", checkDelivery},
 	{"bench", "Measure what deliveries and connections cost.", benchmark},
 	{bench.ProcessCommand, "", benchProcess},
@@ -70,6 +70,6 @@ func version(_ context.Context, args []string) error {
 	if len(args) > 0 {
 		return errors.New("version takes no arguments")
 	}
-	fmt.Println(config.Version())
+	fmt.Println(config.Line("parley"))
 	return nil
 }

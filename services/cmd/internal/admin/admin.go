@@ -70,6 +70,11 @@ func Run(ctx context.Context, args []string) error {
 			return c.run(ctx, args[1:])
 		}
 	}
+	for _, c := range natsCommands {
+		if c.name == args[0] {
+			return c.run(ctx, args[1:])
+		}
+	}
 	return fmt.Errorf("admin: %q is not a command; parley admin --help lists them", args[0])
 }
 
@@ -77,6 +82,9 @@ func usage(w io.Writer) {
 	fmt.Fprintf(w, "parley admin: %s\nUsage: parley admin COMMAND [flags]\n\n", about)
 	for _, c := range commands {
 		fmt.Fprintf(w, "  %-24s %s\n", strings.TrimSpace(c.name+" "+c.arguments), c.about)
+	}
+	for _, c := range natsCommands {
+		fmt.Fprintf(w, "  %-24s %s\n", c.name, c.about)
 	}
 	fmt.Fprint(w, "\nparley admin COMMAND --help tells its flags.\n")
 }

@@ -6,6 +6,9 @@
 // does. Then give it a line in [commands]. How a service is reached, which
 // arguments there are, --json, help and errors are dealt with around it.
 //
+// [natsCommands] are the exception: they save and restore what NATS keeps, whether
+// or not a service runs.
+//
 // The package decides nothing: who may do what, and what is a good name, a
 // service says.
 package admin

@@ -68,3 +68,15 @@ func (n *natsSettings) options(name string, env *Env) bus.Options {
 // clusterShards is what a new deployment on NATS servers of its own gets; one
 // process with NATS inside gets 1.
 const clusterShards = 16
+
+// NATS registers the settings of the connection to NATS for a command that works
+// on what a deployment keeps there. What it gives is complete once they are read.
+func NATS(s *config.Set, name string) func() bus.Options {
+	n := new(natsSettings)
+	n.settings(s).Required()
+	return func() bus.Options {
+		o := n.Options
+		o.Name, o.Password = name, n.password.Reveal()
+		return o
+	}
+}

@@ -38,15 +38,23 @@ var built = sync.OnceValue(func() error {
 		module + "cmd/" + Presence, module + "cmd/" + Events, module + "cmd/" + Gateway}
 	plain := []string{module + "cmd/" + Parley, "github.com/nats-io/nats-server/v2"}
 	if !raceDetector {
-		return build(append(services, plain...))
+		return Build(".", dir, append(services, plain...)...)
 	}
-	return errors.Join(build(plain), build(append([]string{"-race"}, services...)))
+	// The programs have the race detector where this test has it, for which their
+	// packages are compiled already.
+	return errors.Join(Build(".", dir, plain...), compile(os.Environ(), services, "build", "-race", "-buildvcs=false", "-o", dir))
 })
 
-// build builds packages. The programs have the race detector where this test
-// has it, for which their packages are compiled already.
-func build(args []string) error {
-	cmd := exec.Command("go", append([]string{"build", "-buildvcs=false", "-o", dir + string(filepath.Separator)}, args...)...)
+// Build builds programs of the source tree that from is in, and with the flags
+// of deploy/Dockerfile, so that nothing is compiled twice for a test of images
+// or of another version.
+func Build(from, into string, packages ...string) error {
+	return compile(append(os.Environ(), "CGO_ENABLED=0"), packages, "build", "-C", from, "-trimpath", "-buildvcs=false", "-o", into)
+}
+
+func compile(env, packages []string, args ...string) error {
+	cmd := exec.Command("go", append(args, packages...)...)
+	cmd.Env = env
 	if out, err := cmd.CombinedOutput(); err != nil {
 		return fmt.Errorf("%s: %w\n%s", cmd, err, out)
 	}

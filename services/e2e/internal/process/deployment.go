@@ -82,6 +82,9 @@ func (d *Deployment) Start() {
 	d.WaitReady()
 }
 
+// Broker is where the NATS server serves its clients.
+func (d *Deployment) Broker() string { return d.nats }
+
 // StartNATS starts the NATS server.
 func (d *Deployment) StartNATS() {
 	d.t.Helper()
