@@ -2,7 +2,7 @@
 # takes more than a line is in scripts/.
 
 .DEFAULT_GOAL := help
-.PHONY: help run test e2e bench fuzz lint chart gen build clean
+.PHONY: help run test e2e bench fuzz lint chart gen build images clean
 
 ARGS ?=
 BENCH ?=
@@ -53,6 +53,9 @@ gen: ## write the Go code of proto/ and the module of pkg/sdk-ts anew
 
 build: ## all programs into ./bin
 	go build -o bin/ ./services/cmd/...
+
+images: ## an image of each program for amd64 and for arm64, and its SBOM, with docker, podman or buildah (IMAGES=prefix PLATFORMS="linux/amd64": scripts/images tells more)
+	@scripts/images
 
 clean: ## remove what was built (not ./data)
 	rm -rf bin .tools test-artifacts
