@@ -27,6 +27,7 @@ var commands = []command{
 	{"admin", "Make and disable users, give roles, end sessions, invite, rotate keys, back up.", admin.Run},
 	{"check", "Check that a deployment loses, repeats and reorders nothing.", checkDelivery},
 	{"bench", "Measure what deliveries and connections cost.", benchmark},
+	{"echo", "Serve a WebSocket that sends everything back, for conformance suites.", echo},
 	{bench.ProcessCommand, "", benchProcess},
 	{"version", "Tell which version this is.", version},
 }

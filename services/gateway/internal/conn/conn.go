@@ -131,7 +131,7 @@ func (c *Conn) upgrade(w http.ResponseWriter, r *http.Request, opts *Options) er
 	if opts.NoDeflate {
 		compression = websocket.CompressionDisabled
 	}
-	ws, err := websocket.Accept(&hijacker{ResponseWriter: w, wire: &c.wire}, r, &websocket.AcceptOptions{
+	ws, err := websocket.Accept(&hijacker{ResponseWriter: w, wire: &c.wire, tellWindow: takeOffer(r.Header)}, r, &websocket.AcceptOptions{
 		Subprotocols:    opts.Subprotocols,
 		OriginPatterns:  opts.AllowedOrigins,
 		CompressionMode: compression,
@@ -149,6 +149,6 @@ func (c *Conn) upgrade(w http.ResponseWriter, r *http.Request, opts *Options) er
 	}
 	c.binary = opts.Binary != "" && c.proto == opts.Binary
 	// The library tells only by the answer it wrote whether deflate was agreed.
-	c.deflate = w.Header().Get("Sec-WebSocket-Extensions") != ""
+	c.deflate = w.Header().Get(extensions) != ""
 	return nil
 }

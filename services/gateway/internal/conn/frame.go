@@ -95,7 +95,7 @@ func (c *Conn) frame() (message []byte, whole bool, err error) {
 		if in.opcode != 0 {
 			return nil, false, violation("a message within a message")
 		}
-		if (op == opBinary) != c.binary && !c.deaf {
+		if (op == opBinary) != c.binary && !c.listener.opts.AnyKind && !c.deaf {
 			wanted := "text"
 			if c.binary {
 				wanted = "binary"
@@ -137,7 +137,7 @@ func (c *Conn) frame() (message []byte, whole bool, err error) {
 		c.Close(InvalidUTF8, "text is not UTF-8")
 		c.deaf = true
 	}
-	in.opcode = 0
+	in.kind, in.opcode = in.opcode, 0
 	return message, true, nil
 }
 

@@ -16,6 +16,7 @@ type input struct {
 
 	opcode   byte   // of the message whose fragments are coming, 0 for none
 	deflated bool   // and whether it is compressed
+	kind     byte   // opcode of the message that was given last
 	message  []byte // what has come of it
 	inflated []byte
 }

@@ -18,6 +18,8 @@ type Options struct {
 	Subprotocols []string
 	// Binary is the one of them whose messages are binary.
 	Binary string
+	// AnyKind takes text and binary messages whatever the subprotocol.
+	AnyKind bool
 	// AllowedOrigins are host patterns, or with a scheme ("https://…"), from
 	// which browsers may connect beside the request's own host.
 	AllowedOrigins []string

@@ -22,6 +22,17 @@ type wire struct {
 type hijacker struct {
 	http.ResponseWriter
 	wire *wire
+	// tellWindow says that the answer has to name the size of our window (RFC
+	// 7692, section 7.1.2.1), which the library leaves out.
+	tellWindow bool
+}
+
+// WriteHeader implements http.ResponseWriter.
+func (h *hijacker) WriteHeader(status int) {
+	if agreed := h.Header().Get(extensions); h.tellWindow && agreed != "" {
+		h.Header().Set(extensions, agreed+"; "+fullWindow)
+	}
+	h.ResponseWriter.WriteHeader(status)
 }
 
 // Hijack implements http.Hijacker.
