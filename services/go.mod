@@ -8,6 +8,7 @@ require (
 	github.com/golang-jwt/jwt/v5 v5.3.1
 	github.com/nats-io/nats.go v1.55.0
 	github.com/parley-im/parley/pkg v0.0.0
+	github.com/parley-im/parley/pkg/sdk-go v0.0.0
 	github.com/parley-im/parley/proto v0.0.0
 	github.com/sony/gobreaker/v2 v2.4.0
 	github.com/tidwall/btree v1.8.2
@@ -78,6 +79,7 @@ require (
 
 replace (
 	github.com/parley-im/parley/pkg => ../pkg
+	github.com/parley-im/parley/pkg/sdk-go => ../pkg/sdk-go
 	github.com/parley-im/parley/proto => ../proto
 )
 
