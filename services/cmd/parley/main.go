@@ -12,6 +12,8 @@ import (
 	"github.com/parley-im/parley/pkg/run"
 	"github.com/parley-im/parley/services/cmd/internal/admin"
 	"github.com/parley-im/parley/services/cmd/internal/program"
+	"github.com/parley-im/parley/services/cmd/internal/shell"
+	"github.com/parley-im/parley/services/cmd/internal/talk"
 	"github.com/parley-im/parley/services/e2e/bench"
 )
 
@@ -22,14 +24,27 @@ type command struct {
 	run         func(ctx context.Context, args []string) error
 }
 
-var commands = []command{
-	{"serve", "Run everything in one process, with NATS inside.", serve},
-	{"admin", "Make and disable users, give roles, end sessions, invite, rotate keys, back up.", admin.Run},
-	{"check", "Check that a deployment loses, repeats and reorders nothing.", checkDelivery},
-	{"bench", "Measure what deliveries and connections cost.", benchmark},
-	{"echo", "Serve a WebSocket that sends everything back, for conformance suites.", echo},
-	{bench.ProcessCommand, "", benchProcess},
-	{"version", "Tell which version this is.", version},
+// commands is filled by init, for completion writes their names.
+var commands []command
+
+func init() {
+	commands = []command{
+		{"serve", "Run everything in one process, with NATS inside.", serve},
+		{"chat", "Talk in a room, on this terminal.", talk.Chat},
+		{"tail", "Write what is said in a room, as it comes.", talk.Tail},
+		{"send", "Say something in a room.", talk.Send},
+		{"rooms", "List the rooms that there are.", talk.Rooms},
+		{"users", "List who is online, or in a room.", talk.Users},
+		{"token", "Write a token that signs somebody in.", talk.Token},
+		{"admin", "Make and disable users, give roles, end sessions, invite, rotate keys, back up.", admin.Run},
+		{"check", "Check that a deployment loses, repeats and reorders nothing.", checkDelivery},
+		{"bench", "Measure what deliveries and connections cost.", benchmark},
+		{"echo", "Serve a WebSocket that sends everything back, for conformance suites.", echo},
+		{"config", "Show or check the settings that serve would run with.", showConfig},
+		{"completion", "Write a script that completes commands in bash, zsh or fish.", completion},
+		{bench.ProcessCommand, "", benchProcess},
+		{"version", "Tell which version this is.", version},
+	}
 }
 
 func main() {
@@ -46,8 +61,7 @@ func main() {
 				return c.run(ctx, args[1:])
 			}
 		}
-		usage()
-		return fmt.Errorf("%q is not a command", args[0])
+		return fmt.Errorf("%q is not a command; parley --help lists them", args[0])
 	})
 }
 
@@ -56,10 +70,18 @@ func usage() {
 	b.WriteString("Parley: real-time rooms over WebSocket.\n\nUsage: parley COMMAND [flags]\n\n")
 	for _, c := range commands {
 		if c.about != "" {
-			fmt.Fprintf(&b, "  %-10s %s\n", c.name, c.about)
+			fmt.Fprintf(&b, "  %-11s %s\n", c.name, c.about)
 		}
 	}
-	b.WriteString("\nTry it:\n\n  parley serve            then open http://localhost:8080\n  parley serve --help     all settings\n")
+	b.WriteString(`
+Try it:
+
+  parley serve                                 then open http://localhost:8080
+  PARLEY_PASSWORD=secret parley chat general   in another terminal
+  PARLEY_PASSWORD=secret parley send general "the build is green"
+  parley COMMAND --help                        what it takes, with examples
+
+` + shell.Statuses + "\n")
 	fmt.Fprint(os.Stdout, b.String())
 }
 

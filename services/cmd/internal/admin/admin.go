@@ -16,6 +16,7 @@ import (
 
 	"github.com/parley-im/parley/pkg/config"
 	"github.com/parley-im/parley/services/cmd/internal/program"
+	"github.com/parley-im/parley/services/cmd/internal/shell"
 )
 
 // command is one of the commands.
@@ -45,6 +46,8 @@ var commands = []command{
 	{"invites", "", "List the codes that are good.", listInvites},
 	{"revoke-invite", "ID", "End a code.", revokeInvite},
 	{"rotate-keys", "", "Sign tokens with a new key.", rotateKeys},
+	{"rooms", "[PREFIX]", "List rooms, private ones, too.", listRooms},
+	{"delete-room", "ROOM", "End a room, with its log.", deleteRoom},
 	{"broadcast", "TEXT", "Say something to every connection.", broadcast},
 }
 
@@ -78,6 +81,15 @@ func Run(ctx context.Context, args []string) error {
 	return fmt.Errorf("admin: %q is not a command; parley admin --help lists them", args[0])
 }
 
+// Names are the commands.
+func Names() []string {
+	var names []string
+	for _, c := range commands {
+		names = append(names, c.name)
+	}
+	return names
+}
+
 func usage(w io.Writer) {
 	fmt.Fprintf(w, "parley admin: %s\nUsage: parley admin COMMAND [flags]\n\n", about)
 	for _, c := range commands {
@@ -98,37 +110,16 @@ func (c command) run(ctx context.Context, args []string) error {
 		s.Operands(&arguments, c.arguments)
 	}
 	s.Section("Output")
-	s.Bool(&d.json, "json", "one JSON object a line, of the messages in proto/auth/v1 (and history/v1)")
+	s.Bool(&d.json, "json", "one JSON object a line, of the messages in proto/auth/v1 (and registry/v1, history/v1)")
 	d.operator.Register(s)
 	s.AlsoKnown(program.Names()...)
 	s.AlsoKnown("password")
-	s.Validate(func() error { return checkArguments(c.arguments, arguments) })
+	s.Validate(func() error { return shell.CheckOperands(c.arguments, arguments) })
 	if action, err := s.Load(args, os.Environ(), os.Stdout); err != nil || action == config.Stop {
 		return err
 	}
 	defer d.close()
 	return do(ctx, d, arguments)
-}
-
-// checkArguments holds what was typed against how a command writes its arguments.
-func checkArguments(want string, got []string) error {
-	least, most := 0, 0
-	for _, word := range strings.Fields(want) {
-		if !strings.HasPrefix(word, "[") {
-			least++
-		}
-		most++
-		if strings.Contains(word, "…") {
-			most = len(got)
-		}
-	}
-	switch {
-	case len(got) < least:
-		return fmt.Errorf("an argument is missing: want %s", want)
-	case len(got) > max(most, least):
-		return fmt.Errorf("%q is an argument too many: want %s", got[most], want)
-	}
-	return nil
 }
 
 // deployment is what a command works on.
@@ -192,24 +183,13 @@ func (t *table) line(answer proto.Message, columns ...string) error {
 		return t.d.tellJSON(answer)
 	}
 	for i, c := range columns {
-		columns[i] = printable(c)
+		columns[i] = shell.Printable(c)
 	}
 	_, err := fmt.Fprintln(t.w, strings.Join(columns, "\t"))
 	return err
 }
 
 func (t *table) end() error { return t.w.Flush() }
-
-// printable keeps what strangers have chosen, as a User-Agent, from moving a
-// terminal's cursor.
-func printable(text string) string {
-	return strings.Map(func(r rune) rune {
-		if r < ' ' || r >= 0x7f && r < 0xa0 {
-			return '�'
-		}
-		return r
-	}, text)
-}
 
 // when writes a time for people.
 func when(t interface{ AsTime() time.Time }) string {

@@ -107,9 +107,10 @@ func (g *GatewaySettings) registerStandalone(s *config.Set) {
 }
 
 // Names are the settings of all programs, which may share an environment
-// and a file.
+// and a file; also of the commands that people use, as parley chat.
 func Names() []string {
-	names := []string{"log-level", "log-format", "admin-addr", "pprof", "ready-patience", "grace"}
+	names := []string{"log-level", "log-format", "admin-addr", "pprof", "ready-patience", "grace",
+		"url", "username", "password", "password-file", "token", "token-file", "guest", "patience"}
 	for _, register := range []func(*config.Set){
 		new(natsSettings).register,
 		new(AuthSettings).registerStandalone,
