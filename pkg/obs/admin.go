@@ -8,6 +8,7 @@ import (
 	"net"
 	"net/http"
 	"net/http/pprof"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -34,6 +35,9 @@ type AdminOptions struct {
 	// Health gives the body of /health, encoded as JSON, and its HTTP status. Nil means a simple report built from the
 	// checks.
 	Health func(ctx context.Context) (body any, status int)
+	// Drain begins the program's end, as a SIGTERM does; token is the bearer token of the request, and who may not is
+	// an error. Nil means that nobody can.
+	Drain func(token string) error
 }
 
 // Admin is the HTTP server of the admin port:
@@ -46,6 +50,7 @@ type AdminOptions struct {
 //	               check makes it "critical" and 503
 //	/metrics       metrics for Prometheus
 //	/debug/pprof/  profiles, when enabled
+//	POST /drain    begins the program's end, for who may (see [AdminOptions])
 //
 // It answers from its construction to the end of Run's context, so that a draining program can still be asked.
 type Admin struct {
@@ -140,6 +145,9 @@ func (a *Admin) Handler() http.Handler {
 	mux.HandleFunc("GET /acceptz", func(w http.ResponseWriter, r *http.Request) { a.serveReady(w, r, true) })
 	mux.HandleFunc("GET /health", a.serveHealth)
 	mux.Handle("GET /metrics", a.options.Metrics.Handler())
+	if a.options.Drain != nil {
+		mux.HandleFunc("POST /drain", a.serveDrain)
+	}
 	if a.options.Pprof {
 		mux.HandleFunc("GET /debug/pprof/", pprof.Index)
 		mux.HandleFunc("GET /debug/pprof/cmdline", pprof.Cmdline)
@@ -153,4 +161,15 @@ func (a *Admin) Handler() http.Handler {
 		w.Header().Set("X-Content-Type-Options", "nosniff")
 		mux.ServeHTTP(w, r)
 	})
+}
+
+// serveDrain has the program end.
+func (a *Admin) serveDrain(w http.ResponseWriter, r *http.Request) {
+	token, _ := strings.CutPrefix(r.Header.Get("Authorization"), "Bearer ")
+	if err := a.options.Drain(token); err != nil {
+		http.Error(w, err.Error(), http.StatusForbidden)
+		return
+	}
+	w.WriteHeader(http.StatusAccepted)
+	w.Write([]byte("draining\n"))
 }

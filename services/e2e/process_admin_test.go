@@ -29,7 +29,7 @@ func operate(t *testing.T, env []string, arguments ...string) string {
 func refused(t *testing.T, env []string, word string, arguments ...string) {
 	t.Helper()
 	status, out, said := toTheEnd(t, process.Parley, append([]string{"admin"}, arguments...), env)
-	if status != 1 || out != "" || !strings.Contains(said, word) || strings.Count(said, "\n") != 1 {
+	if status == 0 || out != "" || !strings.Contains(said, word) || strings.Count(said, "\n") != 1 {
 		t.Errorf("parley admin %v: exit status %d, want %q\n%s%s", arguments, status, word, out, said)
 	}
 }
@@ -186,5 +186,18 @@ func TestProcessAdmin(t *testing.T) {
 	}
 	for _, c := range admins {
 		c.Settle()
+	}
+
+	// The clients of a gateway that is to end find another.
+	refused(t, operator[:1], "403", "drain", d.Gateways[1].Admin)
+	refused(t, backEnd, "403", "drain", d.Gateways[1].Admin)
+	if err := d.Gateways[1].Ready(); err != nil {
+		t.Error(err)
+	}
+	if out := operate(t, operator, "drain", d.Gateways[1].Admin); out != "It has ended.\n" {
+		t.Errorf("it said %q", out)
+	}
+	if code := d.Gateways[1].Wait(); code != 0 {
+		t.Errorf("exit status %d", code)
 	}
 }

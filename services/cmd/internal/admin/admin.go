@@ -15,6 +15,7 @@ import (
 	"google.golang.org/protobuf/proto"
 
 	"github.com/parley-im/parley/pkg/config"
+	"github.com/parley-im/parley/pkg/errs"
 	"github.com/parley-im/parley/services/cmd/internal/program"
 	"github.com/parley-im/parley/services/cmd/internal/shell"
 )
@@ -48,6 +49,7 @@ var commands = []command{
 	{"rotate-keys", "", "Sign tokens with a new key.", rotateKeys},
 	{"rooms", "[PREFIX]", "List rooms, private ones, too.", listRooms},
 	{"delete-room", "ROOM", "End a room, with its log.", deleteRoom},
+	{"drain", "URL", "Have a gateway, by its admin port, send its clients elsewhere and end.", drain},
 	{"broadcast", "TEXT", "Say something to every connection.", broadcast},
 }
 
@@ -60,7 +62,7 @@ says another; other deployments by the addresses of their services, with an oper
   PARLEY_AUTH_ADDR=auth:9101 PARLEY_ADMIN_TOKEN=… parley admin disable mallory
 
 USER is a username, or "id:" and a user's id.
-`
+` + shell.Statuses + "\n"
 
 // Run carries out the command line behind "parley admin".
 func Run(ctx context.Context, args []string) error {
@@ -85,6 +87,9 @@ func Run(ctx context.Context, args []string) error {
 func Names() []string {
 	var names []string
 	for _, c := range commands {
+		names = append(names, c.name)
+	}
+	for _, c := range natsCommands {
 		names = append(names, c.name)
 	}
 	return names
@@ -119,7 +124,20 @@ func (c command) run(ctx context.Context, args []string) error {
 		return err
 	}
 	defer d.close()
-	return do(ctx, d, arguments)
+	return outcome(do(ctx, d, arguments))
+}
+
+// outcome gives an error its exit status.
+func outcome(err error) error {
+	switch errs.CodeOf(err) {
+	case "", errs.Internal:
+		return err
+	case errs.Unavailable:
+		return shell.Exit(shell.Unreached, err)
+	case errs.Unauthenticated:
+		return shell.Exit(shell.SignedOut, err)
+	}
+	return shell.Exit(shell.Refused, err)
 }
 
 // deployment is what a command works on.

@@ -11,6 +11,7 @@ import (
 	"google.golang.org/grpc"
 
 	"github.com/parley-im/parley/pkg/config"
+	"github.com/parley-im/parley/pkg/errs"
 	"github.com/parley-im/parley/pkg/rpc"
 )
 
@@ -79,7 +80,7 @@ func (o *Operator) Dial(service string) (*grpc.ClientConn, error) {
 	}
 	path := ownerSocket(dir)
 	if err := listens(path); err != nil {
-		return nil, fmt.Errorf("no parley serve answers at %s: start it there, say with --data-dir where it keeps its data, "+
+		return nil, errs.New(errs.Unavailable, "no parley serve answers at %s: start it there, say with --data-dir where it keeps its data, "+
 			"or with --%s-addr (PARLEY_%s_ADDR) where the service is", path, service, strings.ToUpper(service))
 	}
 	addr, err := rpc.SocketAddress(path)
@@ -96,6 +97,14 @@ func listens(path string) error {
 		return err
 	}
 	return conn.Close()
+}
+
+// Token is what an operator shows, "" in development.
+func (o *Operator) Token(ctx context.Context) (string, error) {
+	if shown := o.token(); shown != nil {
+		return shown(ctx)
+	}
+	return "", nil
 }
 
 // token gives what each call shows; nothing in development, or by certificate.

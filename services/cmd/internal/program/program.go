@@ -10,8 +10,10 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/parley-im/parley/pkg/access"
 	"github.com/parley-im/parley/pkg/bus"
 	"github.com/parley-im/parley/pkg/config"
+	"github.com/parley-im/parley/pkg/errs"
 	"github.com/parley-im/parley/pkg/obs"
 	"github.com/parley-im/parley/pkg/rpc"
 	"github.com/parley-im/parley/pkg/run"
@@ -114,6 +116,8 @@ func (p *Program) Run(ctx context.Context, args []string, build func(*Env) (*Par
 		return err
 	}
 	defer env.close()
+	ctx, drain := context.WithCancel(ctx)
+	defer drain()
 	var part atomic.Pointer[Part]
 	health := func(ctx context.Context) (any, int) {
 		if made := part.Load(); made != nil && made.Health != nil {
@@ -140,6 +144,18 @@ func (p *Program) Run(ctx context.Context, args []string, build func(*Env) (*Par
 			return made != nil && made.Full != nil && made.Full()
 		},
 		Ready: []obs.Check{{Name: p.name, Check: ready}, {Name: "nats", Check: connected}},
+		Drain: func(token string) error {
+			who, err := p.trust.credentials.Caller(access.Proof{Token: token})
+			if err == nil && !who.May(access.Admin) {
+				err = errs.New(errs.Forbidden, "needs the scope admin")
+			}
+			if err != nil {
+				return err
+			}
+			env.Logger.Info("told to end", "by", who.Name)
+			drain()
+			return nil
+		},
 	})
 	if err != nil {
 		return err

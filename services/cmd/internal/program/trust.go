@@ -67,6 +67,8 @@ func (t *trustSettings) standalone(s *config.Set, serves bool) {
 	t.register(s)
 	if serves {
 		t.serving(s)
+	} else {
+		s.Secret(&t.adminToken, "admin-token", "an operator's token: may have this process end, by its admin port")
 	}
 	s.Validate(func() error {
 		if t.dev || t.serviceToken != "" || t.files.Cert != "" {
