@@ -14,13 +14,13 @@ import (
 	"github.com/prometheus/prometheus/model/rulefmt"
 	"github.com/prometheus/prometheus/promql"
 	"github.com/prometheus/prometheus/promql/parser"
+	"github.com/prometheus/prometheus/template"
 	"go.yaml.in/yaml/v3"
 )
 
 const deploy = "../../deploy/alerts/"
 
-// tests is a file of tests, in the form that promtool reads. Annotations are
-// not compared.
+// tests is a file of tests, in the form that promtool reads.
 type tests struct {
 	RuleFiles          []string       `yaml:"rule_files"`
 	EvaluationInterval model.Duration `yaml:"evaluation_interval"`
@@ -35,7 +35,8 @@ type tests struct {
 			EvalTime  model.Duration `yaml:"eval_time"`
 			Alertname string         `yaml:"alertname"`
 			ExpAlerts []struct {
-				ExpLabels map[string]string `yaml:"exp_labels"`
+				ExpLabels      map[string]string `yaml:"exp_labels"`
+				ExpAnnotations map[string]string `yaml:"exp_annotations"`
 			} `yaml:"exp_alerts"`
 		} `yaml:"alert_rule_test"`
 	} `yaml:"tests"`
@@ -73,9 +74,9 @@ func TestRules(t *testing.T) {
 					if !known {
 						t.Fatalf("there is no rule %s", expect.Alertname)
 					}
-					var want []labels.Labels
+					var want []alert
 					for _, a := range expect.ExpAlerts {
-						want = append(want, labels.FromMap(a.ExpLabels))
+						want = append(want, alert{labels.FromMap(a.ExpLabels), labels.FromMap(a.ExpAnnotations)})
 					}
 					got := firing(t, rule, series, time.Duration(expect.EvalTime), time.Duration(file.EvaluationInterval))
 					if !same(got, want) {
@@ -149,12 +150,15 @@ func parse(t *testing.T, path string, into map[string]rulefmt.Rule) {
 	}
 }
 
+// alert is one that fires.
+type alert struct{ labels, annotations labels.Labels }
+
 // firing evaluates a rule each interval up to a time, as Prometheus does, and
 // gives the alerts that have been active for as long as the rule wants.
-func firing(t *testing.T, rule rulefmt.Rule, series memory, end, interval time.Duration) []labels.Labels {
+func firing(t *testing.T, rule rulefmt.Rule, series memory, end, interval time.Duration) []alert {
 	t.Helper()
 	since := make(map[string]time.Duration)
-	var alerts []labels.Labels
+	var alerts []alert
 	for at := time.Duration(0); at <= end; at += interval {
 		query, err := engine.NewInstantQuery(t.Context(), series, nil, rule.Expr, time.UnixMilli(at.Milliseconds()))
 		if err != nil {
@@ -173,15 +177,15 @@ func firing(t *testing.T, rule rulefmt.Rule, series memory, end, interval time.D
 			for name, value := range rule.Labels {
 				builder.Set(name, value)
 			}
-			alert := builder.Labels()
-			key := alert.String()
+			found := builder.Labels().Copy()
+			key := found.String()
 			began, was := since[key]
 			if !was {
 				began = at
 			}
 			active[key] = began
 			if at-began >= time.Duration(rule.For) {
-				alerts = append(alerts, alert.Copy())
+				alerts = append(alerts, alert{found, annotated(t, rule, s, at)})
 			}
 		}
 		since = active
@@ -190,12 +194,32 @@ func firing(t *testing.T, rule rulefmt.Rule, series memory, end, interval time.D
 	return alerts
 }
 
-func same(a, b []labels.Labels) bool {
+// annotated expands the rule's annotations for one of its alerts.
+func annotated(t *testing.T, rule rulefmt.Rule, s promql.Sample, at time.Duration) labels.Labels {
+	t.Helper()
+	data := template.AlertTemplateData(s.Metric.Map(), nil, "", s)
+	text := make(map[string]string)
+	for name, annotation := range rule.Annotations {
+		// Prometheus has these two before every annotation.
+		expander := template.NewTemplateExpander(t.Context(), "{{$labels := .Labels}}{{$value := .Value}}"+annotation,
+			rule.Alert, data, model.Time(at.Milliseconds()), nil, nil, nil)
+		expanded, err := expander.Expand()
+		if err != nil {
+			t.Fatalf("%s: %s: %v", rule.Alert, name, err)
+		}
+		text[name] = expanded
+	}
+	return labels.FromMap(text)
+}
+
+func same(a, b []alert) bool {
 	if len(a) != len(b) {
 		return false
 	}
 	for _, one := range a {
-		if !slices.ContainsFunc(b, func(other labels.Labels) bool { return labels.Equal(one, other) }) {
+		if !slices.ContainsFunc(b, func(other alert) bool {
+			return labels.Equal(one.labels, other.labels) && labels.Equal(one.annotations, other.annotations)
+		}) {
 			return false
 		}
 	}
