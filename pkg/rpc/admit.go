@@ -58,7 +58,7 @@ func (s *Server) admit(ctx context.Context, method string) (context.Context, err
 	}
 	if err != nil {
 		if s.refusals.allow() {
-			s.opts.Logger.Warn("a call was refused", "method", method, "caller", who.Name, "from", from.Addr.String(), "error", err)
+			s.opts.Logger.WarnContext(ctx, "a call was refused", "method", method, "caller", who.Name, "from", from.Addr.String(), "error", err)
 		}
 		return nil, refusal{err}
 	}

@@ -135,11 +135,11 @@ func (c *caller) done(ctx context.Context, name string, err error) {
 	case "canceled": // says nothing about the service
 	case string(errs.Unavailable):
 		if !c.down.Swap(true) && c.limit.allow() {
-			c.log.Warn("a service does not answer", "service", c.name, "method", name, "error", err)
+			c.log.WarnContext(ctx, "a service does not answer", "service", c.name, "method", name, "error", err)
 		}
 	default:
 		if c.down.Swap(false) {
-			c.log.Info("a service answers again", "service", c.name)
+			c.log.InfoContext(ctx, "a service answers again", "service", c.name)
 		}
 	}
 }

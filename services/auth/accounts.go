@@ -51,7 +51,7 @@ func (s *Service) register(ctx context.Context, records *store, q *authv1.Regist
 		// Of any other error it is not known whether there is an account now.
 		if code := errs.CodeOf(err); byInvite && (code == errs.AlreadyExists || code == errs.RateLimited) {
 			if err := s.useInvite(ctx, records, q.InviteCode, +1); err != nil {
-				s.log.Warn("giving a use of an invite code back", "error", err)
+				s.log.WarnContext(ctx, "giving a use of an invite code back", "error", err)
 			}
 		}
 		return nil, err
@@ -167,7 +167,7 @@ func (s *Service) renew(ctx context.Context, records *store, a *account, q *auth
 		err = records.updateAccount(ctx, &renewed)
 	}
 	if err != nil && !errors.Is(err, bus.ErrConflict) {
-		s.log.Warn("renewing an account", "user", a.ID, "error", err)
+		s.log.WarnContext(ctx, "renewing an account", "user", a.ID, "error", err)
 	}
 }
 

@@ -72,7 +72,7 @@ func (s *Service) changePassword(ctx context.Context, records *store, q *authv1.
 	if err != nil {
 		return nil, err
 	}
-	s.log.Info("password changed", "user", a.ID, "sessions_ended", ended)
+	s.log.InfoContext(ctx, "password changed", "user", a.ID, "sessions_ended", ended)
 	return &authv1.ChangePasswordResponse{Revoked: uint32(ended)}, nil
 }
 
@@ -94,7 +94,7 @@ func (s *Service) setPassword(ctx context.Context, records *store, q *authv1.Set
 	if _, err := s.endOthers(ctx, records, a.ID, ""); err != nil {
 		return nil, err
 	}
-	s.log.Info("password set", "user", a.ID)
+	s.log.InfoContext(ctx, "password set", "user", a.ID)
 	return a.user(), nil
 }
 

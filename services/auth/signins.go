@@ -131,7 +131,7 @@ func (s *Service) refresh(ctx context.Context, records *store, q *authv1.Refresh
 		case number > in.Rotation: // of what a restore has undone
 			return nil, errRefresh
 		case number < in.Rotation && !again:
-			s.log.Warn("a refresh token was used twice, its sign-in ends", "user", in.UserID, "session", sid)
+			s.log.WarnContext(ctx, "a refresh token was used twice, its sign-in ends", "user", in.UserID, "session", sid)
 			if _, err := s.end(ctx, records, sid); err != nil {
 				return nil, err
 			}

@@ -57,7 +57,7 @@ func (s *Service) createUser(ctx context.Context, records *store, q *authv1.Crea
 	if err != nil {
 		return nil, err
 	}
-	s.log.Info("account made", "user", a.ID, "roles", a.Roles, "by", access.From(ctx).Name)
+	s.log.InfoContext(ctx, "account made", "user", a.ID, "roles", a.Roles, "by", access.From(ctx).Name)
 	return a.user(), nil
 }
 
@@ -190,7 +190,7 @@ func (s *Service) setRoles(ctx context.Context, records *store, q *authv1.SetRol
 	if err := s.opts.Bus.PutRoles(ctx, a.ID, a.Roles, a.revision); err != nil {
 		return nil, missing("the accounts", err)
 	}
-	s.log.Info("roles set", "user", a.ID, "roles", a.Roles)
+	s.log.InfoContext(ctx, "roles set", "user", a.ID, "roles", a.Roles)
 	return a.user(), nil
 }
 
@@ -231,7 +231,7 @@ func (s *Service) disableUser(ctx context.Context, records *store, q *authv1.Dis
 		}
 	}
 	s.tell(a.ID, &busv1.UserEvent{Event: &busv1.UserEvent_AccountDisabled{AccountDisabled: &busv1.AccountDisabled{}}})
-	s.log.Info("account disabled", "user", a.ID)
+	s.log.InfoContext(ctx, "account disabled", "user", a.ID)
 	return a.user(), nil
 }
 
@@ -255,7 +255,7 @@ func (s *Service) enableUser(ctx context.Context, records *store, q *authv1.Enab
 		return nil, missing("the accounts", err)
 	}
 	if was {
-		s.log.Info("account enabled", "user", a.ID)
+		s.log.InfoContext(ctx, "account enabled", "user", a.ID)
 	}
 	return a.user(), nil
 }

@@ -134,6 +134,19 @@ func TestTraces(t *testing.T) {
 			return nil
 		})
 	})
+	t.Run("log", func(t *testing.T) {
+		id, _, header := newTrace(5, "01")
+		carol := client.Dial(t, s.URLs[1], client.Options{})
+		carol.Ask(&wirev1.ClientFrame{Traceparent: &header, Request: &wirev1.ClientFrame_Auth{Auth: &wirev1.Auth{Token: s.Token(t, "carol")}}})
+		stack.Eventually(t, "the line of the sign-in", func() error {
+			for line := range strings.Lines(lines.String()) {
+				if strings.Contains(line, `"msg":"signed in"`) && strings.Contains(line, `"trace_id":"`+id.String()+`"`) {
+					return nil
+				}
+			}
+			return fmt.Errorf("no line has the trace %s", id)
+		})
+	})
 	t.Run("back end", func(t *testing.T) {
 		ctx, span := provider.Tracer("shop").Start(t.Context(), "order")
 		if _, err := s.History.Publish(ctx, &historyv1.PublishRequest{

@@ -62,7 +62,7 @@ func (s *Service) ListMessages(ctx context.Context, r *historyv1.ListMessagesReq
 	if len(deleted) > 0 {
 		// Somebody is erasing them at this moment, or has been cut off doing so.
 		if err := s.erase(ctx, r.RoomId, deleted); err != nil {
-			s.log.Warn("a deleted message is still in the log", "room", r.RoomId, "error", err)
+			s.log.WarnContext(ctx, "a deleted message is still in the log", "room", r.RoomId, "error", err)
 		}
 	}
 	return fit(page, r.After != nil), nil

@@ -74,11 +74,11 @@ func (s *Service) end(ctx context.Context, room *registryv1.Room) (erased bool, 
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), s.times.claim)
 	defer cancel()
 	if err := s.erase(ctx, room.Id); err != nil {
-		s.log.Warn("the log of a room that ended will be erased later", "room", room.Id, "error", err)
+		s.log.WarnContext(ctx, "the log of a room that ended will be erased later", "room", room.Id, "error", err)
 		return false, nil
 	}
 	if _, err := s.writeEnding(ctx, room.Id, ending{Epoch: room.Epoch}, s.picture.end(room.Id)); err != nil {
-		s.log.Warn("what the end of a room leaves will be done later", "room", room.Id, "error", err)
+		s.log.WarnContext(ctx, "what the end of a room leaves will be done later", "room", room.Id, "error", err)
 	}
 	return true, nil
 }

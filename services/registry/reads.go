@@ -115,7 +115,7 @@ func (s *Service) readSeq(ctx context.Context, room *registryv1.Room, user strin
 	defer cancel()
 	mark, err := s.marks.Ask(ctx, readsKey(room.Id, user))
 	if err != nil {
-		s.log.Debug("reading a read mark for a join", "room", room.Id, "error", err)
+		s.log.DebugContext(ctx, "reading a read mark for a join", "room", room.Id, "error", err)
 		return nil
 	}
 	if mark.Epoch != room.Epoch {

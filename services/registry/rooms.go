@@ -412,7 +412,7 @@ func (s *Service) unhide(ctx context.Context, room *registryv1.Room) (*registryv
 		return nil, err
 	}
 	if err != nil {
-		s.log.Warn("a room in use stays hidden for now", "room", room.Id, "error", err)
+		s.log.WarnContext(ctx, "a room in use stays hidden for now", "room", room.Id, "error", err)
 		return room, nil
 	}
 	return shown, nil

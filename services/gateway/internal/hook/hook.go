@@ -184,7 +184,9 @@ func ask[Q any, A answer](ctx context.Context, h *Hook, event Event, call func(c
 	case errors.Is(err, errGone):
 		return none, errs.Missing("the hook", err)
 	}
-	h.complain.Do(func() { h.o.Logger.Warn("the hook has not answered", "event", event.String(), "error", err) })
+	h.complain.Do(func() {
+		h.o.Logger.WarnContext(ctx, "the hook has not answered", "event", event.String(), "error", err)
+	})
 	if h.o.Policy.allows[event] {
 		h.count(event, "failed-allowed")
 		return none, nil

@@ -2,6 +2,7 @@ package session
 
 import (
 	"context"
+	"log/slog"
 	"slices"
 	"time"
 
@@ -51,7 +52,7 @@ func (s *Session) authenticate(ctx context.Context, id *string, token string) {
 		return
 	}
 	if err != nil {
-		s.refuse(id, err)
+		s.refuse(ctx, id, err)
 		return
 	}
 	session := ids.New("s_")
@@ -61,7 +62,7 @@ func (s *Session) authenticate(ctx context.Context, id *string, token string) {
 		return
 	}
 	if first {
-		s.log.Info("signed in", "user", identity.User.Id, "session", session, "remote", s.conn.RemoteAddr(), "agent", s.conn.UserAgent())
+		s.log.of(ctx, slog.LevelInfo, "signed in", "user", identity.User.Id, "session", session, "remote", s.conn.RemoteAddr(), "agent", s.conn.UserAgent())
 	}
 	s.welcomed(id, identity)
 }
@@ -77,9 +78,9 @@ func (s *Session) welcomed(id *string, identity *Identity) {
 }
 
 // refuse answers a token that is not good and ends the connection.
-func (s *Session) refuse(id *string, err error) {
+func (s *Session) refuse(ctx context.Context, id *string, err error) {
 	e := errs.From(err)
-	s.log.Info("refused", "remote", s.conn.RemoteAddr(), "agent", s.conn.UserAgent(), "error", err)
+	s.log.of(ctx, slog.LevelInfo, "refused", "remote", s.conn.RemoteAddr(), "agent", s.conn.UserAgent(), "error", err)
 	s.hub.countFailure(e.Code)
 	s.reply(id, &wirev1.ServerFrame{Event: &wirev1.ServerFrame_AuthFailed{AuthFailed: &wirev1.AuthFailed{
 		Code: string(e.Code), Message: e.Message,
@@ -143,7 +144,7 @@ func (s *Session) adopt(ctx context.Context, identity *Identity, session string,
 		place, err := s.hub.opts.Rooms.Join(ctx, fanout.Request{Room: ids.Lobby, Member: s, Silent: true})
 		if err != nil {
 			// The rest goes on: only `chat` needs the lobby.
-			s.log.Warn("entering the lobby", "error", err)
+			s.log.of(ctx, slog.LevelWarn, "entering the lobby", "error", err)
 		} else {
 			s.enter(ctx, place.Membership)
 			s.askLobby(place.Membership)

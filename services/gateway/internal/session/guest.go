@@ -2,6 +2,7 @@ package session
 
 import (
 	"context"
+	"log/slog"
 	"strings"
 	"time"
 
@@ -84,7 +85,7 @@ func (s *Session) becomeGuest(ctx context.Context) error {
 	if err != nil || !first {
 		return err
 	}
-	s.log.Info("became a guest", "user", identity.User.Id, "session", session, "remote", s.conn.RemoteAddr(), "agent", s.conn.UserAgent())
+	s.log.of(ctx, slog.LevelInfo, "became a guest", "user", identity.User.Id, "session", session, "remote", s.conn.RemoteAddr(), "agent", s.conn.UserAgent())
 	s.welcomed(nil, identity)
 	return nil
 }

@@ -149,7 +149,7 @@ func (h *Hub) seen() *presencev1.Seen {
 func (h *Hub) countRoom(ctx context.Context, room string) int64 {
 	count, err := h.joinCounts.Ask(ctx, room)
 	if err != nil {
-		h.log.Debug("counting a room", "room", room, "error", err)
+		h.log.DebugContext(ctx, "counting a room", "room", room, "error", err)
 		return 1
 	}
 	return max(count, 1)

@@ -2,6 +2,7 @@ package session
 
 import (
 	"context"
+	"log/slog"
 	"time"
 
 	"github.com/parley-im/parley/pkg/errs"
@@ -120,7 +121,7 @@ func (s *Session) resume(ctx context.Context, id *string, r *Resumption, positio
 	if _, err := s.adopt(ctx, &r.Identity, r.Session, admitted, false); err != nil {
 		return err
 	}
-	s.log.Info("resumed", "user", r.Identity.User.Id, "session", r.Session, "remote", s.conn.RemoteAddr(), "agent", s.conn.UserAgent(), "rooms", len(admitted))
+	s.log.of(ctx, slog.LevelInfo, "resumed", "user", r.Identity.User.Id, "session", r.Session, "remote", s.conn.RemoteAddr(), "agent", s.conn.UserAgent(), "rooms", len(admitted))
 
 	s.refuseFull(ctx, admissions, rooms)
 	s.gate.shut()
