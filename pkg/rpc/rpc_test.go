@@ -139,11 +139,16 @@ func pair(t *testing.T, h *history, server rpc.ServerOptions, client rpc.ClientO
 	pipe := rpc.Pipe()
 	run(t, s, pipe)
 	client.InProcess = pipe
-	conn := dial(t, "", client)
+	return historyv1.NewHistoryClient(served(t, dial(t, "", client)))
+}
+
+// served waits until the server serves: before it has been asked for its health
+// it serves nobody, and streams do not wait for it.
+func served(t *testing.T, conn *grpc.ClientConn) *grpc.ClientConn {
+	t.Helper()
 	conn.Connect()
-	// Before the server has been asked for its health it serves nobody.
 	eventually(t, "the server serves", func() bool { return conn.GetState() == connectivity.Ready })
-	return historyv1.NewHistoryClient(conn)
+	return conn
 }
 
 // eventually polls until ok, for at most 10 s.

@@ -172,7 +172,7 @@ func TestStreamsEndWithTheServer(t *testing.T) {
 		return s.Context().Err()
 	}}
 	address, stop := serve(t, h, rpc.ServerOptions{})
-	stream, err := historyv1.NewHistoryClient(dial(t, address, rpc.ClientOptions{})).Replay(t.Context(), &historyv1.ReplayRequest{})
+	stream, err := historyv1.NewHistoryClient(served(t, dial(t, address, rpc.ClientOptions{}))).Replay(t.Context(), &historyv1.ReplayRequest{})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -151,7 +151,7 @@ func TestStreamOfAnOldToken(t *testing.T) {
 	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
 	defer cancel()
 	replay := func(token string) grpc.ServerStreamingClient[historyv1.Message] {
-		stream, err := historyv1.NewHistoryClient(dial(t, address, rpc.ClientOptions{Token: bearer(token)})).Replay(ctx, &historyv1.ReplayRequest{})
+		stream, err := historyv1.NewHistoryClient(served(t, dial(t, address, rpc.ClientOptions{Token: bearer(token)}))).Replay(ctx, &historyv1.ReplayRequest{})
 		must(t, err)
 		_, err = stream.Recv()
 		must(t, err)
