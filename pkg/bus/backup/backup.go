@@ -55,6 +55,8 @@ const (
 	// patience is how long NATS may take to answer one call. Beginning the
 	// snapshot of a large stream takes it a while.
 	patience = time.Minute
+	// temporarilyUnavailable is NATS's JSClusterNotAvailErr.
+	temporarilyUnavailable = 10008
 )
 
 // Options say what to save, or where to restore to.
@@ -70,7 +72,7 @@ type Options struct {
 
 // Save makes a backup of a deployment, which may be in use.
 func Save(ctx context.Context, o Options) (*Manifest, error) {
-	nc, manager, err := open(o.NATS)
+	nc, manager, err := open(ctx, o.NATS)
 	if err != nil {
 		return nil, err
 	}
@@ -168,7 +170,7 @@ func Restore(ctx context.Context, o Options) (*Manifest, error) {
 	if err != nil {
 		return nil, err
 	}
-	nc, manager, err := open(o.NATS)
+	nc, manager, err := open(ctx, o.NATS)
 	if err != nil {
 		return nil, err
 	}
@@ -244,17 +246,42 @@ func reincarnate(manager *jsm.Manager, nc *nats.Conn) error {
 	return nil
 }
 
-func open(o bus.Options) (*nats.Conn, *jsm.Manager, error) {
+func open(ctx context.Context, o bus.Options) (*nats.Conn, *jsm.Manager, error) {
 	nc, err := bus.Dial(o)
 	if err != nil {
 		return nil, nil, err
 	}
 	manager, err := jsm.New(nc, jsm.WithTimeout(patience))
+	if err == nil {
+		err = elected(ctx, nc)
+	}
 	if err != nil {
 		nc.Close()
 		return nil, nil, fmt.Errorf("opening JetStream: %w", err)
 	}
 	return nc, manager, nil
+}
+
+// elected waits until a cluster that was just started has a leader: before that
+// it answers nobody, and what was asked is lost.
+func elected(ctx context.Context, nc *nats.Conn) error {
+	ctx, cancel := context.WithTimeout(ctx, patience)
+	defer cancel()
+	manager, err := jsm.New(nc, jsm.WithTimeout(2*time.Second))
+	if err != nil {
+		return err
+	}
+	for {
+		_, err := manager.StreamNames(nil)
+		waiting := errors.Is(err, context.DeadlineExceeded) || jsm.IsNatsError(err, temporarilyUnavailable)
+		if !waiting || ctx.Err() != nil {
+			return err
+		}
+		select {
+		case <-ctx.Done():
+		case <-time.After(200 * time.Millisecond):
+		}
+	}
 }
 
 // list gives the streams of Parley's that are there, in the order in which they

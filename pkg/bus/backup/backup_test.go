@@ -21,10 +21,7 @@ import (
 func TestClusterIntoSingle(t *testing.T) {
 	from := bustest.Cluster(t)
 	b := from.Connect(t, bus.Options{Shards: 2})
-	deadline := time.Now().Add(30 * time.Second)
-	for b.EnsureLog(t.Context(), bus.LogConfig{}) != nil && time.Now().Before(deadline) {
-		time.Sleep(100 * time.Millisecond) // a cluster may still be electing
-	}
+	ensure(t, b)
 	const rooms, messages = 8, 20
 	last := make(map[string]uint64)
 	for i := range rooms * messages {
@@ -81,6 +78,66 @@ func TestClusterIntoSingle(t *testing.T) {
 	}
 	if _, err := backup.Restore(t.Context(), o); err == nil || !strings.Contains(err.Error(), "an empty one") {
 		t.Errorf("restoring over a deployment: %v", err)
+	}
+}
+
+// What one node kept is restored into a cluster that has only just started, and is
+// then kept by all of its nodes: it is there, and is added to, while one is away.
+func TestSingleIntoCluster(t *testing.T) {
+	from := bustest.Single(t)
+	b := from.Connect(t, bus.Options{Shards: 1})
+	ensure(t, b)
+	entry := &busv1.LogEntry{Kind: busv1.LogEntry_KIND_CHAT_MESSAGE, Content: proto.String("hello")}
+	ack, err := b.Publish(t.Context(), "general", "first", entry)
+	if err != nil {
+		t.Fatal(err)
+	}
+	o := backup.Options{NATS: bus.Options{URL: from.URL}, Dir: filepath.Join(t.TempDir(), "backup")}
+	if _, err := backup.Save(t.Context(), o); err != nil {
+		t.Fatal(err)
+	}
+
+	into := bustest.Cluster(t)
+	o.NATS.URL, o.NATS.Replicas = into.URL, into.Replicas
+	if _, err := backup.Restore(t.Context(), o); err != nil {
+		t.Fatal(err)
+	}
+	c := into.Connect(t, bus.Options{})
+	if is := c.Deployment(); is.Shards != 1 || is.Incarnation == b.Deployment().Incarnation {
+		t.Errorf("the deployment is %+v, and was %+v", is, b.Deployment())
+	}
+	into.Stop(0)
+	eventually(t, "everything is there while a node is away", func() error {
+		_, err := c.Publish(t.Context(), "general", "second", entry)
+		if err != nil {
+			return err
+		}
+		page, err := c.ReadAfter(t.Context(), "general", 0, 1000, 0)
+		if err == nil && (len(page.Entries) != 2 || page.Entries[0].Seq != ack.Seq) {
+			t.Errorf("without a node there are %v", page.Entries)
+		}
+		return err
+	})
+}
+
+func ensure(t *testing.T, b *bus.Bus) {
+	t.Helper()
+	eventually(t, "the log is made", func() error { return b.EnsureLog(t.Context(), bus.LogConfig{}) })
+}
+
+// eventually asks again, for a cluster may be electing.
+func eventually(t *testing.T, what string, do func() error) {
+	t.Helper()
+	deadline := time.Now().Add(30 * time.Second)
+	for {
+		err := do()
+		if err == nil {
+			return
+		}
+		if time.Now().After(deadline) {
+			t.Fatalf("%s: %v", what, err)
+		}
+		time.Sleep(100 * time.Millisecond)
 	}
 }
 
