@@ -37,6 +37,11 @@ func TestCompose(t *testing.T) {
 			t.Errorf("there is no %s", name)
 		}
 	}
+	for _, files := range []string{"../grafana/*.json", "../alerts/*.yaml"} {
+		if found, err := filepath.Glob(files); len(found) == 0 || err != nil {
+			t.Errorf("there are no %s for Grafana and Prometheus: %v", files, err)
+		}
+	}
 	gateway := project.Services["gateway"]
 	if n := gateway.GetScale(); n != 2 {
 		t.Errorf("%d gateways, want 2", n)
