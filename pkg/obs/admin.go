@@ -32,6 +32,8 @@ type AdminOptions struct {
 	Patience time.Duration
 	// Full says whether there is room for no more connections; nil is never.
 	Full func() bool
+	// Pages answers what is none of the addresses below, such as a page for operators; nil makes that a 404.
+	Pages http.Handler
 	// Health gives the body of /health, encoded as JSON, and its HTTP status. Nil means a simple report built from the
 	// checks.
 	Health func(ctx context.Context) (body any, status int)
@@ -51,6 +53,7 @@ type AdminOptions struct {
 //	/metrics       metrics for Prometheus
 //	/debug/pprof/  profiles, when enabled
 //	POST /drain    begins the program's end, for who may (see [AdminOptions])
+//	anything else  what the program adds (Pages)
 //
 // It answers from its construction to the end of Run's context, so that a draining program can still be asked.
 type Admin struct {
@@ -147,6 +150,9 @@ func (a *Admin) Handler() http.Handler {
 	mux.Handle("GET /metrics", a.options.Metrics.Handler())
 	if a.options.Drain != nil {
 		mux.HandleFunc("POST /drain", a.serveDrain)
+	}
+	if a.options.Pages != nil {
+		mux.Handle("/", a.options.Pages)
 	}
 	if a.options.Pprof {
 		mux.HandleFunc("GET /debug/pprof/", pprof.Index)

@@ -185,6 +185,22 @@ func TestBrowserClient(t *testing.T) {
 		carol.until("the message is shown", `document.body.innerText.includes("carol: hello")`)
 		carol.until("the state is shown", `document.title === "online"`)
 	})
+	step(t, "the operator's status page", func(t *testing.T) {
+		operator := openPage(t, browser, "operator", server.Admin+"/", desktop)
+		operator.until("the gateway does well", `document.querySelector("#state").dataset.state === "healthy"`)
+		operator.until("the room is listed with its sessions", `[...document.querySelectorAll("#rooms tr")].some((e) => /^harbour[12]\d/.test(e.textContent))`)
+		operator.until("the gateway is listed, as its own", `document.querySelector("#gateways tr.own td.number")?.textContent > "0"`)
+		value[any](alice, `client.close(), null`)
+		operator.until("a close is counted", `/1000 the client asked11/.test(document.querySelector("#closes").textContent)`)
+		operator.until("there are rates", `document.querySelectorAll(".line[d*=L]").length >= 8`)
+		operator.accessible("the status page")
+		operator.shot("desktop-status")
+		operator.clean()
+		operator.resize(phone)
+		operator.shot("phone-status")
+		server.Kill()
+		operator.until("it is said that the gateway is gone", `document.querySelector("#state").dataset.state === "lost"`)
+	})
 	for _, p := range []*page{alice, bob} {
 		for _, violation := range value[[]string](p, "seen.violations") {
 			t.Errorf("%s: %s", p.name, violation)

@@ -83,7 +83,8 @@ const foreign = new Set(["IMG", "SVG", "IFRAME", "OBJECT", "EMBED", "STYLE", "A"
 const look = (node) => {
   if (node.nodeType !== 1) return;
   const tag = node.tagName.toUpperCase();
-  const ours = tag === "A" && (node.className === "skip" ||
+  if (tag === "SVG" && node.parentElement?.closest("#charts")) return; // the status page's own
+  const ours = tag === "A" && (node.className === "skip" || node.className === "own" && node.origin === location.origin ||
     node.className === "external" && /^https?:$/.test(node.protocol) && node.target === "_blank" && node.relList.contains("noopener"));
   if (foreign.has(tag) && !ours) seen.foreign.push(node.outerHTML);
   if (tag === "SCRIPT" && !document.head.contains(node)) seen.foreign.push(node.outerHTML);

@@ -33,6 +33,8 @@ type Gateway struct {
 	sessions  *session.Hub
 	tokens    *tokens
 	window    window
+	peers     peers
+	asked     lastStatus
 	started   time.Time
 
 	// reconnected holds at most one notice that NATS was found again.
@@ -55,6 +57,7 @@ func New(o Options) (*Gateway, error) {
 		return nil, err
 	}
 	g := &Gateway{opts: o, id: ids.New("g_"), started: time.Now(), reconnected: make(chan struct{}, 1),
+		peers:    peers{load: make(map[string]peerLoad)},
 		regraded: regraded{users: make(map[string]struct{}), some: make(chan struct{}, 1)}}
 	g.log = o.Logger.With("gateway", g.id)
 	var err error

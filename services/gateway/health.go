@@ -50,6 +50,7 @@ type MemoryHealth struct {
 type window struct {
 	mu     sync.Mutex
 	counts [61]session.Stats
+	closes [61]map[int]int64 // by close code
 	next   int
 	filled int
 }
@@ -59,7 +60,7 @@ func (g *Gateway) sample(ctx context.Context) error {
 	tick := time.NewTicker(time.Second)
 	defer tick.Stop()
 	for {
-		g.window.add(g.sessions.Stats())
+		g.window.add(g.sessions.Stats(), g.sessions.Closes())
 		select {
 		case <-ctx.Done():
 			return nil
@@ -68,10 +69,10 @@ func (g *Gateway) sample(ctx context.Context) error {
 	}
 }
 
-func (w *window) add(s session.Stats) {
+func (w *window) add(s session.Stats, closes map[int]int64) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	w.counts[w.next] = s
+	w.counts[w.next], w.closes[w.next] = s, closes
 	w.next = (w.next + 1) % len(w.counts)
 	w.filled = min(w.filled+1, len(w.counts))
 }
@@ -83,12 +84,32 @@ func (w *window) oldest() (session.Stats, time.Duration) {
 	if w.filled == 0 {
 		return session.Stats{}, 0
 	}
-	i := (w.next - w.filled + len(w.counts)) % len(w.counts)
-	return w.counts[i], time.Duration(w.filled) * time.Second
+	return w.counts[w.first()], time.Duration(w.filled) * time.Second
 }
+
+// oldestCloses gives the counts of closes at the window's beginning.
+func (w *window) oldestCloses() map[int]int64 {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if w.filled == 0 {
+		return nil
+	}
+	return w.closes[w.first()]
+}
+
+// first is the index of the oldest counts; mu is held.
+func (w *window) first() int { return (w.next - w.filled + len(w.counts)) % len(w.counts) }
 
 // Health tells how the gateway does, and the HTTP status that says so.
 func (g *Gateway) Health(context.Context) (any, int) {
+	h := g.health()
+	if h.Status == "critical" {
+		return h, http.StatusServiceUnavailable
+	}
+	return h, http.StatusOK
+}
+
+func (g *Gateway) health() Health {
 	now := g.sessions.Stats()
 	then, ago := g.window.oldest()
 	var memory runtime.MemStats
@@ -104,10 +125,7 @@ func (g *Gateway) Health(context.Context) (any, int) {
 		h.Messages.Rate = float64(now.Received-then.Received) / ago.Seconds()
 	}
 	h.judge(then, now, g.opts.Bus.Connected())
-	if h.Status == "critical" {
-		return h, http.StatusServiceUnavailable
-	}
-	return h, http.StatusOK
+	return h
 }
 
 // judge says how well that is, by the counts of a minute ago and of now.

@@ -45,6 +45,19 @@ func (p *peers) hear(beat *busv1.GatewayBeat, now time.Time) {
 	p.load[beat.GatewayId] = peerLoad{beat.Connections, now}
 }
 
+// all tells which gateways there are, by id, and their connections.
+func (p *peers) all(now time.Time) map[string]int64 {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	all := make(map[string]int64, len(p.load))
+	for gateway, l := range p.load {
+		if now.Sub(l.heard) <= forgetGateway {
+			all[gateway] = l.connections
+		}
+	}
+	return all
+}
+
 // surplus is how many connections the gateway of this id has beyond what is
 // tolerated, 0 while it is alone or not clearly above the mean.
 func (p *peers) surplus(id string, now time.Time) int64 {
@@ -67,14 +80,10 @@ func (p *peers) surplus(id string, now time.Time) int64 {
 	return max(own.connections-int64(tolerated), 0)
 }
 
-// rebalance sheds connections while there are too many, at most
-// Options.Rebalance a second.
+// rebalance hears the other gateways, and sheds connections while there are too
+// many, at most Options.Rebalance a second.
 func (g *Gateway) rebalance(ctx context.Context) error {
-	if g.opts.Rebalance == 0 {
-		<-ctx.Done()
-		return nil
-	}
-	p := &peers{load: make(map[string]peerLoad)}
+	p := &g.peers
 	sub, err := g.opts.Bus.SubscribeBeats(func(beat *busv1.GatewayBeat) { p.hear(beat, time.Now()) })
 	if err != nil {
 		return fmt.Errorf("hearing the other gateways: %w", err)

@@ -1,7 +1,8 @@
 // Package web is the demo application: the page that a browser gets from a
-// gateway's root address, embedded in the binary.
+// gateway's root address, embedded in the binary; and the status page that an
+// operator gets from its admin port.
 //
-// It owns the files under assets and how they are served: which addresses
+// It owns the files under assets and status and how they are served: which addresses
 // exist, their types, their caching and the security headers. It must not
 // know the wire protocol (that is between the page's scripts and the
 // gateway), nor read anything from disk, nor keep state.
@@ -16,6 +17,7 @@ import (
 	"io/fs"
 	"net/http"
 	"path"
+	"strings"
 	"time"
 )
 
@@ -64,15 +66,21 @@ type asset struct {
 // are 405. It panics if a file has no known content type, which only a defect
 // of the build can bring about.
 func Handler() http.Handler {
-	assets, err := load(files)
-	if err != nil {
-		panic(fmt.Sprintf("web: %v", err))
-	}
+	return serve(load(files, page, ""), nil)
+}
+
+// serve answers GET and HEAD with assets, and asks others, where there are any,
+// for what is none of them.
+func serve(assets map[string]asset, others map[string]http.HandlerFunc) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		setHeaders(w.Header())
 		if r.Method != http.MethodGet && r.Method != http.MethodHead {
 			w.Header().Set("Allow", "GET, HEAD")
 			http.Error(w, "method not allowed", http.StatusMethodNotAllowed)
+			return
+		}
+		if other := others[r.URL.Path]; other != nil {
+			other(w, r)
 			return
 		}
 		a, ok := assets[r.URL.Path]
@@ -93,8 +101,9 @@ func Handler() http.Handler {
 	})
 }
 
-// load reads every embedded file and gives it its address.
-func load(from fs.FS) (map[string]asset, error) {
+// load reads every embedded file and gives it its address: below root, and "/"
+// for the page. It panics where a file cannot be served.
+func load(from fs.FS, page, root string) map[string]asset {
 	assets := make(map[string]asset)
 	err := fs.WalkDir(from, ".", func(name string, entry fs.DirEntry, err error) error {
 		if err != nil || entry.IsDir() {
@@ -109,7 +118,7 @@ func load(from fs.FS) (map[string]asset, error) {
 			return fmt.Errorf("read %s: %w", name, err)
 		}
 		sum := sha256.Sum256(body)
-		address := "/" + name
+		address := "/" + strings.TrimPrefix(name, root)
 		if name == page {
 			address = "/"
 		}
@@ -121,7 +130,10 @@ func load(from fs.FS) (map[string]asset, error) {
 		}
 		return nil
 	})
-	return assets, err
+	if err != nil {
+		panic(fmt.Sprintf("web: %v", err))
+	}
+	return assets
 }
 
 // setHeaders sets what every answer carries, refusals included.

@@ -160,7 +160,8 @@ func (env *Env) Gateway(g *GatewaySettings, dial *Dialer) (*Part, error) {
 		return nil, err
 	}
 	env.Logger.Info("serving clients", "addr", listener.Addr().String())
-	return &Part{Name: "gateway", Run: dial.closing(hanging(asked, settling(s.Run))), Ready: s.Ready, Health: s.Health, Full: s.Full}, nil
+	return &Part{Name: "gateway", Run: dial.closing(hanging(asked, settling(s.Run))), Ready: s.Ready, Health: s.Health, Full: s.Full,
+		Pages: web.StatusPage(func(ctx context.Context) (any, error) { return s.Status(ctx) })}, nil
 }
 
 // Dialer makes connections to the other services.

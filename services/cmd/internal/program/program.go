@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"log/slog"
 	"net"
+	"net/http"
 	"os"
 	"sync/atomic"
 	"time"
@@ -103,8 +104,21 @@ type Part struct {
 	Health func(context.Context) (any, int)
 	// Full says that there is room for no more connections; nil is never.
 	Full func() bool
+	// Pages are what it adds to the admin port; nil is nothing.
+	Pages http.Handler
 	// grpc is what it serves over gRPC, nil for nothing.
 	grpc *grpcPart
+}
+
+// pagesOf serves the pages of a part as soon as it is made.
+func pagesOf(part *atomic.Pointer[Part]) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if made := part.Load(); made != nil && made.Pages != nil {
+			made.Pages.ServeHTTP(w, r)
+		} else {
+			http.NotFound(w, r)
+		}
+	})
 }
 
 // Run runs a program of one service: the admin port from the beginning, the
@@ -142,7 +156,7 @@ func (p *Program) Run(ctx context.Context, args []string, build func(*Env) (*Par
 		Patience: p.patience, Full: func() bool {
 			made := part.Load()
 			return made != nil && made.Full != nil && made.Full()
-		},
+		}, Pages: pagesOf(&part),
 		Ready: []obs.Check{{Name: p.name, Check: ready}, {Name: "nats", Check: connected}},
 		Drain: func(token string) error {
 			who, err := p.trust.credentials.Caller(access.Proof{Token: token})

@@ -105,6 +105,7 @@ func (p *Program) Serve(ctx context.Context, args []string) error {
 			made := gatewayPart.Load()
 			return made != nil && made.Full()
 		},
+		Pages: pagesOf(&gatewayPart),
 		Health: func(ctx context.Context) (any, int) {
 			if made := gatewayPart.Load(); made != nil {
 				return made.Health(ctx)

@@ -82,6 +82,8 @@ type room struct {
 	// joining are those whose join is not settled; the room stays for them.
 	joining map[*join]struct{} // nil while there are none
 
+	heat heat // of what was delivered
+
 	// last is the seq that was delivered last, or was the log's newest when the
 	// room was loaded: no entry up to it is still to come.
 	last uint64
@@ -171,6 +173,7 @@ func (r *room) deliver(s bus.Stored, prev uint64) {
 	if traced != nil {
 		r.delivering(s.Seq, traced)
 	}
+	r.heat.add(s.Entry.TimeMs)
 	r.toAll(NewOutgoing(liveEvent(s, prev)), entrySize(s))
 	r.hub.delivered(len(r.members), s.Entry.TimeMs)
 }

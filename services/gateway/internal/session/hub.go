@@ -369,6 +369,18 @@ type Stats struct {
 	Received, Sent, Publishes, PublishFailures, Failures int64
 }
 
+// Closes tells how many connections have ended so far, by close code; 0 stands
+// for those that are not ours.
+func (h *Hub) Closes() map[int]int64 {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	closes := make(map[int]int64, len(h.codes))
+	for code, n := range h.codes {
+		closes[int(code)] = n
+	}
+	return closes
+}
+
 // Stats tells the counts so far.
 func (h *Hub) Stats() Stats {
 	active, users := h.directory.counts()
