@@ -151,6 +151,16 @@ type entry struct {
 	user      User
 }
 
+// isEntry tells whether a frame is of a room's log.
+func isEntry(f *wirev1.ServerFrame) bool {
+	switch f.Event.(type) {
+	case *wirev1.ServerFrame_ChatMessage, *wirev1.ServerFrame_RoomMessage, *wirev1.ServerFrame_Chat,
+		*wirev1.ServerFrame_MessageEdited, *wirev1.ServerFrame_MessageDeleted:
+		return true
+	}
+	return false
+}
+
 // readEntry reads a frame of a room's log, as the entry that it is; false for
 // frames that are none.
 func readEntry(room string, f *wirev1.ServerFrame, live bool) (entry, bool) {

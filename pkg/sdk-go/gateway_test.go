@@ -20,6 +20,7 @@ type gateway struct {
 	t       *testing.T
 	client  *http.Client
 	sockets chan *socket
+	serve   func(*websocket.Conn) // in place of sockets, where it is set
 }
 
 // socket is the gateway's end of a connection.
@@ -60,6 +61,10 @@ func play(t *testing.T, test func(t *testing.T, g *gateway)) {
 			ws, err := websocket.Accept(w, r, &websocket.AcceptOptions{Subprotocols: []string{"parley.v1.json"}})
 			if err != nil {
 				t.Error(err)
+				return
+			}
+			if g.serve != nil {
+				g.serve(ws)
 				return
 			}
 			g.sockets <- &socket{t, ws}

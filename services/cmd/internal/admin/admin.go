@@ -26,6 +26,8 @@ type command struct {
 	// needed but those in brackets, and one with "…" may be repeated.
 	name, arguments string
 	about           string
+	// example is one, behind "parley admin".
+	example string
 	// make registers the flags that the command has beside those of all, and
 	// gives what it does.
 	make func(*config.Set) action
@@ -35,22 +37,38 @@ type command struct {
 type action func(ctx context.Context, d *deployment, arguments []string) error
 
 var commands = []command{
-	{"create-user", "NAME", "Make an account; with --admin, of an operator of the chat.", createUser},
-	{"users", "[PREFIX]", "List accounts.", listUsers},
-	{"set-roles", "USER ROLE…", "Give an account these roles in place of those it has.", setRoles},
-	{"set-password", "USER", "Give an account another password, and end all its sessions.", setPassword},
-	{"disable", "USER", "Keep a user out: no sign-in, and open connections close at once.", disableUser},
-	{"enable", "USER", "Let a disabled user sign in again.", enableUser},
-	{"sessions", "USER", "List where a user is signed in.", listSessions},
-	{"revoke", "[USER]", "End all sessions of a user, or with --session one.", revoke},
-	{"invite", "", "Make a code with which people may register.", createInvite},
-	{"invites", "", "List the codes that are good.", listInvites},
-	{"revoke-invite", "ID", "End a code.", revokeInvite},
-	{"rotate-keys", "", "Sign tokens with a new key.", rotateKeys},
-	{"rooms", "[PREFIX]", "List rooms, private ones, too.", listRooms},
-	{"delete-room", "ROOM", "End a room, with its log.", deleteRoom},
-	{"drain", "URL", "Have a gateway, by its admin port, send its clients elsewhere and end.", drain},
-	{"broadcast", "TEXT", "Say something to every connection.", broadcast},
+	{"create-user", "NAME", "Make an account; with --admin, of an operator of the chat.",
+		"create-user alice --admin", createUser},
+	{"users", "[PREFIX]", "List accounts.",
+		"users al --json", listUsers},
+	{"set-roles", "USER ROLE…", "Give an account these roles in place of those it has.",
+		"set-roles alice user moderator", setRoles},
+	{"set-password", "USER", "Give an account another password, and end all its sessions.",
+		"set-password alice --password-file new-password", setPassword},
+	{"disable", "USER", "Keep a user out: no sign-in, and open connections close at once.",
+		"disable mallory", disableUser},
+	{"enable", "USER", "Let a disabled user sign in again.",
+		"enable mallory", enableUser},
+	{"sessions", "USER", "List where a user is signed in.",
+		"sessions alice", listSessions},
+	{"revoke", "[USER]", "End all sessions of a user, or with --session one.",
+		"revoke alice", revoke},
+	{"invite", "", "Make a code with which people may register.",
+		"invite --uses 5 --life 48h", createInvite},
+	{"invites", "", "List the codes that are good.",
+		"invites", listInvites},
+	{"revoke-invite", "ID", "End a code.",
+		"revoke-invite i_7Qk", revokeInvite},
+	{"rotate-keys", "", "Sign tokens with a new key.",
+		"rotate-keys --lead 2m", rotateKeys},
+	{"rooms", "[PREFIX]", "List rooms, private ones, too.",
+		"rooms team- --sort members", listRooms},
+	{"delete-room", "ROOM", "End a room, with its log.",
+		"delete-room old-room", deleteRoom},
+	{"drain", "URL", "Have a gateway, by its admin port, send its clients elsewhere and end.",
+		"drain http://gateway-1:9090", drain},
+	{"broadcast", "TEXT", "Say something to every connection.",
+		`broadcast "back in five minutes" --from ops`, broadcast},
 }
 
 const about = `Operates a running deployment.
@@ -107,7 +125,7 @@ func usage(w io.Writer) {
 }
 
 func (c command) run(ctx context.Context, args []string) error {
-	s := config.New("parley admin "+c.name, c.about)
+	s := config.New("parley admin "+c.name, c.about+"\n\n  parley admin "+c.example)
 	d := &deployment{out: os.Stdout}
 	do := c.make(s)
 	var arguments []string
