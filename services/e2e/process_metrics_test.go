@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"maps"
+	"net/http"
 	"os"
 	"path/filepath"
 	"regexp"
@@ -30,7 +31,7 @@ import (
 // called and labelled with, and that dashboards and alerts ask for none that
 // there is not.
 func TestProcessMetrics(t *testing.T) {
-	p := serve(t, "PARLEY_EVENTS=on")
+	p := serve(t, "PARLEY_EVENTS=on", "PARLEY_MAX_CONNECTIONS=3")
 	p.WaitReady()
 	alice, bob := client.Dial(t, p.url, client.Options{}), client.Dial(t, p.url, client.Options{})
 	alice.SignIn(stack.Token(t, p.url, "alice"))
@@ -39,6 +40,7 @@ func TestProcessMetrics(t *testing.T) {
 	bob.Join("general")
 	chatting(t, "general", "hello", alice, bob)
 	alice.AskError(ask.JoinRoom(&wirev1.JoinRoom{RoomId: "no room"}), "invalid-argument")
+	t.Run("full", func(t *testing.T) { testFull(t, p) })
 	gone := client.Dial(t, p.url, client.Options{})
 	gone.SendRaw(websocket.MessageBinary, []byte("not what JSON clients send"))
 	gone.Closed()
@@ -73,6 +75,33 @@ func TestProcessMetrics(t *testing.T) {
 			t.Errorf("%v: there is no metric %s", files, name)
 		}
 	}
+}
+
+// testFull: a gateway that is full is ready, and says that it wants no more; it
+// has room for one more connection now, and in the end.
+func testFull(t *testing.T, p serving) {
+	accepts := func(status int, full string) {
+		t.Helper()
+		process.Eventually(t, recovery, "/acceptz tells whether it is full", func() error {
+			got, body, err := process.Get(p.Admin + "/acceptz")
+			if err != nil || got != status || !strings.Contains(body, `"full": `+full) {
+				return fmt.Errorf("%d %s %v", got, body, err)
+			}
+			return nil
+		})
+	}
+	accepts(http.StatusOK, "false")
+	last := client.Dial(t, p.url, client.Options{})
+	last.Want("welcome")
+	accepts(http.StatusServiceUnavailable, "true")
+	if status, body, err := process.Get(p.Admin + "/readyz"); err != nil || status != http.StatusOK || !strings.Contains(body, `"full": true`) {
+		t.Errorf("/readyz while full: %d %s %v", status, body, err)
+	}
+	if code := client.Dial(t, p.url, client.Options{}).Closed(); code != 1013 {
+		t.Errorf("beyond the limit: closed with %d", code)
+	}
+	last.Close()
+	accepts(http.StatusOK, "false")
 }
 
 // testNames: Prometheus' own rules, and all that is ours says whose it is.
@@ -157,7 +186,7 @@ func testCounted(t *testing.T, families map[string]*dto.MetricFamily) {
 	}{
 		{"parley_gateway_closes_total", "code", "1003", 1},
 		{"parley_gateway_errors_total", "code", "invalid-argument", 1},
-		{"parley_gateway_connections_refused_total", "cause", "full", 0},
+		{"parley_gateway_connections_refused_total", "cause", "full", 1},
 		{"parley_rpc_client_calls_total", "code", "ok", -2},
 	} {
 		if got := value(c.name, c.label, c.is); c.want == -2 && got <= 0 || c.want != -2 && got != c.want {
