@@ -169,7 +169,11 @@ func (c *Client) Events(ctx context.Context) iter.Seq[Event] {
 		for {
 			c.mu.Lock()
 			e, ok := s.pop()
-			arrived, end := s.arrived, s.end
+			end := s.end
+			var arrived <-chan struct{}
+			if !ok {
+				arrived = s.watch()
+			}
 			c.mu.Unlock()
 			switch {
 			case ok && !yield(e), !ok && end != nil, !ok && wait(ctx, arrived) != nil:

@@ -192,7 +192,11 @@ func (r *Room) next(ctx context.Context) (Event, error) {
 		}
 		r.c.mu.Lock()
 		e, ok := r.stream.pop()
-		arrived, end := r.stream.arrived, r.stream.end
+		end := r.stream.end
+		var arrived <-chan struct{}
+		if !ok {
+			arrived = r.stream.watch()
+		}
 		if ok && r.lag && r.stream.drained() {
 			r.nudge()
 		}

@@ -8,12 +8,21 @@ type stream struct {
 	// kept counts the events among them that must not go, passing the others.
 	kept, passing int
 	most          int // of each kind
-	// arrived is closed, and another made, when an event comes or the end changes.
+	// arrived is there while somebody waits, and closed when an event comes or the
+	// end changes.
 	arrived chan struct{}
 	end     error
 }
 
-func newStream(most int) stream { return stream{most: most, arrived: make(chan struct{})} }
+func newStream(most int) stream { return stream{most: most} }
+
+// watch gives what is closed with the next event or another end.
+func (s *stream) watch() <-chan struct{} {
+	if s.arrived == nil {
+		s.arrived = make(chan struct{})
+	}
+	return s.arrived
+}
 
 // full tells whether nothing more can be kept.
 func (s *stream) full() bool { return s.kept >= s.most }
@@ -54,8 +63,10 @@ func (s *stream) finish(err error) {
 }
 
 func (s *stream) signal() {
-	close(s.arrived)
-	s.arrived = make(chan struct{})
+	if s.arrived != nil {
+		close(s.arrived)
+		s.arrived = nil
+	}
 }
 
 // pop takes the oldest event.
