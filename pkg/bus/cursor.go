@@ -73,12 +73,13 @@ func (c *cursor) ended(ctx context.Context) error {
 }
 
 func (c *cursor) open(ctx context.Context) error {
-	opening, cancel := context.WithTimeout(ctx, 5*time.Second)
+	opening, cancel := context.WithTimeout(ctx, reopenTimeout)
 	defer cancel()
 	consumer, err := c.b.js.OrderedConsumer(opening, c.stream, jetstream.OrderedConsumerConfig{
 		FilterSubjects: c.subjects,
 		DeliverPolicy:  jetstream.DeliverByStartSequencePolicy, OptStartSeq: c.last + 1,
 		InactiveThreshold: watchForgotten,
+		MaxResetAttempts:  watchResets,
 	})
 	if err != nil {
 		return err

@@ -2,15 +2,19 @@ package bus
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"time"
 
 	"github.com/nats-io/nats.go/jetstream"
 )
 
-// makingTimeout is how long NATS may take to answer one who makes a stream; it
-// takes some 10 ms.
-const makingTimeout = time.Second
+const (
+	// makingTimeout is how long NATS may take to answer one who makes a stream;
+	// it takes some 10 ms. makingPause is between two tries.
+	makingTimeout = time.Second
+	makingPause   = 20 * time.Millisecond
+)
 
 // making makes a stream or a bucket, which is f's, and asks again when nothing
 // answers soon. Replicas of a service start together and make the same: nodes of
@@ -23,10 +27,15 @@ func making(ctx context.Context, f func(context.Context) error) error {
 	for {
 		attempt, done := context.WithTimeout(ctx, makingTimeout)
 		err := f(attempt)
-		unanswered := attempt.Err() != nil && ctx.Err() == nil
+		// Not to be found is what another has just made.
+		again := attempt.Err() != nil || errors.Is(err, jetstream.ErrStreamNotFound)
 		done()
-		if err == nil || !unanswered {
+		if err == nil || !again || ctx.Err() != nil {
 			return err
+		}
+		select {
+		case <-ctx.Done():
+		case <-time.After(makingPause):
 		}
 	}
 }

@@ -18,8 +18,15 @@ const (
 	watchHeartbeat = 500 * time.Millisecond
 	// watchForgotten is when the server drops a watch that nobody reads.
 	watchForgotten = time.Minute
-	// watchPause is between tries to make a watch anew.
-	watchPause = 250 * time.Millisecond
+	// watchPause is between tries to make a watch anew, and reopenTimeout how long
+	// one may take; it takes some 10 ms.
+	watchPause    = 250 * time.Millisecond
+	reopenTimeout = 2 * time.Second
+	// watchResets keeps nats.go from making a consumer anew by itself more than
+	// once: it would try the same name for ever, and a consumer that NATS (2.15.2)
+	// has given to a node that has just been lost answers under that name only
+	// when the node is back. A consumer of another name gets another node.
+	watchResets = 1
 )
 
 // Watch sends all present entries that match pattern, then one entry with an
@@ -54,6 +61,7 @@ func (w *watch) open(ctx context.Context) error {
 		FilterSubjects:    []string{w.kv.subject(w.pattern)},
 		DeliverPolicy:     jetstream.DeliverLastPerSubjectPolicy,
 		InactiveThreshold: watchForgotten,
+		MaxResetAttempts:  watchResets,
 	}
 	if w.last > 0 {
 		config.DeliverPolicy, config.OptStartSeq = jetstream.DeliverByStartSequencePolicy, w.last+1
@@ -131,7 +139,10 @@ func (w *watch) send(ctx context.Context, e Entry) bool {
 func (w *watch) reopen(ctx context.Context) bool {
 	w.messages.Stop()
 	for {
-		if w.open(ctx) == nil {
+		attempt, cancel := context.WithTimeout(ctx, reopenTimeout)
+		err := w.open(attempt)
+		cancel()
+		if err == nil {
 			return true
 		}
 		select {
