@@ -13,37 +13,6 @@ import (
 	"sigs.k8s.io/yaml"
 )
 
-// TestSameFiles: dashboards and alerts are deploy's; the chart has copies, for
-// nothing outside its folder is packed with it.
-func TestSameFiles(t *testing.T) {
-	for _, pair := range []struct{ of, copy, pattern string }{
-		{"../../deploy/grafana", filepath.Join(chartDir, "files/dashboards"), "*.json"},
-		{"../../deploy/alerts", filepath.Join(chartDir, "files/alerts"), "*.yaml"},
-	} {
-		names := make(map[string]bool)
-		for _, dir := range []string{pair.of, pair.copy} {
-			files, err := filepath.Glob(filepath.Join(dir, pair.pattern))
-			if err != nil {
-				t.Fatal(err)
-			}
-			for _, file := range files {
-				names[filepath.Base(file)] = true
-			}
-		}
-		for name := range names {
-			original, err := os.ReadFile(filepath.Join(pair.of, name))
-			if err != nil {
-				t.Errorf("%v: copy what is there: scripts/chart-files", err)
-				continue
-			}
-			content, err := os.ReadFile(filepath.Join(pair.copy, name))
-			if err != nil || !bytes.Equal(original, content) {
-				t.Errorf("the chart's %s is not that of %s: run scripts/chart-files", name, pair.of)
-			}
-		}
-	}
-}
-
 // TestMonitoring: what is watched with the chart is what deploy has, every alert
 // and every dashboard of it.
 func TestMonitoring(t *testing.T) {

@@ -1,6 +1,7 @@
 package test
 
 import (
+	"crypto/x509"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -86,6 +87,22 @@ func TestNATS(t *testing.T) {
 				}
 				if signsIn := strings.Contains(fmt.Sprint(s.pod.Spec.Containers[0].Env), "PARLEY_NATS_USER"); signsIn != (options.Username != "") {
 					t.Errorf("%s signs in to NATS: %v; it asks: %v", program, signsIn, options.Username != "")
+				}
+			}
+			// Whoever is called has a certificate for the name it is called by.
+			for _, made := range all[certificate](t, r, "Certificate") {
+				if made.Name != name {
+					continue
+				}
+				shown := x509.Certificate{DNSNames: made.Spec.DNSNames}
+				called := []string{name}
+				for _, route := range options.Routes {
+					called = append(called, route.Hostname())
+				}
+				for _, host := range called {
+					if err := shown.VerifyHostname(host); err != nil {
+						t.Error(err)
+					}
 				}
 			}
 			if options.Username != "" && (options.Username != "parley" || options.Password != "1234567") {

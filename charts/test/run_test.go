@@ -8,6 +8,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"regexp"
 	"slices"
 	"strings"
 	"sync"
@@ -52,14 +53,15 @@ func (l *tail) String() string {
 // files, secrets and environment that it was rendered with, at an address of its
 // own, all at once. Names of services become the addresses of their pods, which
 // is all that is changed. Then it does what a rolling update does to a gateway,
-// while what helm test runs is running.
+// and what the loss of a node does to everything, while what helm test runs is
+// running.
 func TestRuns(t *testing.T) {
 	r := reading(t, `
 trust: {existingSecret: parley-trust}
 nats: {auth: {existingSecret: parley-nats}}
 gateway: {config: {drain-delay: 2s}}
 events: {enabled: true, replicas: 1}
-tests: {duration: 15s}
+tests: {duration: 20s}
 `)
 	secrets := newSecrets(t)
 	pods := pods(t, r)
@@ -141,13 +143,28 @@ tests: {duration: 15s}
 	begun := time.Now()
 	old.stop(t)
 	t.Logf("a gateway took %v to go", time.Since(begun).Round(time.Millisecond))
+	// A node of Kubernetes that is lost takes one pod of each along, NATS too.
+	for _, run := range started {
+		if strings.HasSuffix(run.name, "-1") {
+			run.kill()
+		}
+	}
 	if err := check.Wait(); err != nil {
 		t.Errorf("helm test: %v\n%s", err, report.String())
 	}
 
+	// Whoever is left ends in the time that they are given.
+	var group sync.WaitGroup
+	for _, run := range started {
+		if run != old && !strings.HasSuffix(run.name, "-1") && run.pod.Labels["app.kubernetes.io/component"] != "nats" {
+			group.Go(func() { run.stop(t) })
+		}
+	}
+	group.Wait()
+
 	// What a node of NATS is told before it ends.
 	hook := nats.pod.Spec.Containers[0].Lifecycle.PreStop.Exec.Command
-	last := strings.Replace(hook[len(hook)-1], "/var/run/nats/", filepath.Join(nats.placed.root, "/var/run/nats")+"/", 1)
+	last := regexp.MustCompile(`=1$`).ReplaceAllString(hook[len(hook)-1], fmt.Sprint("=", nats.cmd.Process.Pid)) // in its container it is the first
 	args := append(slices.Clone(hook[1:len(hook)-1]), last)
 	if out, err := exec.Command(binary(t, hook[0]), args...).CombinedOutput(); err != nil {
 		t.Errorf("%v: %v\n%s", hook, err, out)
@@ -158,14 +175,6 @@ tests: {duration: 15s}
 		}
 		time.Sleep(20 * time.Millisecond)
 	}
-	// All others end in the time that they are given.
-	var group sync.WaitGroup
-	for _, run := range started {
-		if run != old && run.pod.Labels["app.kubernetes.io/component"] != "nats" {
-			group.Go(func() { run.stop(t) })
-		}
-	}
-	group.Wait()
 }
 
 // start starts a pod's program.

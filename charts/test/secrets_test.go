@@ -55,6 +55,7 @@ func newSecrets(t testing.TB) map[string]map[string]string {
 		"parley-nats-tls":               certificate,
 		"parley-service-tls":            certificate,
 		release + "-parley-service-tls": certificate,
+		release + "-parley-nats-tls":    certificate,
 	}
 }
 

@@ -33,6 +33,8 @@ func TestWrongValues(t *testing.T) {
 		{"production without trust", "trial: false\nnats: {url: 'nats://nats:4222'}", "trust is missing"},
 		{"two kinds of NATS", production + "nats: {url: 'nats://nats:4222', included: {enabled: true}}", "want one of them"},
 		{"credentials file for the included NATS", "nats: {auth: {existingSecret: x, method: nkey}}", "takes password, not nkey"},
+		{"NATS's certificate of nobody", "nats: {tls: {certManager: {enabled: true}}}", "nats.tls.certManager.issuerRef.name is missing"},
+		{"two certificates of NATS", "nats: {tls: {existingSecret: x, certManager: {enabled: true, issuerRef: {name: ca}}}}", "want one of them"},
 		{"certificate of nobody", production + "nats: {url: 'nats://nats:4222', tls: {clientCertificate: true}}", "nats.tls.existingSecret"},
 		{"two certificates", production + "trust: {tls: {existingSecret: x, certManager: {enabled: true, issuerRef: {name: ca}}}}", "want one of them"},
 		{"issuer of nobody", production + "trust: {tls: {certManager: {enabled: true}}}", "issuerRef.name is missing"},
@@ -41,7 +43,7 @@ func TestWrongValues(t *testing.T) {
 		{"scaled downwards", "gateway: {autoscaling: {enabled: true, minReplicas: 5, maxReplicas: 3}}", "maxReplicas is less"},
 		{"connections of nowhere", "gateway: {keda: {enabled: true}}", "serverAddress is missing"},
 		{"route of nobody", "gateway: {httpRoute: {enabled: true}}", "parentRefs is missing"},
-		{"killed while it drains", "gateway: {terminationGracePeriodSeconds: 30}", "gateway.terminationGracePeriodSeconds: 30 is less than the 46 s"},
+		{"killed while it drains", "gateway: {terminationGracePeriodSeconds: 30}", "gateway.terminationGracePeriodSeconds: 30 is less than the 51 s"},
 		{"grace without the drain", "gateway: {config: {grace: 10s}}", "gateway.config.grace"},
 		{"killed while it stops", "auth: {config: {grace: 40s}, terminationGracePeriodSeconds: 40}", "auth.terminationGracePeriodSeconds"},
 	} {

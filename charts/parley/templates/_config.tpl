@@ -24,7 +24,7 @@
 {{- /* NATS */ -}}
 {{- $url := $v.nats.url -}}
 {{- if include "parley.natsIncluded" .root -}}
-{{- $url = printf "%s://%s-nats:4222" (ternary "tls" "nats" (ne $v.nats.tls.existingSecret "")) $full -}}
+{{- $url = printf "%s://%s-nats:4222" (ternary "tls" "nats" (ne (include "parley.natsTLS" .root) "")) $full -}}
 {{- end -}}
 {{- $own = mergeOverwrite $own (dict "nats-url" $url "replicas" (int $v.nats.streamReplicas) "nats-synced" $v.nats.synced) -}}
 {{- if and $v.nats.auth.existingSecret (eq $v.nats.auth.method "credentials") -}}
@@ -32,7 +32,7 @@
 {{- else if and $v.nats.auth.existingSecret (eq $v.nats.auth.method "nkey") -}}
 {{- $_ := set $own "nats-nkey" (printf "/etc/parley/nats-auth/%s" $v.nats.auth.nkeyKey) -}}
 {{- end -}}
-{{- if $v.nats.tls.existingSecret -}}
+{{- if include "parley.natsTLS" .root -}}
 {{- $_ := set $own "nats-ca" "/etc/parley/nats-tls/ca.crt" -}}
 {{- if $v.nats.tls.clientCertificate -}}
 {{- $own = mergeOverwrite $own (dict "nats-cert" "/etc/parley/nats-tls/tls.crt" "nats-key" "/etc/parley/nats-tls/tls.key") -}}
@@ -154,7 +154,7 @@ hook-tls:
     secretName: {{ .s.hook.tls.existingSecret }}
     defaultMode: 0440
 {{- end }}
-{{- with $v.nats.tls.existingSecret }}
+{{- with include "parley.natsTLS" .root }}
 nats-tls:
   secret:
     secretName: {{ . }}

@@ -19,6 +19,13 @@ true
 {{- if not (or .Values.trust.existingSecret (include "parley.tls" .)) }}true{{ end -}}
 {{- end -}}
 
+{{/* The secret with NATS's authority, and where a certificate is needed that; nothing without TLS. */}}
+{{- define "parley.natsTLS" -}}
+{{- with .Values.nats.tls -}}
+{{- .existingSecret | default (ternary (printf "%s-nats-tls" (include "parley.fullname" $)) "" .certManager.enabled) -}}
+{{- end -}}
+{{- end -}}
+
 {{- define "parley.tlsSecret" -}}
 {{- .Values.trust.tls.existingSecret | default (printf "%s-service-tls" (include "parley.fullname" .)) -}}
 {{- end -}}

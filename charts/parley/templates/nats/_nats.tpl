@@ -14,7 +14,6 @@
 server_name: $POD_NAME
 listen: "0.0.0.0:4222"
 http: "0.0.0.0:8222"
-pid_file: "/var/run/nats/nats.pid"
 # What a message takes at most, with headers to spare (max-message is 512 KiB at most).
 max_payload: 1048576
 # A node that is to end hands over what it leads and sends its clients to others,
@@ -41,7 +40,7 @@ cluster {
     "nats://{{ . }}:6222"
     {{- end }}
   ]
-  {{- if .Values.nats.tls.existingSecret }}
+  {{- if include "parley.natsTLS" . }}
   tls {
     cert_file: "/etc/nats-tls/tls.crt"
     key_file: "/etc/nats-tls/tls.key"
@@ -52,7 +51,7 @@ cluster {
   {{- end }}
 }
 {{- end }}
-{{- if .Values.nats.tls.existingSecret }}
+{{- if include "parley.natsTLS" . }}
 tls {
   cert_file: "/etc/nats-tls/tls.crt"
   key_file: "/etc/nats-tls/tls.key"
