@@ -51,9 +51,10 @@ var (
 	phone   = size{width: 390, height: 844, touch: true}
 )
 
-// mostShift is how much may move in a page by itself, as the Layout Instability
-// API counts it; web.dev calls up to 0.1 good.
-const mostShift = 0.02
+// mostShift is how much may move in a page by itself within 5 s, as the Layout
+// Instability API counts it: what web.dev calls good. On a slow machine also what
+// comes of a click counts, for it comes late.
+const mostShift = 0.1
 
 // page is the demo application in a browser context of its own, which shares
 // no cookies and no storage with others: one user's browser.
@@ -74,8 +75,8 @@ type page struct {
 const guard = `
 window.seen = { violations: [], foreign: [], states: [], shifts: [] };
 new PerformanceObserver((list) => {
-  for (const { value, hadRecentInput, sources } of list.getEntries()) {
-    if (!hadRecentInput) seen.shifts.push({ value, of: sources.map(({ node }) => node?.id || node?.className || node?.nodeName).join() });
+  for (const { value, startTime, hadRecentInput, sources } of list.getEntries()) {
+    if (!hadRecentInput) seen.shifts.push({ value, at: startTime, of: sources.map(({ node }) => node?.id || node?.className || node?.nodeName).join() });
   }
 }).observe({ type: "layout-shift", buffered: true });
 document.addEventListener("securitypolicyviolation", (e) => seen.violations.push(e.violatedDirective + " " + e.blockedURI + " " + e.sample));
@@ -378,16 +379,21 @@ func (p *page) clean(expected ...string) {
 		p.t.Errorf("%s: an element that is none of ours: %s", p.name, element)
 	}
 	type shift struct {
-		Value float64
-		Of    string
+		Value, At float64
+		Of        string
 	}
-	shifts := value[[]shift](p, "seen.shifts.map(({ value, of }) => ({ Value: value, Of: of }))")
-	var sum float64
-	for _, s := range shifts {
-		sum += s.Value
-	}
-	if sum > mostShift {
-		p.t.Errorf("%s: the layout has shifted by %v: %v", p.name, sum, shifts)
+	shifts := value[[]shift](p, "seen.shifts.map(({ value, at, of }) => ({ Value: value, At: at, Of: of }))")
+	for i, first := range shifts {
+		sum := 0.0
+		for _, s := range shifts[i:] {
+			if s.At-first.At <= 5000 {
+				sum += s.Value
+			}
+		}
+		if sum > mostShift {
+			p.t.Errorf("%s: within 5 s the layout has shifted by %v: %v", p.name, sum, shifts)
+			break
+		}
 	}
 }
 
