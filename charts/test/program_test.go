@@ -66,15 +66,16 @@ func (s settings) duration(t testing.TB, name string) time.Duration {
 	return d
 }
 
-// built makes the programs, once, in the workspace that they are of.
+// built makes the programs, once, in the workspace that they are of, and as the
+// tests of the whole product do, so that nothing is compiled twice.
 var built = sync.OnceValues(func() (string, error) {
 	dir, err := os.MkdirTemp("", "parley-chart-")
 	if err != nil {
 		return "", err
 	}
-	build := exec.Command("go", "build", "-buildvcs=false", "-ldflags=-s -w", "-o", dir+string(filepath.Separator), "./services/cmd/...", "github.com/nats-io/nats-server/v2")
+	build := exec.Command("go", "build", "-trimpath", "-buildvcs=false", "-ldflags=-s -w", "-o", dir+string(filepath.Separator), "./services/cmd/...", "github.com/nats-io/nats-server/v2")
 	build.Dir = "../.."
-	build.Env = append(os.Environ(), "GOWORK=")
+	build.Env = append(os.Environ(), "GOWORK=", "CGO_ENABLED=0")
 	if out, err := build.CombinedOutput(); err != nil {
 		return dir, fmt.Errorf("%s: %w\n%s", build, err, out)
 	}

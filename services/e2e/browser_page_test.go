@@ -251,20 +251,32 @@ func (p *page) accessible(what string) {
 // value evaluates an expression in the page.
 func value[T any](p *page, expression string) T {
 	p.t.Helper()
-	ctx, cancel := context.WithTimeout(p.ctx, browserPatience)
-	defer cancel()
-	v, err := chromedp.Run(ctx, chromedp.Evaluate[T](expression))
+	v, err := evaluate[T](p, expression)
 	if err != nil {
 		p.fatal("%s: %v", expression, err)
 	}
 	return v
 }
 
-// until waits for an expression to become true.
+func evaluate[T any](p *page, expression string) (T, error) {
+	ctx, cancel := context.WithTimeout(p.ctx, browserPatience)
+	defer cancel()
+	return chromedp.Run(ctx, chromedp.Evaluate[T](expression))
+}
+
+// until waits for an expression to become true, on whichever page is there then:
+// while one takes another's place, nothing is.
 func (p *page) until(what, expression string) {
 	p.t.Helper()
 	deadline := time.Now().Add(browserPatience)
-	for !value[bool](p, "Boolean("+expression+")") {
+	for {
+		ok, err := evaluate[bool](p, "Boolean("+expression+")")
+		if ok {
+			return
+		}
+		if err != nil && !strings.Contains(err.Error(), "Inspected target navigated") {
+			p.fatal("%s: %v", expression, err)
+		}
 		if time.Now().After(deadline) {
 			p.fatal("waiting until %s: never was (%s)", what, expression)
 		}
@@ -397,10 +409,10 @@ func (p *page) clean(expected ...string) {
 	}
 }
 
-// shot writes a picture of what is in sight to PARLEY_TEST_ARTIFACTS, if that is set.
+// shot writes a picture of what is in sight to TEST_ARTIFACTS, if that is set.
 func (p *page) shot(name string) {
 	p.t.Helper()
-	dir := os.Getenv("PARLEY_TEST_ARTIFACTS")
+	dir := os.Getenv("TEST_ARTIFACTS")
 	if dir == "" {
 		return
 	}

@@ -37,7 +37,7 @@ func testClosing(t *testing.T, g *target) {
 	if _, err := g.answered(p, said); err != nil {
 		t.Errorf("a message in front of the close: %v", err)
 	}
-	if code, _, err := p.closed(); code != 1000 || err != nil {
+	if code, _, err := p.closed(false); code != 1000 || err != nil {
 		t.Errorf("then closed with %d, %v", code, err)
 	}
 	if g.echoes { // one that ends its sending alone has said all
@@ -49,7 +49,7 @@ func testClosing(t *testing.T, g *target) {
 		if err := p.socket.CloseWrite(); err != nil {
 			t.Fatal(err)
 		}
-		if code, _, err := p.closed(); code != 1006 || err != nil {
+		if code, _, err := p.closed(false); code != 1006 || err != nil {
 			t.Errorf("behind the end of the stream: %d, %v", code, err)
 		}
 	}

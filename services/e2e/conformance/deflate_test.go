@@ -230,7 +230,7 @@ func testBadlyCompressed(t *testing.T, g *target) {
 			t.Fatal(err)
 		}
 		_ = p.write(bytes.Join(c.frames, nil)) // an error shows in the answer
-		if code, reason, err := p.closed(); code != c.code || err != nil {
+		if code, reason, err := p.closed(true); code != c.code || err != nil {
 			t.Errorf("%s: closed with %d %q, %v, want %d", name, code, reason, err, c.code)
 		}
 		p.end()

@@ -194,9 +194,10 @@ func (p *peer) inflate(b []byte) ([]byte, error) {
 	return out, err
 }
 
-// closed reads until the server's close frame and then the end of the
-// connection, and gives the code (1005 for none); 1006 where no frame came.
-func (p *peer) closed() (code int, reason string, err error) {
+// closed reads until the server's close frame, answers it where it is no answer
+// itself, reads to the end of the connection, and gives the code (1005 for none);
+// 1006 where no frame came.
+func (p *peer) closed(answers bool) (code int, reason string, err error) {
 	for {
 		f, err := p.frame()
 		if errors.Is(err, io.EOF) {
@@ -216,9 +217,10 @@ func (p *peer) closed() (code int, reason string, err error) {
 		default:
 			code, reason = int(binary.BigEndian.Uint16(f.payload)), string(f.payload[2:])
 		}
-		// An answer, where this is not one itself; then the server ends first
-		// (RFC 6455, section 7.1.1).
-		_ = p.write(masked(fin|closing, f.payload[:min(2, len(f.payload))])) // it may have gone
+		if answers {
+			_ = p.write(masked(fin|closing, f.payload[:min(2, len(f.payload))])) // it may have gone
+		}
+		// The server ends first (RFC 6455, section 7.1.1).
 		for {
 			if _, err := p.r.ReadByte(); errors.Is(err, io.EOF) {
 				return code, reason, nil

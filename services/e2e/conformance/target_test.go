@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"slices"
 	"strings"
 	"testing"
 
@@ -84,8 +85,9 @@ func (g *target) refuses(t *testing.T, name string, want int, frames ...[]byte) 
 		return
 	}
 	defer p.end()
+	closes := slices.ContainsFunc(frames, func(f []byte) bool { return len(f) > 0 && f[0]&0x0f == closing })
 	err = p.write(bytes.Join(frames, nil))
-	code, reason, closeErr := p.closed()
+	code, reason, closeErr := p.closed(!closes)
 	if err = errors.Join(err, closeErr); err != nil {
 		t.Errorf("%s: %v", name, err)
 	} else if code != want {
