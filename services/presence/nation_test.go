@@ -325,6 +325,8 @@ func benchNation(b *testing.B, conn *bus.Bus, sessions int) {
 		n.numbers[share]++ // the lost one
 		number := n.numbers[share]
 		n.mu.Unlock()
+		n.beat()
+		n.until(func() bool { return !s.intake.feeds["g7"].settled }) // or the snapshot is passed over
 		a := &answer{parts: make(map[source]*parts)}
 		began := time.Now()
 		for i, text := range texts {
@@ -359,14 +361,18 @@ func benchNation(b *testing.B, conn *bus.Bus, sessions int) {
 	}
 }
 
-// until waits until f, which is called under the lock, is true.
+// until waits until f, which is called under the lock, is true. A benchmark has
+// no time limit of go test's.
 func (n *nation) until(f func() bool) {
-	for {
+	for deadline := time.Now().Add(time.Minute); ; {
 		n.s.mu.RLock()
 		ok := f()
 		n.s.mu.RUnlock()
 		if ok {
 			return
+		}
+		if time.Now().After(deadline) {
+			n.b.Fatal("what is waited for has not come in a minute")
 		}
 		time.Sleep(time.Millisecond)
 	}
