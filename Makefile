@@ -48,7 +48,7 @@ lint: ## format, vet, staticcheck, contracts, and the walls between packages
 chart: ## lint, render and test the Helm chart without a cluster
 	@scripts/chart
 
-gen: ## write the Go code of proto/, the module of pkg/sdk-ts and the chart's copies anew
+gen: ## write the Go code and the reference of proto/, the module of pkg/sdk-ts and the chart's copies anew
 	@scripts/gen
 
 build: ## all programs into ./bin
