@@ -38,6 +38,20 @@ test("the code of the documentation", async (t) => {
     assert.doesNotMatch(said, /no further attempt: (?!closed)/);
   });
 
+  /** Waits until a program, which goes on by itself, says something. */
+  const says = (child, what) => {
+    let said = "";
+    return new Promise((resolve, reject) => {
+      child.stdout.on("data", (text) => what.test((said += text)) && resolve());
+      child.stderr.on("data", (text) => (said += text));
+      child.once("exit", () => reject(new Error(said)));
+    });
+  };
+
+  await t.test("MOVING.md", async () => {
+    await says(await start("moving.mjs", program("../MOVING.md", server.url)), /^bob moved 1$/m);
+  });
+
   await t.test("proto/PLAIN.md", async () => {
     const code = program("../../../proto/PLAIN.md", server.url);
     assert.ok(code.split("\n").filter((line) => line.trim()).length <= 20, "20 lines");
@@ -48,12 +62,6 @@ test("the code of the documentation", async (t) => {
       };
       const signIn = async () => ${JSON.stringify(await server.token("plain"))};
     `;
-    const child = await start("plain.mjs", ours + code);
-    let said = "";
-    await new Promise((resolve, reject) => {
-      child.stdout.on("data", (text) => /plain hello/.test((said += text)) && resolve());
-      child.stderr.on("data", (text) => (said += text));
-      child.once("exit", () => reject(new Error(said)));
-    });
+    await says(await start("plain.mjs", ours + code), /plain hello/);
   });
 });
