@@ -13,6 +13,7 @@ import (
 
 	"github.com/parley-im/parley/pkg/bus"
 	"github.com/parley-im/parley/pkg/errs"
+	"github.com/parley-im/parley/pkg/loopback"
 	registryv1 "github.com/parley-im/parley/proto/registry/v1"
 )
 
@@ -51,7 +52,12 @@ func TestUnavailableBeforeRun(t *testing.T) {
 
 // TestNATSAwayAndBack restarts the server under two replicas.
 func TestNATSAwayAndBack(t *testing.T) {
-	dir, addr := t.TempDir(), freeAddr(t)
+	dir := t.TempDir()
+	addr, addrErr := loopback.Addr()
+	if addrErr != nil {
+		t.Fatal(addrErr)
+	}
+
 	srv := startNATS(t, dir, addr)
 	a := start(t, Options{Bus: connect(t, bus.Options{URL: "nats://" + addr})})
 	b := start(t, Options{Bus: connect(t, bus.Options{URL: "nats://" + addr})})
@@ -84,16 +90,6 @@ func TestNATSAwayAndBack(t *testing.T) {
 		t.Fatal(err)
 	}
 	eventually(t, "the end at b", func() bool { return b.picture.room("before") == nil })
-}
-
-func freeAddr(t *testing.T) string {
-	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer l.Close()
-	return l.Addr().String()
 }
 
 // entries makes what a watch would tell.

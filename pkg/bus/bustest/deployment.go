@@ -3,7 +3,6 @@ package bustest
 import (
 	"context"
 	"fmt"
-	"net"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -11,6 +10,7 @@ import (
 
 	"github.com/parley-im/parley/pkg/bus"
 	"github.com/parley-im/parley/pkg/bus/embedded"
+	"github.com/parley-im/parley/pkg/loopback"
 )
 
 // Deployment is NATS as a test has it at hand.
@@ -91,10 +91,9 @@ func start(t testing.TB, nodes int) *Deployment {
 // freeAddr gives an address that a node can have again after a restart.
 func freeAddr(t testing.TB) string {
 	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
+	addr, err := loopback.Addr()
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer l.Close()
-	return l.Addr().String()
+	return addr
 }

@@ -14,6 +14,8 @@ import (
 	"path/filepath"
 	"slices"
 	"time"
+
+	"github.com/parley-im/parley/pkg/loopback"
 )
 
 // settings are what the programs are given beside addresses and the secret,
@@ -90,7 +92,7 @@ func startFloor(coalesce bool) starter {
 
 // gateway gives the next gateway's address.
 func (d *deployment) gateway() (string, error) {
-	addr, err := freeAddr()
+	addr, err := loopback.Addr()
 	if err != nil {
 		return "", err
 	}
@@ -108,7 +110,7 @@ func startServe(ctx context.Context, b *bench) (*deployment, error) {
 	}
 	return b.deploy(ctx, "parley serve", func(d *deployment) error {
 		addr, err1 := d.gateway()
-		admin, err2 := freeAddr()
+		admin, err2 := loopback.Addr()
 		if err := errors.Join(err1, err2); err != nil {
 			return err
 		}
@@ -137,7 +139,7 @@ func startApart(gateways int) starter {
 			name = fmt.Sprintf("%d gateways", gateways)
 		}
 		return b.deploy(ctx, name, func(d *deployment) error {
-			nats, err := freeAddr()
+			nats, err := loopback.Addr()
 			if err != nil {
 				return err
 			}
@@ -152,7 +154,7 @@ func startApart(gateways int) starter {
 			env := []string{"PARLEY_NATS_URL=nats://" + nats, "PARLEY_SERVICE_TOKEN=" + rand.Text()}
 			services := []string{"auth", "registry", "history", "presence"}
 			for i, setting := range []string{"AUTH", "REGISTRY", "HISTORY", "PRESENCE"} {
-				addr, err := freeAddr()
+				addr, err := loopback.Addr()
 				if err != nil {
 					return fmt.Errorf("%s: %w", services[i], err)
 				}
@@ -178,7 +180,7 @@ func startApart(gateways int) starter {
 }
 
 func (d *deployment) startProgram(name string, p part, addr string, env []string) error {
-	admin, err := freeAddr()
+	admin, err := loopback.Addr()
 	if err != nil {
 		return err
 	}

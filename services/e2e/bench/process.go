@@ -7,7 +7,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"math/rand/v2"
 	"net"
 	"net/http"
 	"os"
@@ -139,17 +138,4 @@ func listens(addr string) func(context.Context) error {
 		}
 		return err
 	}
-}
-
-// freeAddr finds a loopback address that nobody listens at, below the ports that
-// Linux gives out by itself.
-func freeAddr() (string, error) {
-	for range 1000 {
-		addr := fmt.Sprintf("127.0.0.1:%d", 20_000+rand.IntN(12_000))
-		if l, err := net.Listen("tcp", addr); err == nil {
-			l.Close()
-			return addr, nil
-		}
-	}
-	return "", errors.New("no port is free on 127.0.0.1")
 }
