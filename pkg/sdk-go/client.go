@@ -150,8 +150,8 @@ func again(request string) bool {
 }
 
 // Events gives what concerns no room, from now on: [Presence], [Broadcast],
-// [GoingAway] and [Trouble]. The oldest go where too many wait. It ends with the
-// client, and when ctx does.
+// [Invited], [GoingAway] and [Trouble]. The oldest go where too many wait. It ends
+// with the client, and when ctx does.
 func (c *Client) Events(ctx context.Context) iter.Seq[Event] {
 	return func(yield func(Event) bool) {
 		s := newStream(c.options.Buffer)
@@ -344,6 +344,8 @@ func (c *Client) frame(l *link, f *wirev1.ServerFrame) {
 		c.announce(Presence{user(e.Presence.User), e.Presence.Status, e.Presence.GetText()})
 	case *wirev1.ServerFrame_AdminMessage:
 		c.announce(Broadcast{user(e.AdminMessage.From), e.AdminMessage.Content, e.AdminMessage.Timestamp.AsTime()})
+	case *wirev1.ServerFrame_Invited:
+		c.announce(Invited{e.Invited.RoomId, user(e.Invited.User)})
 	case *wirev1.ServerFrame_GoingAway:
 		c.announce(GoingAway{time.Duration(e.GoingAway.ReconnectInMs) * time.Millisecond})
 	case *wirev1.ServerFrame_Error:

@@ -120,6 +120,17 @@ type Broadcast struct {
 	Time    time.Time
 }
 
+// Invited says that the user belongs to a room from now on: one to which
+// somebody has invited them, or a direct one that was opened for the first time.
+// It is not joined by that. It may be lost with a connection; lists of rooms have
+// the room.
+type Invited struct {
+	Room string
+	// By is who did it: empty for a back end, the user for a room that they
+	// opened on another device.
+	By User
+}
+
 // GoingAway says that the gateway is about to close the connection; the client
 // comes back by itself.
 type GoingAway struct{ ReconnectIn time.Duration }
@@ -138,6 +149,7 @@ func (Stats) event()     {}
 func (Updated) event()   {}
 func (Presence) event()  {}
 func (Broadcast) event() {}
+func (Invited) event()   {}
 func (GoingAway) event() {}
 func (Trouble) event()   {}
 

@@ -76,7 +76,7 @@ func TestGoldenEvents(t *testing.T) {
 	known := map[string]Event{
 		"signal": Signal{}, "user-joined": Joined{}, "user-left": Left{}, "room-stats": Stats{}, "room-updated": Updated{},
 		"chat-message": Message{}, "room-message": Message{}, "chat": Message{}, "message-edited": Edited{}, "message-deleted": Deleted{},
-		"presence": Presence{}, "admin-message": Broadcast{}, "going-away": GoingAway{}, "error": Trouble{},
+		"presence": Presence{}, "admin-message": Broadcast{}, "invited": Invited{}, "going-away": GoingAway{}, "error": Trouble{},
 	}
 	seen := make(map[string]bool)
 	for name, g := range goldens(t, "server", 40) {

@@ -29,6 +29,9 @@ func testInvite(t *testing.T, s *stack.Stack, encoding frame.Encoding) {
 	bob.AskError(join, "forbidden")
 	wantAck(t, owner, room, ask.Invite(room, "bob"))
 	for _, c := range bobs {
+		if by := wantInvited(c, room).GetUser().GetId(); by != "owner" {
+			t.Errorf("told that %q invites them", by)
+		}
 		c.Join(room) // at once: a registry looks again before it refuses
 	}
 	bob.Say(room, "hello")

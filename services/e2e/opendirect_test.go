@@ -33,8 +33,22 @@ func testOpenDirect(t *testing.T, s *stack.Stack, encoding frame.Encoding) {
 		ann.Ask(ask.OpenDirect(names[1])).GetDirectOpened().GetRoomId() != room {
 		t.Fatalf("the room of two is %q", room)
 	}
-	if other := ann.Ask(ask.OpenDirect("eve")).GetDirectOpened().GetRoomId(); other == room {
+	for _, c := range []*client.Client{ann, bob} {
+		if by := wantInvited(c, room).GetUser().GetId(); by != names[0] && by != names[1] {
+			t.Errorf("told that %q has opened it", by)
+		}
+	}
+	other := ann.Ask(ask.OpenDirect("eve")).GetDirectOpened().GetRoomId()
+	if other == room {
 		t.Error("there is one room for all")
+	}
+	if by := wantInvited(eve, other).GetUser().GetId(); by != names[0] {
+		t.Errorf("eve was told that %q has opened it", by)
+	}
+	for _, f := range eve.Untaken("invited") {
+		if f.GetInvited().RoomId == room {
+			t.Error("eve was told of the room of two others")
+		}
 	}
 	ann.Join(room)
 	bob.Join(room)
@@ -72,4 +86,11 @@ func testOpenDirect(t *testing.T, s *stack.Stack, encoding frame.Encoding) {
 	if err != nil || !slices.Equal(list, []string{names[0] + " ROLE_MEMBER", names[1] + " ROLE_MEMBER"}) {
 		t.Errorf("members %q, %v", list, err)
 	}
+}
+
+// wantInvited waits until a client is told that its user belongs to a room.
+func wantInvited(c *client.Client, room string) *wirev1.Invited {
+	return c.Wait("invited to "+room, func(f *wirev1.ServerFrame) bool {
+		return f.GetInvited().GetRoomId() == room
+	}).GetInvited()
 }

@@ -61,6 +61,9 @@ func TestProcessMetrics(t *testing.T) {
 				return fmt.Errorf("no %s", name)
 			}
 		}
+		if counter(families, "parley_gateway_closes_total", "code", "1003") < 0 {
+			return errors.New("the newest close is not counted")
+		}
 		return nil
 	})
 	t.Run("names and units", func(t *testing.T) { testNames(t, text, families) })
@@ -170,16 +173,6 @@ func testCounted(t *testing.T, families map[string]*dto.MetricFamily) {
 			t.Errorf("%s has no sample", name)
 		}
 	}
-	value := func(name, label, is string) float64 {
-		for _, m := range families[name].GetMetric() {
-			for _, l := range m.Label {
-				if l.GetName() == label && l.GetValue() == is {
-					return m.GetCounter().GetValue()
-				}
-			}
-		}
-		return -1
-	}
 	for _, c := range []struct {
 		name, label, is string
 		want            float64
@@ -189,10 +182,22 @@ func testCounted(t *testing.T, families map[string]*dto.MetricFamily) {
 		{"parley_gateway_connections_refused_total", "cause", "full", 1},
 		{"parley_rpc_client_calls_total", "code", "ok", -2},
 	} {
-		if got := value(c.name, c.label, c.is); c.want == -2 && got <= 0 || c.want != -2 && got != c.want {
+		if got := counter(families, c.name, c.label, c.is); c.want == -2 && got <= 0 || c.want != -2 && got != c.want {
 			t.Errorf("%s{%s=%q} is %g, want %g", c.name, c.label, c.is, got, c.want)
 		}
 	}
+}
+
+// counter is the value of one series, -1 where there is none.
+func counter(families map[string]*dto.MetricFamily, name, label, is string) float64 {
+	for _, m := range families[name].GetMetric() {
+		for _, l := range m.Label {
+			if l.GetName() == label && l.GetValue() == is {
+				return m.GetCounter().GetValue()
+			}
+		}
+	}
+	return -1
 }
 
 // series gives the names that a query may ask for.

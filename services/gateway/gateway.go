@@ -16,6 +16,7 @@ import (
 	"github.com/parley-im/parley/pkg/ids"
 	"github.com/parley-im/parley/pkg/run"
 	authv1 "github.com/parley-im/parley/proto/auth/v1"
+	busv1 "github.com/parley-im/parley/proto/bus/v1"
 	"github.com/parley-im/parley/services/gateway/internal/announce"
 	"github.com/parley-im/parley/services/gateway/internal/conn"
 	"github.com/parley-im/parley/services/gateway/internal/fanout"
@@ -127,6 +128,17 @@ func (g *Gateway) Run(ctx context.Context) error {
 		return fmt.Errorf("gateway: %w", err)
 	}
 	defer all.Stop()
+	users, err := g.opts.Bus.SubscribeUsers(func(user string, e *busv1.UserEvent) {
+		// Revocations and standings come by watches, which lose nothing.
+		if given := e.GetRoomGiven(); given != nil {
+			g.sessions.Given(user, given)
+		}
+	})
+	if err != nil {
+		g.rooms.Close()
+		return fmt.Errorf("gateway: %w", err)
+	}
+	defer users.Stop()
 	server := &http.Server{
 		Handler: g.Handler(),
 		// A client that sends its request a byte at a time is not waited for.

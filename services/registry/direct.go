@@ -39,6 +39,7 @@ func (s *Service) OpenDirect(ctx context.Context, req *registryv1.OpenDirectRequ
 	}
 	id := ids.Direct(two[0].Id, two[1].Id)
 	var room *registryv1.Room
+	made := false
 	err = s.optimistic(ctx, subject{actor: a, room: id}, func() error {
 		if room = s.picture.room(id); room != nil {
 			return nil
@@ -54,10 +55,16 @@ func (s *Service) OpenDirect(ctx context.Context, req *registryv1.OpenDirectRequ
 			CreatedAt:  timestamppb.Now(),
 			Direct:     two,
 		})
+		made = err == nil
 		return err
 	})
 	if err != nil {
 		return nil, err
+	}
+	if made {
+		for _, one := range two {
+			s.tellGiven(room, one.Id, a.user)
+		}
 	}
 	return room, nil
 }

@@ -59,6 +59,9 @@ func (s *Service) SetMember(ctx context.Context, req *registryv1.SetMemberReques
 	if err != nil {
 		return nil, err
 	}
+	if before == none {
+		s.tellGiven(room, user.Id, a.user)
+	}
 	if given.Role != before {
 		s.tellRole(room, user.Id, given.Role)
 		s.later(func() {

@@ -10,6 +10,7 @@ import (
 	"github.com/parley-im/parley/pkg/run"
 	busv1 "github.com/parley-im/parley/proto/bus/v1"
 	registryv1 "github.com/parley-im/parley/proto/registry/v1"
+	wirev1 "github.com/parley-im/parley/proto/wire/v1"
 )
 
 // What changes users' rights to be in a room, or to write there, is told to
@@ -67,6 +68,15 @@ func (s *Service) tellRole(room *registryv1.Room, user string, role registryv1.R
 	s.tell(room.Id, &busv1.LiveEvent{Event: &busv1.LiveEvent_Role{Role: &busv1.UserRole{
 		UserId: user, Role: role, Epoch: room.Epoch,
 	}}})
+}
+
+// tellGiven tells a user's connections of a room to which the user belongs from
+// now on; by is who did it, nil for a back end.
+func (s *Service) tellGiven(room *registryv1.Room, user string, by *wirev1.User) {
+	event := &busv1.UserEvent{Event: &busv1.UserEvent_RoomGiven{RoomGiven: &busv1.RoomGiven{RoomId: room.Id, By: by}}}
+	if err := s.bus.PublishUser(user, event); err != nil {
+		s.log.Warn("a user was not told of a room", "room", room.Id, "user", user, "error", err)
+	}
 }
 
 // tellRecord tells gateways what a room allows, which its members know.

@@ -253,6 +253,7 @@ export interface ServerFrames {
   "message-batch": { roomId: string; messages: Entry[]; timestamp: string };
   compressed: { data: string };
   kicked: { roomId: string; reason?: string };
+  invited: { roomId: string; user?: User };
   "going-away": { reconnectInMs: number };
   "token-expiring": { expiresAt: string };
   error: ErrorFrame;

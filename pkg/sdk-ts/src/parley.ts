@@ -48,6 +48,9 @@ export interface ParleyEvents {
   presence: { user: User; status: Status; text?: string };
   /** An administrator speaks to everybody. */
   broadcast: { content: string; from: User; timestamp: string };
+  /** This user belongs to a room from now on, which is not joined by that: `user` let them in, or is they
+   * themselves where another device opened a direct room; a back end is nobody. It may be lost; `list()` has the room. */
+  invited: { roomId: string; user?: User };
   /** The gateway will close the connection; the client comes back by itself. */
   goingAway: { reconnectInMs: number };
   /** A message of an earlier page, or of this one, is not going to be sent. */
@@ -324,6 +327,8 @@ export class Parley extends Emitter<ParleyEvents> {
         return this.emit("presence", frame);
       case "admin-message":
         return this.emit("broadcast", frame);
+      case "invited":
+        return this.emit("invited", frame);
       case "going-away":
         return this.emit("goingAway", frame);
       case "error":

@@ -38,7 +38,7 @@ test("every frame that comes unasked reaches the application", async (t) => {
   const seen = [];
   client.on("frame", (frame) => seen.push(frame.type));
   const told = [];
-  for (const type of ["presence", "broadcast", "goingAway", "error"]) client.on(type, () => told.push(type));
+  for (const type of ["presence", "broadcast", "invited", "goingAway", "error"]) client.on(type, () => told.push(type));
   const types = {
     gap: "gap", message: "message", edited: "edited", deleted: "deleted", signal: "signal", joined: "joined",
     left: "left", stats: "stats", updated: "updated", out: "out",
@@ -51,7 +51,7 @@ test("every frame that comes unasked reaches the application", async (t) => {
     for (const form of [json, ...also]) socket.say(form);
     off.forEach((stop) => stop());
     const want = {
-      presence: ["presence"], "admin-message": ["broadcast"], "going-away": ["goingAway"], signal: ["signal"],
+      presence: ["presence"], "admin-message": ["broadcast"], invited: ["invited"], "going-away": ["goingAway"], signal: ["signal"],
       "user-joined": ["joined"], "user-left": ["left"], "room-stats": ["stats"], "room-updated": ["updated"],
     }[json.type];
     if (want) assert.deepEqual(told, want, name);

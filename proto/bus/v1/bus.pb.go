@@ -1002,6 +1002,7 @@ type UserEvent struct {
 	//
 	//	*UserEvent_SessionRevoked
 	//	*UserEvent_AccountDisabled
+	//	*UserEvent_RoomGiven
 	Event         isUserEvent_Event `protobuf_oneof:"event"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -1062,6 +1063,15 @@ func (x *UserEvent) GetAccountDisabled() *AccountDisabled {
 	return nil
 }
 
+func (x *UserEvent) GetRoomGiven() *RoomGiven {
+	if x != nil {
+		if x, ok := x.Event.(*UserEvent_RoomGiven); ok {
+			return x.RoomGiven
+		}
+	}
+	return nil
+}
+
 type isUserEvent_Event interface {
 	isUserEvent_Event()
 }
@@ -1074,9 +1084,15 @@ type UserEvent_AccountDisabled struct {
 	AccountDisabled *AccountDisabled `protobuf:"bytes,2,opt,name=account_disabled,json=accountDisabled,proto3,oneof"`
 }
 
+type UserEvent_RoomGiven struct {
+	RoomGiven *RoomGiven `protobuf:"bytes,3,opt,name=room_given,json=roomGiven,proto3,oneof"`
+}
+
 func (*UserEvent_SessionRevoked) isUserEvent_Event() {}
 
 func (*UserEvent_AccountDisabled) isUserEvent_Event() {}
+
+func (*UserEvent_RoomGiven) isUserEvent_Event() {}
 
 // SessionRevoked ends the connections of one sign-in, or of all.
 type SessionRevoked struct {
@@ -1169,6 +1185,62 @@ func (*AccountDisabled) Descriptor() ([]byte, []int) {
 	return file_bus_v1_bus_proto_rawDescGZIP(), []int{13}
 }
 
+// RoomGiven tells a user of a room to which they belong from now on: a direct
+// one that one of its two has opened for the first time, or one in which they
+// were given a role and had none. It may be lost; lists of rooms have the room.
+type RoomGiven struct {
+	state  protoimpl.MessageState `protogen:"open.v1"`
+	RoomId string                 `protobuf:"bytes,1,opt,name=room_id,json=roomId,proto3" json:"room_id,omitempty"`
+	// Who did it; missing where it was a back end.
+	By            *v1.User `protobuf:"bytes,2,opt,name=by,proto3" json:"by,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *RoomGiven) Reset() {
+	*x = RoomGiven{}
+	mi := &file_bus_v1_bus_proto_msgTypes[14]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *RoomGiven) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*RoomGiven) ProtoMessage() {}
+
+func (x *RoomGiven) ProtoReflect() protoreflect.Message {
+	mi := &file_bus_v1_bus_proto_msgTypes[14]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use RoomGiven.ProtoReflect.Descriptor instead.
+func (*RoomGiven) Descriptor() ([]byte, []int) {
+	return file_bus_v1_bus_proto_rawDescGZIP(), []int{14}
+}
+
+func (x *RoomGiven) GetRoomId() string {
+	if x != nil {
+		return x.RoomId
+	}
+	return ""
+}
+
+func (x *RoomGiven) GetBy() *v1.User {
+	if x != nil {
+		return x.By
+	}
+	return nil
+}
+
 // Broadcast is the payload on parley.all.
 type Broadcast struct {
 	state   protoimpl.MessageState `protogen:"open.v1"`
@@ -1182,7 +1254,7 @@ type Broadcast struct {
 
 func (x *Broadcast) Reset() {
 	*x = Broadcast{}
-	mi := &file_bus_v1_bus_proto_msgTypes[14]
+	mi := &file_bus_v1_bus_proto_msgTypes[15]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1194,7 +1266,7 @@ func (x *Broadcast) String() string {
 func (*Broadcast) ProtoMessage() {}
 
 func (x *Broadcast) ProtoReflect() protoreflect.Message {
-	mi := &file_bus_v1_bus_proto_msgTypes[14]
+	mi := &file_bus_v1_bus_proto_msgTypes[15]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1207,7 +1279,7 @@ func (x *Broadcast) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Broadcast.ProtoReflect.Descriptor instead.
 func (*Broadcast) Descriptor() ([]byte, []int) {
-	return file_bus_v1_bus_proto_rawDescGZIP(), []int{14}
+	return file_bus_v1_bus_proto_rawDescGZIP(), []int{15}
 }
 
 func (x *Broadcast) GetContent() string {
@@ -1248,7 +1320,7 @@ type GatewayBeat struct {
 
 func (x *GatewayBeat) Reset() {
 	*x = GatewayBeat{}
-	mi := &file_bus_v1_bus_proto_msgTypes[15]
+	mi := &file_bus_v1_bus_proto_msgTypes[16]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1260,7 +1332,7 @@ func (x *GatewayBeat) String() string {
 func (*GatewayBeat) ProtoMessage() {}
 
 func (x *GatewayBeat) ProtoReflect() protoreflect.Message {
-	mi := &file_bus_v1_bus_proto_msgTypes[15]
+	mi := &file_bus_v1_bus_proto_msgTypes[16]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1273,7 +1345,7 @@ func (x *GatewayBeat) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GatewayBeat.ProtoReflect.Descriptor instead.
 func (*GatewayBeat) Descriptor() ([]byte, []int) {
-	return file_bus_v1_bus_proto_rawDescGZIP(), []int{15}
+	return file_bus_v1_bus_proto_rawDescGZIP(), []int{16}
 }
 
 func (x *GatewayBeat) GetGatewayId() string {
@@ -1317,7 +1389,7 @@ type PresenceDelta struct {
 
 func (x *PresenceDelta) Reset() {
 	*x = PresenceDelta{}
-	mi := &file_bus_v1_bus_proto_msgTypes[16]
+	mi := &file_bus_v1_bus_proto_msgTypes[17]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1329,7 +1401,7 @@ func (x *PresenceDelta) String() string {
 func (*PresenceDelta) ProtoMessage() {}
 
 func (x *PresenceDelta) ProtoReflect() protoreflect.Message {
-	mi := &file_bus_v1_bus_proto_msgTypes[16]
+	mi := &file_bus_v1_bus_proto_msgTypes[17]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1342,7 +1414,7 @@ func (x *PresenceDelta) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PresenceDelta.ProtoReflect.Descriptor instead.
 func (*PresenceDelta) Descriptor() ([]byte, []int) {
-	return file_bus_v1_bus_proto_rawDescGZIP(), []int{16}
+	return file_bus_v1_bus_proto_rawDescGZIP(), []int{17}
 }
 
 func (x *PresenceDelta) GetGatewayId() string {
@@ -1386,7 +1458,7 @@ type PresenceChange struct {
 
 func (x *PresenceChange) Reset() {
 	*x = PresenceChange{}
-	mi := &file_bus_v1_bus_proto_msgTypes[17]
+	mi := &file_bus_v1_bus_proto_msgTypes[18]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1398,7 +1470,7 @@ func (x *PresenceChange) String() string {
 func (*PresenceChange) ProtoMessage() {}
 
 func (x *PresenceChange) ProtoReflect() protoreflect.Message {
-	mi := &file_bus_v1_bus_proto_msgTypes[17]
+	mi := &file_bus_v1_bus_proto_msgTypes[18]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1411,7 +1483,7 @@ func (x *PresenceChange) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PresenceChange.ProtoReflect.Descriptor instead.
 func (*PresenceChange) Descriptor() ([]byte, []int) {
-	return file_bus_v1_bus_proto_rawDescGZIP(), []int{17}
+	return file_bus_v1_bus_proto_rawDescGZIP(), []int{18}
 }
 
 func (x *PresenceChange) GetSessionId() string {
@@ -1525,7 +1597,7 @@ type SessionOnline struct {
 
 func (x *SessionOnline) Reset() {
 	*x = SessionOnline{}
-	mi := &file_bus_v1_bus_proto_msgTypes[18]
+	mi := &file_bus_v1_bus_proto_msgTypes[19]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1537,7 +1609,7 @@ func (x *SessionOnline) String() string {
 func (*SessionOnline) ProtoMessage() {}
 
 func (x *SessionOnline) ProtoReflect() protoreflect.Message {
-	mi := &file_bus_v1_bus_proto_msgTypes[18]
+	mi := &file_bus_v1_bus_proto_msgTypes[19]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1550,7 +1622,7 @@ func (x *SessionOnline) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SessionOnline.ProtoReflect.Descriptor instead.
 func (*SessionOnline) Descriptor() ([]byte, []int) {
-	return file_bus_v1_bus_proto_rawDescGZIP(), []int{18}
+	return file_bus_v1_bus_proto_rawDescGZIP(), []int{19}
 }
 
 func (x *SessionOnline) GetUser() *v1.User {
@@ -1592,7 +1664,7 @@ type SessionOffline struct {
 
 func (x *SessionOffline) Reset() {
 	*x = SessionOffline{}
-	mi := &file_bus_v1_bus_proto_msgTypes[19]
+	mi := &file_bus_v1_bus_proto_msgTypes[20]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1604,7 +1676,7 @@ func (x *SessionOffline) String() string {
 func (*SessionOffline) ProtoMessage() {}
 
 func (x *SessionOffline) ProtoReflect() protoreflect.Message {
-	mi := &file_bus_v1_bus_proto_msgTypes[19]
+	mi := &file_bus_v1_bus_proto_msgTypes[20]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1617,7 +1689,7 @@ func (x *SessionOffline) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SessionOffline.ProtoReflect.Descriptor instead.
 func (*SessionOffline) Descriptor() ([]byte, []int) {
-	return file_bus_v1_bus_proto_rawDescGZIP(), []int{19}
+	return file_bus_v1_bus_proto_rawDescGZIP(), []int{20}
 }
 
 func (x *SessionOffline) GetLeaseMs() int64 {
@@ -1637,7 +1709,7 @@ type SessionStatus struct {
 
 func (x *SessionStatus) Reset() {
 	*x = SessionStatus{}
-	mi := &file_bus_v1_bus_proto_msgTypes[20]
+	mi := &file_bus_v1_bus_proto_msgTypes[21]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1649,7 +1721,7 @@ func (x *SessionStatus) String() string {
 func (*SessionStatus) ProtoMessage() {}
 
 func (x *SessionStatus) ProtoReflect() protoreflect.Message {
-	mi := &file_bus_v1_bus_proto_msgTypes[20]
+	mi := &file_bus_v1_bus_proto_msgTypes[21]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1662,7 +1734,7 @@ func (x *SessionStatus) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SessionStatus.ProtoReflect.Descriptor instead.
 func (*SessionStatus) Descriptor() ([]byte, []int) {
-	return file_bus_v1_bus_proto_rawDescGZIP(), []int{20}
+	return file_bus_v1_bus_proto_rawDescGZIP(), []int{21}
 }
 
 func (x *SessionStatus) GetStatus() string {
@@ -1692,7 +1764,7 @@ type PresenceSnapshotRequest struct {
 
 func (x *PresenceSnapshotRequest) Reset() {
 	*x = PresenceSnapshotRequest{}
-	mi := &file_bus_v1_bus_proto_msgTypes[21]
+	mi := &file_bus_v1_bus_proto_msgTypes[22]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1704,7 +1776,7 @@ func (x *PresenceSnapshotRequest) String() string {
 func (*PresenceSnapshotRequest) ProtoMessage() {}
 
 func (x *PresenceSnapshotRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_bus_v1_bus_proto_msgTypes[21]
+	mi := &file_bus_v1_bus_proto_msgTypes[22]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1717,7 +1789,7 @@ func (x *PresenceSnapshotRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PresenceSnapshotRequest.ProtoReflect.Descriptor instead.
 func (*PresenceSnapshotRequest) Descriptor() ([]byte, []int) {
-	return file_bus_v1_bus_proto_rawDescGZIP(), []int{21}
+	return file_bus_v1_bus_proto_rawDescGZIP(), []int{22}
 }
 
 // PresenceSnapshot is a part of all that one gateway announces.
@@ -1742,7 +1814,7 @@ type PresenceSnapshot struct {
 
 func (x *PresenceSnapshot) Reset() {
 	*x = PresenceSnapshot{}
-	mi := &file_bus_v1_bus_proto_msgTypes[22]
+	mi := &file_bus_v1_bus_proto_msgTypes[23]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1754,7 +1826,7 @@ func (x *PresenceSnapshot) String() string {
 func (*PresenceSnapshot) ProtoMessage() {}
 
 func (x *PresenceSnapshot) ProtoReflect() protoreflect.Message {
-	mi := &file_bus_v1_bus_proto_msgTypes[22]
+	mi := &file_bus_v1_bus_proto_msgTypes[23]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1767,7 +1839,7 @@ func (x *PresenceSnapshot) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PresenceSnapshot.ProtoReflect.Descriptor instead.
 func (*PresenceSnapshot) Descriptor() ([]byte, []int) {
-	return file_bus_v1_bus_proto_rawDescGZIP(), []int{22}
+	return file_bus_v1_bus_proto_rawDescGZIP(), []int{23}
 }
 
 func (x *PresenceSnapshot) GetGatewayId() string {
@@ -1831,7 +1903,7 @@ type LastSeen struct {
 
 func (x *LastSeen) Reset() {
 	*x = LastSeen{}
-	mi := &file_bus_v1_bus_proto_msgTypes[23]
+	mi := &file_bus_v1_bus_proto_msgTypes[24]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1843,7 +1915,7 @@ func (x *LastSeen) String() string {
 func (*LastSeen) ProtoMessage() {}
 
 func (x *LastSeen) ProtoReflect() protoreflect.Message {
-	mi := &file_bus_v1_bus_proto_msgTypes[23]
+	mi := &file_bus_v1_bus_proto_msgTypes[24]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1856,7 +1928,7 @@ func (x *LastSeen) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use LastSeen.ProtoReflect.Descriptor instead.
 func (*LastSeen) Descriptor() ([]byte, []int) {
-	return file_bus_v1_bus_proto_rawDescGZIP(), []int{23}
+	return file_bus_v1_bus_proto_rawDescGZIP(), []int{24}
 }
 
 func (x *LastSeen) GetUserId() string {
@@ -1883,7 +1955,7 @@ type SnapshotSession struct {
 
 func (x *SnapshotSession) Reset() {
 	*x = SnapshotSession{}
-	mi := &file_bus_v1_bus_proto_msgTypes[24]
+	mi := &file_bus_v1_bus_proto_msgTypes[25]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1895,7 +1967,7 @@ func (x *SnapshotSession) String() string {
 func (*SnapshotSession) ProtoMessage() {}
 
 func (x *SnapshotSession) ProtoReflect() protoreflect.Message {
-	mi := &file_bus_v1_bus_proto_msgTypes[24]
+	mi := &file_bus_v1_bus_proto_msgTypes[25]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1908,7 +1980,7 @@ func (x *SnapshotSession) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SnapshotSession.ProtoReflect.Descriptor instead.
 func (*SnapshotSession) Descriptor() ([]byte, []int) {
-	return file_bus_v1_bus_proto_rawDescGZIP(), []int{24}
+	return file_bus_v1_bus_proto_rawDescGZIP(), []int{25}
 }
 
 func (x *SnapshotSession) GetSessionId() string {
@@ -1944,7 +2016,7 @@ type PresenceReplicaBeat struct {
 
 func (x *PresenceReplicaBeat) Reset() {
 	*x = PresenceReplicaBeat{}
-	mi := &file_bus_v1_bus_proto_msgTypes[25]
+	mi := &file_bus_v1_bus_proto_msgTypes[26]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1956,7 +2028,7 @@ func (x *PresenceReplicaBeat) String() string {
 func (*PresenceReplicaBeat) ProtoMessage() {}
 
 func (x *PresenceReplicaBeat) ProtoReflect() protoreflect.Message {
-	mi := &file_bus_v1_bus_proto_msgTypes[25]
+	mi := &file_bus_v1_bus_proto_msgTypes[26]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1969,7 +2041,7 @@ func (x *PresenceReplicaBeat) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PresenceReplicaBeat.ProtoReflect.Descriptor instead.
 func (*PresenceReplicaBeat) Descriptor() ([]byte, []int) {
-	return file_bus_v1_bus_proto_rawDescGZIP(), []int{25}
+	return file_bus_v1_bus_proto_rawDescGZIP(), []int{26}
 }
 
 func (x *PresenceReplicaBeat) GetReplicaId() string {
@@ -2018,7 +2090,7 @@ type RoomTold struct {
 
 func (x *RoomTold) Reset() {
 	*x = RoomTold{}
-	mi := &file_bus_v1_bus_proto_msgTypes[26]
+	mi := &file_bus_v1_bus_proto_msgTypes[27]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2030,7 +2102,7 @@ func (x *RoomTold) String() string {
 func (*RoomTold) ProtoMessage() {}
 
 func (x *RoomTold) ProtoReflect() protoreflect.Message {
-	mi := &file_bus_v1_bus_proto_msgTypes[26]
+	mi := &file_bus_v1_bus_proto_msgTypes[27]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2043,7 +2115,7 @@ func (x *RoomTold) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RoomTold.ProtoReflect.Descriptor instead.
 func (*RoomTold) Descriptor() ([]byte, []int) {
-	return file_bus_v1_bus_proto_rawDescGZIP(), []int{26}
+	return file_bus_v1_bus_proto_rawDescGZIP(), []int{27}
 }
 
 func (x *RoomTold) GetRoomId() string {
@@ -2074,7 +2146,7 @@ type Deployment struct {
 
 func (x *Deployment) Reset() {
 	*x = Deployment{}
-	mi := &file_bus_v1_bus_proto_msgTypes[27]
+	mi := &file_bus_v1_bus_proto_msgTypes[28]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2086,7 +2158,7 @@ func (x *Deployment) String() string {
 func (*Deployment) ProtoMessage() {}
 
 func (x *Deployment) ProtoReflect() protoreflect.Message {
-	mi := &file_bus_v1_bus_proto_msgTypes[27]
+	mi := &file_bus_v1_bus_proto_msgTypes[28]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2099,7 +2171,7 @@ func (x *Deployment) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Deployment.ProtoReflect.Descriptor instead.
 func (*Deployment) Descriptor() ([]byte, []int) {
-	return file_bus_v1_bus_proto_rawDescGZIP(), []int{27}
+	return file_bus_v1_bus_proto_rawDescGZIP(), []int{28}
 }
 
 func (x *Deployment) GetShards() uint32 {
@@ -2130,7 +2202,7 @@ type EventsPosition struct {
 
 func (x *EventsPosition) Reset() {
 	*x = EventsPosition{}
-	mi := &file_bus_v1_bus_proto_msgTypes[28]
+	mi := &file_bus_v1_bus_proto_msgTypes[29]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2142,7 +2214,7 @@ func (x *EventsPosition) String() string {
 func (*EventsPosition) ProtoMessage() {}
 
 func (x *EventsPosition) ProtoReflect() protoreflect.Message {
-	mi := &file_bus_v1_bus_proto_msgTypes[28]
+	mi := &file_bus_v1_bus_proto_msgTypes[29]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2155,7 +2227,7 @@ func (x *EventsPosition) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use EventsPosition.ProtoReflect.Descriptor instead.
 func (*EventsPosition) Descriptor() ([]byte, []int) {
-	return file_bus_v1_bus_proto_rawDescGZIP(), []int{28}
+	return file_bus_v1_bus_proto_rawDescGZIP(), []int{29}
 }
 
 func (x *EventsPosition) GetEvent() uint64 {
@@ -2182,7 +2254,7 @@ type EventsSource struct {
 
 func (x *EventsSource) Reset() {
 	*x = EventsSource{}
-	mi := &file_bus_v1_bus_proto_msgTypes[29]
+	mi := &file_bus_v1_bus_proto_msgTypes[30]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2194,7 +2266,7 @@ func (x *EventsSource) String() string {
 func (*EventsSource) ProtoMessage() {}
 
 func (x *EventsSource) ProtoReflect() protoreflect.Message {
-	mi := &file_bus_v1_bus_proto_msgTypes[29]
+	mi := &file_bus_v1_bus_proto_msgTypes[30]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2207,7 +2279,7 @@ func (x *EventsSource) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use EventsSource.ProtoReflect.Descriptor instead.
 func (*EventsSource) Descriptor() ([]byte, []int) {
-	return file_bus_v1_bus_proto_rawDescGZIP(), []int{29}
+	return file_bus_v1_bus_proto_rawDescGZIP(), []int{30}
 }
 
 func (x *EventsSource) GetSeq() uint64 {
@@ -2234,7 +2306,7 @@ type EventsPresence struct {
 
 func (x *EventsPresence) Reset() {
 	*x = EventsPresence{}
-	mi := &file_bus_v1_bus_proto_msgTypes[30]
+	mi := &file_bus_v1_bus_proto_msgTypes[31]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2246,7 +2318,7 @@ func (x *EventsPresence) String() string {
 func (*EventsPresence) ProtoMessage() {}
 
 func (x *EventsPresence) ProtoReflect() protoreflect.Message {
-	mi := &file_bus_v1_bus_proto_msgTypes[30]
+	mi := &file_bus_v1_bus_proto_msgTypes[31]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2259,7 +2331,7 @@ func (x *EventsPresence) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use EventsPresence.ProtoReflect.Descriptor instead.
 func (*EventsPresence) Descriptor() ([]byte, []int) {
-	return file_bus_v1_bus_proto_rawDescGZIP(), []int{30}
+	return file_bus_v1_bus_proto_rawDescGZIP(), []int{31}
 }
 
 func (x *EventsPresence) GetUsers() []*EventsUser {
@@ -2280,7 +2352,7 @@ type EventsUser struct {
 
 func (x *EventsUser) Reset() {
 	*x = EventsUser{}
-	mi := &file_bus_v1_bus_proto_msgTypes[31]
+	mi := &file_bus_v1_bus_proto_msgTypes[32]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2292,7 +2364,7 @@ func (x *EventsUser) String() string {
 func (*EventsUser) ProtoMessage() {}
 
 func (x *EventsUser) ProtoReflect() protoreflect.Message {
-	mi := &file_bus_v1_bus_proto_msgTypes[31]
+	mi := &file_bus_v1_bus_proto_msgTypes[32]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2305,7 +2377,7 @@ func (x *EventsUser) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use EventsUser.ProtoReflect.Descriptor instead.
 func (*EventsUser) Descriptor() ([]byte, []int) {
-	return file_bus_v1_bus_proto_rawDescGZIP(), []int{31}
+	return file_bus_v1_bus_proto_rawDescGZIP(), []int{32}
 }
 
 func (x *EventsUser) GetUser() *v1.User {
@@ -2346,7 +2418,7 @@ type Standing struct {
 
 func (x *Standing) Reset() {
 	*x = Standing{}
-	mi := &file_bus_v1_bus_proto_msgTypes[32]
+	mi := &file_bus_v1_bus_proto_msgTypes[33]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2358,7 +2430,7 @@ func (x *Standing) String() string {
 func (*Standing) ProtoMessage() {}
 
 func (x *Standing) ProtoReflect() protoreflect.Message {
-	mi := &file_bus_v1_bus_proto_msgTypes[32]
+	mi := &file_bus_v1_bus_proto_msgTypes[33]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2371,7 +2443,7 @@ func (x *Standing) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Standing.ProtoReflect.Descriptor instead.
 func (*Standing) Descriptor() ([]byte, []int) {
-	return file_bus_v1_bus_proto_rawDescGZIP(), []int{32}
+	return file_bus_v1_bus_proto_rawDescGZIP(), []int{33}
 }
 
 func (x *Standing) GetRevision() uint64 {
@@ -2470,16 +2542,21 @@ const file_bus_v1_bus_proto_rawDesc = "" +
 	"\x04from\x18\x01 \x01(\tR\x04from\x12\x0e\n" +
 	"\x02to\x18\x02 \x01(\tR\x02to\x12\x14\n" +
 	"\x05users\x18\x03 \x03(\tR\x05users\x12\x14\n" +
-	"\x05epoch\x18\x04 \x01(\tR\x05epoch\"\xab\x01\n" +
+	"\x05epoch\x18\x04 \x01(\tR\x05epoch\"\xe6\x01\n" +
 	"\tUserEvent\x12H\n" +
 	"\x0fsession_revoked\x18\x01 \x01(\v2\x1d.parley.bus.v1.SessionRevokedH\x00R\x0esessionRevoked\x12K\n" +
-	"\x10account_disabled\x18\x02 \x01(\v2\x1e.parley.bus.v1.AccountDisabledH\x00R\x0faccountDisabledB\a\n" +
+	"\x10account_disabled\x18\x02 \x01(\v2\x1e.parley.bus.v1.AccountDisabledH\x00R\x0faccountDisabled\x129\n" +
+	"\n" +
+	"room_given\x18\x03 \x01(\v2\x18.parley.bus.v1.RoomGivenH\x00R\troomGivenB\a\n" +
 	"\x05event\"K\n" +
 	"\x0eSessionRevoked\x12\x1c\n" +
 	"\n" +
 	"sign_in_id\x18\x01 \x01(\tR\bsignInId\x12\x1b\n" +
 	"\tbefore_ms\x18\x02 \x01(\x03R\bbeforeMs\"\x11\n" +
-	"\x0fAccountDisabled\"h\n" +
+	"\x0fAccountDisabled\"J\n" +
+	"\tRoomGiven\x12\x17\n" +
+	"\aroom_id\x18\x01 \x01(\tR\x06roomId\x12$\n" +
+	"\x02by\x18\x02 \x01(\v2\x14.parley.wire.v1.UserR\x02by\"h\n" +
 	"\tBroadcast\x12\x18\n" +
 	"\acontent\x18\x01 \x01(\tR\acontent\x12(\n" +
 	"\x04from\x18\x02 \x01(\v2\x14.parley.wire.v1.UserR\x04from\x12\x17\n" +
@@ -2580,7 +2657,7 @@ func file_bus_v1_bus_proto_rawDescGZIP() []byte {
 }
 
 var file_bus_v1_bus_proto_enumTypes = make([]protoimpl.EnumInfo, 1)
-var file_bus_v1_bus_proto_msgTypes = make([]protoimpl.MessageInfo, 34)
+var file_bus_v1_bus_proto_msgTypes = make([]protoimpl.MessageInfo, 35)
 var file_bus_v1_bus_proto_goTypes = []any{
 	(LogEntry_Kind)(0),              // 0: parley.bus.v1.LogEntry.Kind
 	(*LogEntry)(nil),                // 1: parley.bus.v1.LogEntry
@@ -2597,34 +2674,35 @@ var file_bus_v1_bus_proto_goTypes = []any{
 	(*UserEvent)(nil),               // 12: parley.bus.v1.UserEvent
 	(*SessionRevoked)(nil),          // 13: parley.bus.v1.SessionRevoked
 	(*AccountDisabled)(nil),         // 14: parley.bus.v1.AccountDisabled
-	(*Broadcast)(nil),               // 15: parley.bus.v1.Broadcast
-	(*GatewayBeat)(nil),             // 16: parley.bus.v1.GatewayBeat
-	(*PresenceDelta)(nil),           // 17: parley.bus.v1.PresenceDelta
-	(*PresenceChange)(nil),          // 18: parley.bus.v1.PresenceChange
-	(*SessionOnline)(nil),           // 19: parley.bus.v1.SessionOnline
-	(*SessionOffline)(nil),          // 20: parley.bus.v1.SessionOffline
-	(*SessionStatus)(nil),           // 21: parley.bus.v1.SessionStatus
-	(*PresenceSnapshotRequest)(nil), // 22: parley.bus.v1.PresenceSnapshotRequest
-	(*PresenceSnapshot)(nil),        // 23: parley.bus.v1.PresenceSnapshot
-	(*LastSeen)(nil),                // 24: parley.bus.v1.LastSeen
-	(*SnapshotSession)(nil),         // 25: parley.bus.v1.SnapshotSession
-	(*PresenceReplicaBeat)(nil),     // 26: parley.bus.v1.PresenceReplicaBeat
-	(*RoomTold)(nil),                // 27: parley.bus.v1.RoomTold
-	(*Deployment)(nil),              // 28: parley.bus.v1.Deployment
-	(*EventsPosition)(nil),          // 29: parley.bus.v1.EventsPosition
-	(*EventsSource)(nil),            // 30: parley.bus.v1.EventsSource
-	(*EventsPresence)(nil),          // 31: parley.bus.v1.EventsPresence
-	(*EventsUser)(nil),              // 32: parley.bus.v1.EventsUser
-	(*Standing)(nil),                // 33: parley.bus.v1.Standing
-	nil,                             // 34: parley.bus.v1.EventsPosition.SourcesEntry
-	(*v1.User)(nil),                 // 35: parley.wire.v1.User
-	(*v1.RoomUpdated)(nil),          // 36: parley.wire.v1.RoomUpdated
-	(*v11.Room)(nil),                // 37: parley.registry.v1.Room
-	(v11.Role)(0),                   // 38: parley.registry.v1.Role
+	(*RoomGiven)(nil),               // 15: parley.bus.v1.RoomGiven
+	(*Broadcast)(nil),               // 16: parley.bus.v1.Broadcast
+	(*GatewayBeat)(nil),             // 17: parley.bus.v1.GatewayBeat
+	(*PresenceDelta)(nil),           // 18: parley.bus.v1.PresenceDelta
+	(*PresenceChange)(nil),          // 19: parley.bus.v1.PresenceChange
+	(*SessionOnline)(nil),           // 20: parley.bus.v1.SessionOnline
+	(*SessionOffline)(nil),          // 21: parley.bus.v1.SessionOffline
+	(*SessionStatus)(nil),           // 22: parley.bus.v1.SessionStatus
+	(*PresenceSnapshotRequest)(nil), // 23: parley.bus.v1.PresenceSnapshotRequest
+	(*PresenceSnapshot)(nil),        // 24: parley.bus.v1.PresenceSnapshot
+	(*LastSeen)(nil),                // 25: parley.bus.v1.LastSeen
+	(*SnapshotSession)(nil),         // 26: parley.bus.v1.SnapshotSession
+	(*PresenceReplicaBeat)(nil),     // 27: parley.bus.v1.PresenceReplicaBeat
+	(*RoomTold)(nil),                // 28: parley.bus.v1.RoomTold
+	(*Deployment)(nil),              // 29: parley.bus.v1.Deployment
+	(*EventsPosition)(nil),          // 30: parley.bus.v1.EventsPosition
+	(*EventsSource)(nil),            // 31: parley.bus.v1.EventsSource
+	(*EventsPresence)(nil),          // 32: parley.bus.v1.EventsPresence
+	(*EventsUser)(nil),              // 33: parley.bus.v1.EventsUser
+	(*Standing)(nil),                // 34: parley.bus.v1.Standing
+	nil,                             // 35: parley.bus.v1.EventsPosition.SourcesEntry
+	(*v1.User)(nil),                 // 36: parley.wire.v1.User
+	(*v1.RoomUpdated)(nil),          // 37: parley.wire.v1.RoomUpdated
+	(*v11.Room)(nil),                // 38: parley.registry.v1.Room
+	(v11.Role)(0),                   // 39: parley.registry.v1.Role
 }
 var file_bus_v1_bus_proto_depIdxs = []int32{
 	0,  // 0: parley.bus.v1.LogEntry.kind:type_name -> parley.bus.v1.LogEntry.Kind
-	35, // 1: parley.bus.v1.LogEntry.user:type_name -> parley.wire.v1.User
+	36, // 1: parley.bus.v1.LogEntry.user:type_name -> parley.wire.v1.User
 	3,  // 2: parley.bus.v1.LiveEvent.signal:type_name -> parley.bus.v1.LiveSignal
 	4,  // 3: parley.bus.v1.LiveEvent.roster:type_name -> parley.bus.v1.RosterEvent
 	6,  // 4: parley.bus.v1.LiveEvent.changed:type_name -> parley.bus.v1.RoomChanged
@@ -2634,36 +2712,38 @@ var file_bus_v1_bus_proto_depIdxs = []int32{
 	9,  // 8: parley.bus.v1.LiveEvent.muted:type_name -> parley.bus.v1.UserMuted
 	11, // 9: parley.bus.v1.LiveEvent.members_only:type_name -> parley.bus.v1.MembersOnly
 	10, // 10: parley.bus.v1.LiveEvent.role:type_name -> parley.bus.v1.UserRole
-	35, // 11: parley.bus.v1.LiveSignal.user:type_name -> parley.wire.v1.User
-	35, // 12: parley.bus.v1.RosterEvent.joined:type_name -> parley.wire.v1.User
-	35, // 13: parley.bus.v1.RosterEvent.left:type_name -> parley.wire.v1.User
-	35, // 14: parley.bus.v1.StatusEvent.user:type_name -> parley.wire.v1.User
-	36, // 15: parley.bus.v1.RoomChanged.room:type_name -> parley.wire.v1.RoomUpdated
-	37, // 16: parley.bus.v1.RoomChanged.record:type_name -> parley.registry.v1.Room
-	38, // 17: parley.bus.v1.UserRole.role:type_name -> parley.registry.v1.Role
+	36, // 11: parley.bus.v1.LiveSignal.user:type_name -> parley.wire.v1.User
+	36, // 12: parley.bus.v1.RosterEvent.joined:type_name -> parley.wire.v1.User
+	36, // 13: parley.bus.v1.RosterEvent.left:type_name -> parley.wire.v1.User
+	36, // 14: parley.bus.v1.StatusEvent.user:type_name -> parley.wire.v1.User
+	37, // 15: parley.bus.v1.RoomChanged.room:type_name -> parley.wire.v1.RoomUpdated
+	38, // 16: parley.bus.v1.RoomChanged.record:type_name -> parley.registry.v1.Room
+	39, // 17: parley.bus.v1.UserRole.role:type_name -> parley.registry.v1.Role
 	13, // 18: parley.bus.v1.UserEvent.session_revoked:type_name -> parley.bus.v1.SessionRevoked
 	14, // 19: parley.bus.v1.UserEvent.account_disabled:type_name -> parley.bus.v1.AccountDisabled
-	35, // 20: parley.bus.v1.Broadcast.from:type_name -> parley.wire.v1.User
-	18, // 21: parley.bus.v1.PresenceDelta.changes:type_name -> parley.bus.v1.PresenceChange
-	19, // 22: parley.bus.v1.PresenceChange.online:type_name -> parley.bus.v1.SessionOnline
-	20, // 23: parley.bus.v1.PresenceChange.offline:type_name -> parley.bus.v1.SessionOffline
-	21, // 24: parley.bus.v1.PresenceChange.status:type_name -> parley.bus.v1.SessionStatus
-	35, // 25: parley.bus.v1.SessionOnline.user:type_name -> parley.wire.v1.User
-	21, // 26: parley.bus.v1.SessionOnline.status:type_name -> parley.bus.v1.SessionStatus
-	25, // 27: parley.bus.v1.PresenceSnapshot.sessions:type_name -> parley.bus.v1.SnapshotSession
-	24, // 28: parley.bus.v1.PresenceSnapshot.gone:type_name -> parley.bus.v1.LastSeen
-	19, // 29: parley.bus.v1.SnapshotSession.online:type_name -> parley.bus.v1.SessionOnline
-	27, // 30: parley.bus.v1.PresenceReplicaBeat.told:type_name -> parley.bus.v1.RoomTold
-	4,  // 31: parley.bus.v1.RoomTold.event:type_name -> parley.bus.v1.RosterEvent
-	34, // 32: parley.bus.v1.EventsPosition.sources:type_name -> parley.bus.v1.EventsPosition.SourcesEntry
-	32, // 33: parley.bus.v1.EventsPresence.users:type_name -> parley.bus.v1.EventsUser
-	35, // 34: parley.bus.v1.EventsUser.user:type_name -> parley.wire.v1.User
-	30, // 35: parley.bus.v1.EventsPosition.SourcesEntry.value:type_name -> parley.bus.v1.EventsSource
-	36, // [36:36] is the sub-list for method output_type
-	36, // [36:36] is the sub-list for method input_type
-	36, // [36:36] is the sub-list for extension type_name
-	36, // [36:36] is the sub-list for extension extendee
-	0,  // [0:36] is the sub-list for field type_name
+	15, // 20: parley.bus.v1.UserEvent.room_given:type_name -> parley.bus.v1.RoomGiven
+	36, // 21: parley.bus.v1.RoomGiven.by:type_name -> parley.wire.v1.User
+	36, // 22: parley.bus.v1.Broadcast.from:type_name -> parley.wire.v1.User
+	19, // 23: parley.bus.v1.PresenceDelta.changes:type_name -> parley.bus.v1.PresenceChange
+	20, // 24: parley.bus.v1.PresenceChange.online:type_name -> parley.bus.v1.SessionOnline
+	21, // 25: parley.bus.v1.PresenceChange.offline:type_name -> parley.bus.v1.SessionOffline
+	22, // 26: parley.bus.v1.PresenceChange.status:type_name -> parley.bus.v1.SessionStatus
+	36, // 27: parley.bus.v1.SessionOnline.user:type_name -> parley.wire.v1.User
+	22, // 28: parley.bus.v1.SessionOnline.status:type_name -> parley.bus.v1.SessionStatus
+	26, // 29: parley.bus.v1.PresenceSnapshot.sessions:type_name -> parley.bus.v1.SnapshotSession
+	25, // 30: parley.bus.v1.PresenceSnapshot.gone:type_name -> parley.bus.v1.LastSeen
+	20, // 31: parley.bus.v1.SnapshotSession.online:type_name -> parley.bus.v1.SessionOnline
+	28, // 32: parley.bus.v1.PresenceReplicaBeat.told:type_name -> parley.bus.v1.RoomTold
+	4,  // 33: parley.bus.v1.RoomTold.event:type_name -> parley.bus.v1.RosterEvent
+	35, // 34: parley.bus.v1.EventsPosition.sources:type_name -> parley.bus.v1.EventsPosition.SourcesEntry
+	33, // 35: parley.bus.v1.EventsPresence.users:type_name -> parley.bus.v1.EventsUser
+	36, // 36: parley.bus.v1.EventsUser.user:type_name -> parley.wire.v1.User
+	31, // 37: parley.bus.v1.EventsPosition.SourcesEntry.value:type_name -> parley.bus.v1.EventsSource
+	38, // [38:38] is the sub-list for method output_type
+	38, // [38:38] is the sub-list for method input_type
+	38, // [38:38] is the sub-list for extension type_name
+	38, // [38:38] is the sub-list for extension extendee
+	0,  // [0:38] is the sub-list for field type_name
 }
 
 func init() { file_bus_v1_bus_proto_init() }
@@ -2687,8 +2767,9 @@ func file_bus_v1_bus_proto_init() {
 	file_bus_v1_bus_proto_msgTypes[11].OneofWrappers = []any{
 		(*UserEvent_SessionRevoked)(nil),
 		(*UserEvent_AccountDisabled)(nil),
+		(*UserEvent_RoomGiven)(nil),
 	}
-	file_bus_v1_bus_proto_msgTypes[17].OneofWrappers = []any{
+	file_bus_v1_bus_proto_msgTypes[18].OneofWrappers = []any{
 		(*PresenceChange_Online)(nil),
 		(*PresenceChange_Joined)(nil),
 		(*PresenceChange_Left)(nil),
@@ -2701,7 +2782,7 @@ func file_bus_v1_bus_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_bus_v1_bus_proto_rawDesc), len(file_bus_v1_bus_proto_rawDesc)),
 			NumEnums:      1,
-			NumMessages:   34,
+			NumMessages:   35,
 			NumExtensions: 0,
 			NumServices:   0,
 		},

@@ -695,6 +695,7 @@ type ServerFrame struct {
 	//	*ServerFrame_RoomSanctions
 	//	*ServerFrame_PresenceList
 	//	*ServerFrame_TokenExpiring
+	//	*ServerFrame_Invited
 	Event         isServerFrame_Event `protobuf_oneof:"event"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -1086,6 +1087,15 @@ func (x *ServerFrame) GetTokenExpiring() *TokenExpiring {
 	return nil
 }
 
+func (x *ServerFrame) GetInvited() *Invited {
+	if x != nil {
+		if x, ok := x.Event.(*ServerFrame_Invited); ok {
+			return x.Invited
+		}
+	}
+	return nil
+}
+
 type isServerFrame_Event interface {
 	isServerFrame_Event()
 }
@@ -1242,6 +1252,10 @@ type ServerFrame_TokenExpiring struct {
 	TokenExpiring *TokenExpiring `protobuf:"bytes,40,opt,name=token_expiring,json=tokenExpiring,proto3,oneof"`
 }
 
+type ServerFrame_Invited struct {
+	Invited *Invited `protobuf:"bytes,41,opt,name=invited,proto3,oneof"`
+}
+
 func (*ServerFrame_Welcome) isServerFrame_Event() {}
 
 func (*ServerFrame_AuthSuccess) isServerFrame_Event() {}
@@ -1317,6 +1331,8 @@ func (*ServerFrame_RoomSanctions) isServerFrame_Event() {}
 func (*ServerFrame_PresenceList) isServerFrame_Event() {}
 
 func (*ServerFrame_TokenExpiring) isServerFrame_Event() {}
+
+func (*ServerFrame_Invited) isServerFrame_Event() {}
 
 // User names a person or program in what others get to see.
 type User struct {
@@ -6130,6 +6146,63 @@ func (x *Kicked) GetReason() string {
 	return ""
 }
 
+// Invited tells all connections of a user, whatever they have joined, that the
+// user belongs to a room from now on: somebody opened a direct room with them
+// for the first time (the opener's own connections are told too), or gave them
+// a role where they had none. It is told at most once; get-rooms has the room.
+type Invited struct {
+	state  protoimpl.MessageState `protogen:"open.v1"`
+	RoomId string                 `protobuf:"bytes,1,opt,name=room_id,json=roomId,proto3" json:"room_id,omitempty"`
+	// Who did it; missing where it was a back end.
+	User          *User `protobuf:"bytes,2,opt,name=user,proto3,oneof" json:"user,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Invited) Reset() {
+	*x = Invited{}
+	mi := &file_wire_v1_frames_proto_msgTypes[75]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Invited) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Invited) ProtoMessage() {}
+
+func (x *Invited) ProtoReflect() protoreflect.Message {
+	mi := &file_wire_v1_frames_proto_msgTypes[75]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Invited.ProtoReflect.Descriptor instead.
+func (*Invited) Descriptor() ([]byte, []int) {
+	return file_wire_v1_frames_proto_rawDescGZIP(), []int{75}
+}
+
+func (x *Invited) GetRoomId() string {
+	if x != nil {
+		return x.RoomId
+	}
+	return ""
+}
+
+func (x *Invited) GetUser() *User {
+	if x != nil {
+		return x.User
+	}
+	return nil
+}
+
 type GoingAway struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// How long to wait before connecting again.
@@ -6140,7 +6213,7 @@ type GoingAway struct {
 
 func (x *GoingAway) Reset() {
 	*x = GoingAway{}
-	mi := &file_wire_v1_frames_proto_msgTypes[75]
+	mi := &file_wire_v1_frames_proto_msgTypes[76]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -6152,7 +6225,7 @@ func (x *GoingAway) String() string {
 func (*GoingAway) ProtoMessage() {}
 
 func (x *GoingAway) ProtoReflect() protoreflect.Message {
-	mi := &file_wire_v1_frames_proto_msgTypes[75]
+	mi := &file_wire_v1_frames_proto_msgTypes[76]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -6165,7 +6238,7 @@ func (x *GoingAway) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GoingAway.ProtoReflect.Descriptor instead.
 func (*GoingAway) Descriptor() ([]byte, []int) {
-	return file_wire_v1_frames_proto_rawDescGZIP(), []int{75}
+	return file_wire_v1_frames_proto_rawDescGZIP(), []int{76}
 }
 
 func (x *GoingAway) GetReconnectInMs() int64 {
@@ -6186,7 +6259,7 @@ type TokenExpiring struct {
 
 func (x *TokenExpiring) Reset() {
 	*x = TokenExpiring{}
-	mi := &file_wire_v1_frames_proto_msgTypes[76]
+	mi := &file_wire_v1_frames_proto_msgTypes[77]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -6198,7 +6271,7 @@ func (x *TokenExpiring) String() string {
 func (*TokenExpiring) ProtoMessage() {}
 
 func (x *TokenExpiring) ProtoReflect() protoreflect.Message {
-	mi := &file_wire_v1_frames_proto_msgTypes[76]
+	mi := &file_wire_v1_frames_proto_msgTypes[77]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -6211,7 +6284,7 @@ func (x *TokenExpiring) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use TokenExpiring.ProtoReflect.Descriptor instead.
 func (*TokenExpiring) Descriptor() ([]byte, []int) {
-	return file_wire_v1_frames_proto_rawDescGZIP(), []int{76}
+	return file_wire_v1_frames_proto_rawDescGZIP(), []int{77}
 }
 
 func (x *TokenExpiring) GetExpiresAt() *timestamppb.Timestamp {
@@ -6237,7 +6310,7 @@ type Error struct {
 
 func (x *Error) Reset() {
 	*x = Error{}
-	mi := &file_wire_v1_frames_proto_msgTypes[77]
+	mi := &file_wire_v1_frames_proto_msgTypes[78]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -6249,7 +6322,7 @@ func (x *Error) String() string {
 func (*Error) ProtoMessage() {}
 
 func (x *Error) ProtoReflect() protoreflect.Message {
-	mi := &file_wire_v1_frames_proto_msgTypes[77]
+	mi := &file_wire_v1_frames_proto_msgTypes[78]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -6262,7 +6335,7 @@ func (x *Error) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Error.ProtoReflect.Descriptor instead.
 func (*Error) Descriptor() ([]byte, []int) {
-	return file_wire_v1_frames_proto_rawDescGZIP(), []int{77}
+	return file_wire_v1_frames_proto_rawDescGZIP(), []int{78}
 }
 
 func (x *Error) GetCode() string {
@@ -6345,7 +6418,7 @@ const file_wire_v1_frames_proto_rawDesc = "" +
 	"\fget_presence\x18$ \x01(\v2\x1b.parley.wire.v1.GetPresenceH\x00R\vgetPresenceB\t\n" +
 	"\arequestB\x05\n" +
 	"\x03_idB\x0e\n" +
-	"\f_traceparent\"\xcc\x12\n" +
+	"\f_traceparent\"\x81\x13\n" +
 	"\vServerFrame\x12\x13\n" +
 	"\x02id\x18\x01 \x01(\tH\x01R\x02id\x88\x01\x01\x123\n" +
 	"\awelcome\x18\x02 \x01(\v2\x17.parley.wire.v1.WelcomeH\x00R\awelcome\x12@\n" +
@@ -6397,7 +6470,8 @@ const file_wire_v1_frames_proto_rawDesc = "" +
 	"\x05error\x18$ \x01(\v2\x15.parley.wire.v1.ErrorH\x00R\x05error\x12F\n" +
 	"\x0eroom_sanctions\x18% \x01(\v2\x1d.parley.wire.v1.RoomSanctionsH\x00R\rroomSanctions\x12C\n" +
 	"\rpresence_list\x18& \x01(\v2\x1c.parley.wire.v1.PresenceListH\x00R\fpresenceList\x12F\n" +
-	"\x0etoken_expiring\x18( \x01(\v2\x1d.parley.wire.v1.TokenExpiringH\x00R\rtokenExpiringB\a\n" +
+	"\x0etoken_expiring\x18( \x01(\v2\x1d.parley.wire.v1.TokenExpiringH\x00R\rtokenExpiring\x123\n" +
+	"\ainvited\x18) \x01(\v2\x17.parley.wire.v1.InvitedH\x00R\ainvitedB\a\n" +
 	"\x05eventB\x05\n" +
 	"\x03_id\"2\n" +
 	"\x04User\x12\x0e\n" +
@@ -6894,7 +6968,11 @@ const file_wire_v1_frames_proto_rawDesc = "" +
 	"\x06Kicked\x12\x17\n" +
 	"\aroom_id\x18\x01 \x01(\tR\x06roomId\x12\x1b\n" +
 	"\x06reason\x18\x02 \x01(\tH\x00R\x06reason\x88\x01\x01B\t\n" +
-	"\a_reason\"3\n" +
+	"\a_reason\"Z\n" +
+	"\aInvited\x12\x17\n" +
+	"\aroom_id\x18\x01 \x01(\tR\x06roomId\x12-\n" +
+	"\x04user\x18\x02 \x01(\v2\x14.parley.wire.v1.UserH\x00R\x04user\x88\x01\x01B\a\n" +
+	"\x05_user\"3\n" +
 	"\tGoingAway\x12&\n" +
 	"\x0freconnect_in_ms\x18\x01 \x01(\x03R\rreconnectInMs\"J\n" +
 	"\rTokenExpiring\x129\n" +
@@ -6920,7 +6998,7 @@ func file_wire_v1_frames_proto_rawDescGZIP() []byte {
 	return file_wire_v1_frames_proto_rawDescData
 }
 
-var file_wire_v1_frames_proto_msgTypes = make([]protoimpl.MessageInfo, 80)
+var file_wire_v1_frames_proto_msgTypes = make([]protoimpl.MessageInfo, 81)
 var file_wire_v1_frames_proto_goTypes = []any{
 	(*ClientFrame)(nil),           // 0: parley.wire.v1.ClientFrame
 	(*ServerFrame)(nil),           // 1: parley.wire.v1.ServerFrame
@@ -6997,12 +7075,13 @@ var file_wire_v1_frames_proto_goTypes = []any{
 	(*MessageBatch)(nil),          // 72: parley.wire.v1.MessageBatch
 	(*Compressed)(nil),            // 73: parley.wire.v1.Compressed
 	(*Kicked)(nil),                // 74: parley.wire.v1.Kicked
-	(*GoingAway)(nil),             // 75: parley.wire.v1.GoingAway
-	(*TokenExpiring)(nil),         // 76: parley.wire.v1.TokenExpiring
-	(*Error)(nil),                 // 77: parley.wire.v1.Error
-	nil,                           // 78: parley.wire.v1.Resume.RoomsEntry
-	nil,                           // 79: parley.wire.v1.Resumed.RoomsEntry
-	(*timestamppb.Timestamp)(nil), // 80: google.protobuf.Timestamp
+	(*Invited)(nil),               // 75: parley.wire.v1.Invited
+	(*GoingAway)(nil),             // 76: parley.wire.v1.GoingAway
+	(*TokenExpiring)(nil),         // 77: parley.wire.v1.TokenExpiring
+	(*Error)(nil),                 // 78: parley.wire.v1.Error
+	nil,                           // 79: parley.wire.v1.Resume.RoomsEntry
+	nil,                           // 80: parley.wire.v1.Resumed.RoomsEntry
+	(*timestamppb.Timestamp)(nil), // 81: google.protobuf.Timestamp
 }
 var file_wire_v1_frames_proto_depIdxs = []int32{
 	3,   // 0: parley.wire.v1.ClientFrame.auth:type_name -> parley.wire.v1.Auth
@@ -7072,63 +7151,65 @@ var file_wire_v1_frames_proto_depIdxs = []int32{
 	72,  // 64: parley.wire.v1.ServerFrame.message_batch:type_name -> parley.wire.v1.MessageBatch
 	73,  // 65: parley.wire.v1.ServerFrame.compressed:type_name -> parley.wire.v1.Compressed
 	74,  // 66: parley.wire.v1.ServerFrame.kicked:type_name -> parley.wire.v1.Kicked
-	75,  // 67: parley.wire.v1.ServerFrame.going_away:type_name -> parley.wire.v1.GoingAway
-	77,  // 68: parley.wire.v1.ServerFrame.error:type_name -> parley.wire.v1.Error
+	76,  // 67: parley.wire.v1.ServerFrame.going_away:type_name -> parley.wire.v1.GoingAway
+	78,  // 68: parley.wire.v1.ServerFrame.error:type_name -> parley.wire.v1.Error
 	61,  // 69: parley.wire.v1.ServerFrame.room_sanctions:type_name -> parley.wire.v1.RoomSanctions
 	54,  // 70: parley.wire.v1.ServerFrame.presence_list:type_name -> parley.wire.v1.PresenceList
-	76,  // 71: parley.wire.v1.ServerFrame.token_expiring:type_name -> parley.wire.v1.TokenExpiring
-	6,   // 72: parley.wire.v1.CreateRoom.policy:type_name -> parley.wire.v1.RoomPolicy
-	80,  // 73: parley.wire.v1.Moderate.until:type_name -> google.protobuf.Timestamp
-	6,   // 74: parley.wire.v1.UpdateRoom.policy:type_name -> parley.wire.v1.RoomPolicy
-	30,  // 75: parley.wire.v1.Configure.batch:type_name -> parley.wire.v1.Batch
-	78,  // 76: parley.wire.v1.Resume.rooms:type_name -> parley.wire.v1.Resume.RoomsEntry
-	80,  // 77: parley.wire.v1.Welcome.timestamp:type_name -> google.protobuf.Timestamp
-	34,  // 78: parley.wire.v1.Welcome.limits:type_name -> parley.wire.v1.Limits
-	36,  // 79: parley.wire.v1.AuthSuccess.user:type_name -> parley.wire.v1.Account
-	80,  // 80: parley.wire.v1.AuthSuccess.expires_at:type_name -> google.protobuf.Timestamp
-	80,  // 81: parley.wire.v1.Pong.timestamp:type_name -> google.protobuf.Timestamp
-	80,  // 82: parley.wire.v1.Ack.timestamp:type_name -> google.protobuf.Timestamp
-	2,   // 83: parley.wire.v1.Message.user:type_name -> parley.wire.v1.User
-	80,  // 84: parley.wire.v1.Message.timestamp:type_name -> google.protobuf.Timestamp
-	2,   // 85: parley.wire.v1.Signal.user:type_name -> parley.wire.v1.User
-	80,  // 86: parley.wire.v1.Chat.timestamp:type_name -> google.protobuf.Timestamp
-	1,   // 87: parley.wire.v1.MessageHistory.messages:type_name -> parley.wire.v1.ServerFrame
-	48,  // 88: parley.wire.v1.RoomsList.rooms:type_name -> parley.wire.v1.RoomSummary
-	80,  // 89: parley.wire.v1.RoomInfo.created_at:type_name -> google.protobuf.Timestamp
-	2,   // 90: parley.wire.v1.RoomInfo.owner:type_name -> parley.wire.v1.User
-	6,   // 91: parley.wire.v1.RoomInfo.policy:type_name -> parley.wire.v1.RoomPolicy
-	51,  // 92: parley.wire.v1.RoomMembers.members:type_name -> parley.wire.v1.Member
-	53,  // 93: parley.wire.v1.OnlineUsers.users:type_name -> parley.wire.v1.OnlineUser
-	80,  // 94: parley.wire.v1.OnlineUser.authenticated_at:type_name -> google.protobuf.Timestamp
-	55,  // 95: parley.wire.v1.PresenceList.users:type_name -> parley.wire.v1.UserPresence
-	80,  // 96: parley.wire.v1.UserPresence.last_seen:type_name -> google.protobuf.Timestamp
-	2,   // 97: parley.wire.v1.Presence.user:type_name -> parley.wire.v1.User
-	2,   // 98: parley.wire.v1.MessageEdited.user:type_name -> parley.wire.v1.User
-	80,  // 99: parley.wire.v1.MessageEdited.timestamp:type_name -> google.protobuf.Timestamp
-	2,   // 100: parley.wire.v1.MessageDeleted.user:type_name -> parley.wire.v1.User
-	80,  // 101: parley.wire.v1.MessageDeleted.timestamp:type_name -> google.protobuf.Timestamp
-	6,   // 102: parley.wire.v1.RoomUpdated.policy:type_name -> parley.wire.v1.RoomPolicy
-	62,  // 103: parley.wire.v1.RoomSanctions.users:type_name -> parley.wire.v1.SanctionedUser
-	63,  // 104: parley.wire.v1.SanctionedUser.ban:type_name -> parley.wire.v1.Sanction
-	63,  // 105: parley.wire.v1.SanctionedUser.mute:type_name -> parley.wire.v1.Sanction
-	80,  // 106: parley.wire.v1.Sanction.until:type_name -> google.protobuf.Timestamp
-	2,   // 107: parley.wire.v1.AdminMessage.from:type_name -> parley.wire.v1.User
-	80,  // 108: parley.wire.v1.AdminMessage.timestamp:type_name -> google.protobuf.Timestamp
-	30,  // 109: parley.wire.v1.Configured.batch:type_name -> parley.wire.v1.Batch
-	36,  // 110: parley.wire.v1.Resumed.user:type_name -> parley.wire.v1.Account
-	79,  // 111: parley.wire.v1.Resumed.rooms:type_name -> parley.wire.v1.Resumed.RoomsEntry
-	2,   // 112: parley.wire.v1.RosterChange.user:type_name -> parley.wire.v1.User
-	80,  // 113: parley.wire.v1.RosterChange.timestamp:type_name -> google.protobuf.Timestamp
-	1,   // 114: parley.wire.v1.MessageBatch.messages:type_name -> parley.wire.v1.ServerFrame
-	80,  // 115: parley.wire.v1.MessageBatch.timestamp:type_name -> google.protobuf.Timestamp
-	80,  // 116: parley.wire.v1.TokenExpiring.expires_at:type_name -> google.protobuf.Timestamp
-	32,  // 117: parley.wire.v1.Resume.RoomsEntry.value:type_name -> parley.wire.v1.Position
-	69,  // 118: parley.wire.v1.Resumed.RoomsEntry.value:type_name -> parley.wire.v1.ResumedRoom
-	119, // [119:119] is the sub-list for method output_type
-	119, // [119:119] is the sub-list for method input_type
-	119, // [119:119] is the sub-list for extension type_name
-	119, // [119:119] is the sub-list for extension extendee
-	0,   // [0:119] is the sub-list for field type_name
+	77,  // 71: parley.wire.v1.ServerFrame.token_expiring:type_name -> parley.wire.v1.TokenExpiring
+	75,  // 72: parley.wire.v1.ServerFrame.invited:type_name -> parley.wire.v1.Invited
+	6,   // 73: parley.wire.v1.CreateRoom.policy:type_name -> parley.wire.v1.RoomPolicy
+	81,  // 74: parley.wire.v1.Moderate.until:type_name -> google.protobuf.Timestamp
+	6,   // 75: parley.wire.v1.UpdateRoom.policy:type_name -> parley.wire.v1.RoomPolicy
+	30,  // 76: parley.wire.v1.Configure.batch:type_name -> parley.wire.v1.Batch
+	79,  // 77: parley.wire.v1.Resume.rooms:type_name -> parley.wire.v1.Resume.RoomsEntry
+	81,  // 78: parley.wire.v1.Welcome.timestamp:type_name -> google.protobuf.Timestamp
+	34,  // 79: parley.wire.v1.Welcome.limits:type_name -> parley.wire.v1.Limits
+	36,  // 80: parley.wire.v1.AuthSuccess.user:type_name -> parley.wire.v1.Account
+	81,  // 81: parley.wire.v1.AuthSuccess.expires_at:type_name -> google.protobuf.Timestamp
+	81,  // 82: parley.wire.v1.Pong.timestamp:type_name -> google.protobuf.Timestamp
+	81,  // 83: parley.wire.v1.Ack.timestamp:type_name -> google.protobuf.Timestamp
+	2,   // 84: parley.wire.v1.Message.user:type_name -> parley.wire.v1.User
+	81,  // 85: parley.wire.v1.Message.timestamp:type_name -> google.protobuf.Timestamp
+	2,   // 86: parley.wire.v1.Signal.user:type_name -> parley.wire.v1.User
+	81,  // 87: parley.wire.v1.Chat.timestamp:type_name -> google.protobuf.Timestamp
+	1,   // 88: parley.wire.v1.MessageHistory.messages:type_name -> parley.wire.v1.ServerFrame
+	48,  // 89: parley.wire.v1.RoomsList.rooms:type_name -> parley.wire.v1.RoomSummary
+	81,  // 90: parley.wire.v1.RoomInfo.created_at:type_name -> google.protobuf.Timestamp
+	2,   // 91: parley.wire.v1.RoomInfo.owner:type_name -> parley.wire.v1.User
+	6,   // 92: parley.wire.v1.RoomInfo.policy:type_name -> parley.wire.v1.RoomPolicy
+	51,  // 93: parley.wire.v1.RoomMembers.members:type_name -> parley.wire.v1.Member
+	53,  // 94: parley.wire.v1.OnlineUsers.users:type_name -> parley.wire.v1.OnlineUser
+	81,  // 95: parley.wire.v1.OnlineUser.authenticated_at:type_name -> google.protobuf.Timestamp
+	55,  // 96: parley.wire.v1.PresenceList.users:type_name -> parley.wire.v1.UserPresence
+	81,  // 97: parley.wire.v1.UserPresence.last_seen:type_name -> google.protobuf.Timestamp
+	2,   // 98: parley.wire.v1.Presence.user:type_name -> parley.wire.v1.User
+	2,   // 99: parley.wire.v1.MessageEdited.user:type_name -> parley.wire.v1.User
+	81,  // 100: parley.wire.v1.MessageEdited.timestamp:type_name -> google.protobuf.Timestamp
+	2,   // 101: parley.wire.v1.MessageDeleted.user:type_name -> parley.wire.v1.User
+	81,  // 102: parley.wire.v1.MessageDeleted.timestamp:type_name -> google.protobuf.Timestamp
+	6,   // 103: parley.wire.v1.RoomUpdated.policy:type_name -> parley.wire.v1.RoomPolicy
+	62,  // 104: parley.wire.v1.RoomSanctions.users:type_name -> parley.wire.v1.SanctionedUser
+	63,  // 105: parley.wire.v1.SanctionedUser.ban:type_name -> parley.wire.v1.Sanction
+	63,  // 106: parley.wire.v1.SanctionedUser.mute:type_name -> parley.wire.v1.Sanction
+	81,  // 107: parley.wire.v1.Sanction.until:type_name -> google.protobuf.Timestamp
+	2,   // 108: parley.wire.v1.AdminMessage.from:type_name -> parley.wire.v1.User
+	81,  // 109: parley.wire.v1.AdminMessage.timestamp:type_name -> google.protobuf.Timestamp
+	30,  // 110: parley.wire.v1.Configured.batch:type_name -> parley.wire.v1.Batch
+	36,  // 111: parley.wire.v1.Resumed.user:type_name -> parley.wire.v1.Account
+	80,  // 112: parley.wire.v1.Resumed.rooms:type_name -> parley.wire.v1.Resumed.RoomsEntry
+	2,   // 113: parley.wire.v1.RosterChange.user:type_name -> parley.wire.v1.User
+	81,  // 114: parley.wire.v1.RosterChange.timestamp:type_name -> google.protobuf.Timestamp
+	1,   // 115: parley.wire.v1.MessageBatch.messages:type_name -> parley.wire.v1.ServerFrame
+	81,  // 116: parley.wire.v1.MessageBatch.timestamp:type_name -> google.protobuf.Timestamp
+	2,   // 117: parley.wire.v1.Invited.user:type_name -> parley.wire.v1.User
+	81,  // 118: parley.wire.v1.TokenExpiring.expires_at:type_name -> google.protobuf.Timestamp
+	32,  // 119: parley.wire.v1.Resume.RoomsEntry.value:type_name -> parley.wire.v1.Position
+	69,  // 120: parley.wire.v1.Resumed.RoomsEntry.value:type_name -> parley.wire.v1.ResumedRoom
+	121, // [121:121] is the sub-list for method output_type
+	121, // [121:121] is the sub-list for method input_type
+	121, // [121:121] is the sub-list for extension type_name
+	121, // [121:121] is the sub-list for extension extendee
+	0,   // [0:121] is the sub-list for field type_name
 }
 
 func init() { file_wire_v1_frames_proto_init() }
@@ -7212,6 +7293,7 @@ func file_wire_v1_frames_proto_init() {
 		(*ServerFrame_RoomSanctions)(nil),
 		(*ServerFrame_PresenceList)(nil),
 		(*ServerFrame_TokenExpiring)(nil),
+		(*ServerFrame_Invited)(nil),
 	}
 	file_wire_v1_frames_proto_msgTypes[5].OneofWrappers = []any{}
 	file_wire_v1_frames_proto_msgTypes[6].OneofWrappers = []any{}
@@ -7250,14 +7332,15 @@ func file_wire_v1_frames_proto_init() {
 	file_wire_v1_frames_proto_msgTypes[68].OneofWrappers = []any{}
 	file_wire_v1_frames_proto_msgTypes[69].OneofWrappers = []any{}
 	file_wire_v1_frames_proto_msgTypes[74].OneofWrappers = []any{}
-	file_wire_v1_frames_proto_msgTypes[77].OneofWrappers = []any{}
+	file_wire_v1_frames_proto_msgTypes[75].OneofWrappers = []any{}
+	file_wire_v1_frames_proto_msgTypes[78].OneofWrappers = []any{}
 	type x struct{}
 	out := protoimpl.TypeBuilder{
 		File: protoimpl.DescBuilder{
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_wire_v1_frames_proto_rawDesc), len(file_wire_v1_frames_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   80,
+			NumMessages:   81,
 			NumExtensions: 0,
 			NumServices:   0,
 		},

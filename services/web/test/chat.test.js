@@ -124,6 +124,11 @@ test("a direct room is found when somebody has written there, and called after t
   const [x, y] = ["dm:x", "dm:y"].map((id) => chat.rooms.get(id));
   assert.deepEqual([x.peer, x.unread, x.isEmpty], [bob, 1, false]);
   assert.equal(y.isEmpty, true, "nobody has said anything there");
+  socket.say({ type: "invited", roomId: "dm:z", user: bob });
+  await turn();
+  await socket.joined("dm:z");
+  socket.say(message(1, { roomId: "dm:z" }));
+  assert.equal(chat.rooms.get("dm:z").unread, 1, "opened and written to meanwhile");
   const opened = chat.direct(bob);
   await turn();
   await socket.answer("open-direct", { type: "direct-opened", roomId: "dm:y" });

@@ -264,6 +264,22 @@ func (h *Hub) Broadcast(b *busv1.Broadcast) {
 	}
 }
 
+// Given tells a user's sessions of a room to which the user belongs from now on.
+func (h *Hub) Given(user string, g *busv1.RoomGiven) {
+	list := h.directory.signedIn(user)
+	if user == "" || len(list) == 0 {
+		return
+	}
+	out := fanout.NewOutgoing(&wirev1.ServerFrame{Event: &wirev1.ServerFrame_Invited{Invited: &wirev1.Invited{
+		RoomId: g.RoomId, User: g.By,
+	}}})
+	for _, s := range list {
+		if !s.gate.hold(out) {
+			s.pass(out, nil)
+		}
+	}
+}
+
 // Revoke closes the sessions that a revocation is about.
 func (h *Hub) Revoke(r bus.Revocation) {
 	for _, s := range h.directory.signedIn(r.UserID) {

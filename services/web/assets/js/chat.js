@@ -91,6 +91,10 @@ export class Chat extends EventTarget {
       this.#status(user.id, status, text);
       this.#tell("people");
     });
+    client.on("invited", ({ roomId }) => {
+      if (roomId.startsWith("dm:")) this.#found(roomId);
+      else this.#tell("invited"); // and whoever lists rooms lists them anew
+    });
     client.on("broadcast", ({ from, content }) => this.#tell("notice", { kind: "admin", text: `${from?.username ?? ""}: ${content}` }));
     client.on("goingAway", () => this.#tell("notice", { kind: "info", key: "going-away" }));
     this.#open(LOBBY);
@@ -282,11 +286,13 @@ export class Chat extends EventTarget {
   /** Opens the direct rooms that somebody has opened with this user. */
   async discover() {
     const found = await new Pages(this.#client.list({ prefix: "dm:", limit: LIST })).read(LIST);
-    for (const { id } of found.items) {
-      if (this.rooms.has(id) || this.#left.has(id) || this.rooms.size >= MAX_ROOMS) continue;
-      this.#open(id);
-      this.#tell("rooms");
-    }
+    for (const { id } of found.items) this.#found(id);
+  }
+
+  #found(id) {
+    if (this.rooms.has(id) || this.#left.has(id) || this.rooms.size >= MAX_ROOMS) return;
+    this.#open(id);
+    this.#tell("rooms");
   }
 
   /** How somebody is, or when they were here last. */

@@ -139,6 +139,7 @@ export function roomsView(chat, { active, open }) {
     document.title = unread > 0 ? `(${unread}) Parley` : "Parley";
     draw();
   });
+  chat.addEventListener("invited", () => load());
   chat.addEventListener("state", () => {
     if (chat.state === "online") load();
   });
