@@ -67,9 +67,12 @@ func settle(ctx context.Context) {
 		case <-ctx.Done():
 			return
 		case <-collected:
-			// What was little may not be little any more.
+			metrics.Read(sample)
+			if settled && sample[0].Value.Uint64()-last >= quiet {
+				settled = false // a storm does not wait for the next look
+			}
 			if !settled {
-				metrics.Read(sample)
+				// What was little may not be little any more.
 				set(busyPercent(sample[1].Value.Uint64()))
 			}
 			continue
