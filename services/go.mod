@@ -10,6 +10,7 @@ require (
 	github.com/parley-im/parley/pkg v0.0.0
 	github.com/parley-im/parley/pkg/sdk-go v0.0.0
 	github.com/parley-im/parley/proto v0.0.0
+	github.com/pires/go-proxyproto v0.15.0
 	github.com/sony/gobreaker/v2 v2.4.0
 	github.com/tidwall/btree v1.8.2
 	go.opentelemetry.io/otel v1.47.0

@@ -102,9 +102,18 @@ func bounded(key string) string {
 // AddressKey returns the key of a client's address. For IPv6 that is its /64 network, all of which one customer has
 // (RFC 6177): a limit per address would be none. An IPv4 address mapped into IPv6 is the IPv4 address.
 func AddressKey(address netip.Addr) string {
+	network := Network(address)
+	if network.Addr().Is6() {
+		return network.String()
+	}
+	return network.Addr().String()
+}
+
+// Network returns what AddressKey is the text of: an IPv4 address by itself, or the /64 of one of IPv6.
+func Network(address netip.Addr) netip.Prefix {
 	address = address.Unmap().WithZone("")
 	if address.Is6() {
-		return netip.PrefixFrom(address, 64).Masked().String()
+		return netip.PrefixFrom(address, 64).Masked()
 	}
-	return address.String()
+	return netip.PrefixFrom(address, address.BitLen())
 }

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"go.opentelemetry.io/otel/trace"
+	"golang.org/x/time/rate"
 
 	"github.com/parley-im/parley/pkg/bus"
 	"github.com/parley-im/parley/pkg/frame"
@@ -19,6 +20,7 @@ import (
 	busv1 "github.com/parley-im/parley/proto/bus/v1"
 	"github.com/parley-im/parley/services/gateway/internal/announce"
 	"github.com/parley-im/parley/services/gateway/internal/conn"
+	"github.com/parley-im/parley/services/gateway/internal/door"
 	"github.com/parley-im/parley/services/gateway/internal/fanout"
 	"github.com/parley-im/parley/services/gateway/internal/session"
 )
@@ -29,6 +31,8 @@ type Gateway struct {
 	log       *slog.Logger
 	id        string
 	listener  *conn.Listener
+	door      *door.Listener // nil where Handler alone serves
+	addresses *addresses
 	rooms     *fanout.Hub
 	announcer *announce.Announcer
 	sessions  *session.Hub
@@ -45,7 +49,8 @@ type Gateway struct {
 	draining atomic.Bool
 	refusing atomic.Int64 // connections beyond the limit that are being told so
 	refused  refusals
-	drained  atomic.Int64 // since when it drains, ns since 1970; 0 while it does not
+	complain rate.Sometimes // of what is refused in floods
+	drained  atomic.Int64   // since when it drains, ns since 1970; 0 while it does not
 }
 
 // New makes a gateway of complete options. Run serves.
@@ -61,7 +66,14 @@ func New(o Options) (*Gateway, error) {
 		peers:    peers{load: make(map[string]peerLoad)},
 		regraded: regraded{users: make(map[string]struct{}), some: make(chan struct{}, 1)}}
 	g.log = o.Logger.With("gateway", g.id)
+	g.complain = rate.Sometimes{First: 10, Interval: time.Second}
 	var err error
+	if g.addresses, err = newAddresses(o); err != nil {
+		return nil, err
+	}
+	if g.door, err = g.newDoor(); err != nil {
+		return nil, err
+	}
 	if g.tokens, err = newTokens(o, g.log, func(r bus.Revocation) { g.sessions.Revoke(r) }, g.standingChanged); err != nil {
 		return nil, err
 	}
@@ -73,7 +85,11 @@ func New(o Options) (*Gateway, error) {
 		QueueBytes:     int(o.QueueBytes),
 		Heartbeat:      o.Heartbeat,
 		NoDeflate:      o.NoDeflate,
+		QueueTotal:     o.QueueTotal,
+		InputRate:      o.InputRate,
+		InputBurst:     o.InputBurst,
 		Waited:         func(d time.Duration) { g.sessions.Written(d) },
+		Forgotten:      g.addresses.leave,
 	})
 	var tracer trace.Tracer // stays nil where nothing is traced
 	if o.Traces != nil {
@@ -97,6 +113,7 @@ func New(o Options) (*Gateway, error) {
 		Guests: session.Guests{Welcome: o.Guests, Max: o.MaxGuests, RateLimit: o.GuestRateLimit, RateBurst: o.GuestRateBurst,
 			MaxContent: int(o.GuestMaxContent)},
 		Lobby: !o.NoLobby, AuthTimeout: o.AuthTimeout, TokenWarning: o.TokenWarning, CommandTimeout: o.CommandTimeout,
+		MaxUnauthenticated: g.strangers(), MaxPerUser: o.MaxPerUser, MaxRooms: o.MaxRooms,
 		MaxInFlight: o.MaxInFlight, RateLimit: o.RateLimit, RateBurst: o.RateBurst,
 		MaxMessage: o.MaxMessage, MaxContent: int(o.MaxContent), MaxData: int(o.MaxData), MaxHistoryBytes: o.HistoryBytes,
 		Lease: o.Lease, Heartbeat: o.Heartbeat,
@@ -144,8 +161,15 @@ func (g *Gateway) Run(ctx context.Context) error {
 		// A client that sends its request a byte at a time is not waited for.
 		ReadHeaderTimeout: 10 * time.Second,
 		IdleTimeout:       60 * time.Second,
-		MaxHeaderBytes:    32 << 10,
-		ErrorLog:          slog.NewLogLogger(g.log.Handler(), slog.LevelDebug),
+		// Nor for its body, nor until it takes the answer. A WebSocket has none of
+		// these: hijacking takes them off.
+		ReadTimeout:    20 * time.Second,
+		WriteTimeout:   30 * time.Second,
+		MaxHeaderBytes: 32 << 10,
+		ErrorLog:       slog.NewLogLogger(g.log.Handler(), slog.LevelDebug),
+	}
+	if g.door != nil {
+		server.ConnState = g.door.Track
 	}
 	group.Go("announcer", g.announcer.Run)
 	group.Go("heartbeats", g.listener.Run)
@@ -165,8 +189,8 @@ func (g *Gateway) Run(ctx context.Context) error {
 		})
 	}
 	group.Go("http", func(ctx context.Context) error {
-		if g.opts.Listener != nil {
-			if err := server.Serve(g.opts.Listener); !errors.Is(err, http.ErrServerClosed) {
+		if g.door != nil {
+			if err := server.Serve(g.door); !errors.Is(err, http.ErrServerClosed) {
 				return fmt.Errorf("serving clients: %w", err)
 			}
 		}

@@ -4,6 +4,7 @@ import (
 	"net/http"
 	"strconv"
 	"strings"
+	"time"
 
 	"github.com/parley-im/parley/pkg/errs"
 	"github.com/parley-im/parley/pkg/token"
@@ -51,6 +52,18 @@ func (g *Gateway) upgrade(w http.ResponseWriter, r *http.Request) {
 		g.refuse(w, r, starting, "the gateway is starting")
 		return
 	}
+	if cause, after := g.addresses.enter(r.RemoteAddr); after > 0 {
+		w.Header().Set("Retry-After", strconv.Itoa(int((after+time.Second-1)/time.Second)))
+		g.count(r, cause, "too many connections from this address")
+		http.Error(w, "too many connections from your address", http.StatusTooManyRequests)
+		return
+	}
+	entered := false // then the listener tells when it has ended
+	defer func() {
+		if !entered {
+			g.addresses.leave(r.RemoteAddr)
+		}
+	}()
 	full := g.Full()
 	if full {
 		if g.refusing.Add(1) > maxRefusing {
@@ -63,13 +76,12 @@ func (g *Gateway) upgrade(w http.ResponseWriter, r *http.Request) {
 	bearer := takeToken(r)
 	c, err := g.listener.Accept(w, r)
 	if err != nil {
-		g.refused[unfit].Add(1)
-		g.log.Info("refused", "remote", r.RemoteAddr, "agent", agent(r), "error", err)
+		g.count(r, unfit, err.Error())
 		return // the answer is written
 	}
+	entered = true
 	if full {
-		g.refused[fullUp].Add(1)
-		g.log.Info("refused", "remote", r.RemoteAddr, "agent", agent(r), "error", "the gateway is full")
+		g.count(r, fullUp, "the gateway is full")
 		g.listener.Forget(c)
 		c.Close(conn.Overloaded, "Server overloaded")
 		c.Wait()
@@ -126,10 +138,18 @@ func agent(r *http.Request) string {
 	return name[:min(len(name), 256)]
 }
 
+// count counts a connection that is not taken. A flood of them does not fill the
+// log.
+func (g *Gateway) count(r *http.Request, cause refusal, why string) {
+	g.refused[cause].Add(1)
+	g.complain.Do(func() {
+		g.log.Info("refused", "remote", r.RemoteAddr, "agent", agent(r), "cause", cause.String(), "error", why)
+	})
+}
+
 // refuse answers an upgrade that is not made, for reasons that will pass.
 func (g *Gateway) refuse(w http.ResponseWriter, r *http.Request, cause refusal, why string) {
-	g.refused[cause].Add(1)
-	g.log.Info("refused", "remote", r.RemoteAddr, "agent", r.UserAgent(), "error", why)
+	g.count(r, cause, why)
 	w.Header().Set("Retry-After", strconv.Itoa(retryAfter))
 	http.Error(w, why, http.StatusServiceUnavailable)
 }

@@ -18,10 +18,16 @@ const (
 	draining                // the gateway is ending
 	starting                // it cannot check tokens yet
 	unfit                   // a foreign origin, or no WebSocket upgrade
+	address                 // its address has as many as it may have
+	tooFast                 // its address opens them faster than it may
+	header                  // of the PROXY protocol: missing or malformed
+	crowded                 // it has not asked for an upgrade, and many others neither
 	causes
 )
 
-func (r refusal) String() string { return [causes]string{"full", "draining", "starting", "unfit"}[r] }
+func (r refusal) String() string {
+	return [causes]string{"full", "draining", "starting", "unfit", "address", "rate", "proxy", "crowded"}[r]
+}
 
 // refusals are counted by cause.
 type refusals [causes]atomic.Int64
@@ -32,7 +38,11 @@ func (g *Gateway) observe(meter metric.Meter) error {
 		metric.WithDescription("Connections that were not taken, by cause."),
 		metric.WithInt64Callback(func(_ context.Context, o metric.Int64Observer) error {
 			for cause := range g.refused {
-				o.Observe(g.refused[cause].Load(), metric.WithAttributes(attribute.String("cause", refusal(cause).String())))
+				n := g.refused[cause].Load()
+				if refusal(cause) == crowded && g.door != nil {
+					n = g.door.CrowdedOut()
+				}
+				o.Observe(n, metric.WithAttributes(attribute.String("cause", refusal(cause).String())))
 			}
 			return nil
 		}))
@@ -54,7 +64,21 @@ func (g *Gateway) observe(meter metric.Meter) error {
 			o.Observe((g.opts.DrainDelay + g.opts.DrainTimeout).Seconds())
 			return nil
 		}))
-	return errors.Join(err1, err2, err3, err4)
+	_, err5 := meter.Int64ObservableGauge("parley.gateway.sockets.waiting", metric.WithUnit("{socket}"),
+		metric.WithDescription("Sockets of clients that have not become WebSockets: requests, and those that say nothing."),
+		metric.WithInt64Callback(func(_ context.Context, o metric.Int64Observer) error {
+			if g.door != nil {
+				o.Observe(int64(g.door.Waiting()))
+			}
+			return nil
+		}))
+	_, err6 := meter.Int64ObservableGauge("parley.gateway.addresses", metric.WithUnit("{address}"),
+		metric.WithDescription("Addresses with connections that count against max-per-address."),
+		metric.WithInt64Callback(func(_ context.Context, o metric.Int64Observer) error {
+			o.Observe(int64(g.addresses.count()))
+			return nil
+		}))
+	return errors.Join(err1, err2, err3, err4, err5, err6)
 }
 
 // drainedFor is how long the gateway has been draining, 0 while it is not.

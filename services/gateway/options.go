@@ -19,6 +19,7 @@ import (
 	hookv1 "github.com/parley-im/parley/proto/hook/v1"
 	presencev1 "github.com/parley-im/parley/proto/presence/v1"
 	registryv1 "github.com/parley-im/parley/proto/registry/v1"
+	"github.com/parley-im/parley/services/gateway/internal/door"
 	"github.com/parley-im/parley/services/gateway/internal/hook"
 )
 
@@ -63,8 +64,31 @@ type Options struct {
 	// TrustedProxies are the addresses of load balancers whose X-Forwarded-For is
 	// believed; without any, who connects is the client.
 	TrustedProxies []netip.Prefix
+	// Proxy is whether those begin each connection with a PROXY header, of version
+	// 1 or 2: "off", the default, "optional" or "required".
+	Proxy string
 	// MaxConnections at once; default 10,000.
 	MaxConnections int
+	// MaxUnauthenticated is how many of them may not have signed in; and, counted
+	// by themselves, how many sockets may not have become one. Beyond it, the one
+	// goes that has waited longest. Default half of MaxConnections, 64 at least.
+	MaxUnauthenticated int
+	// MaxPerAddress is connections of one address, of IPv6 of a /64, at once;
+	// ConnectRate how many it may open per second, ConnectBurst at once. 0 in any
+	// is no limit.
+	MaxPerAddress int
+	ConnectRate   float64
+	ConnectBurst  int
+	// LimitPrivate has these hold for private addresses and this machine's, too.
+	LimitPrivate bool
+	// MaxPerUser is connections of one user on this gateway at once; 0 is no limit.
+	MaxPerUser int
+	// MaxRooms is how many rooms a connection may be in, beside the lobby; 0 is no
+	// limit.
+	MaxRooms int
+	// InputRate is bytes per second that are taken from one connection, and
+	// InputBurst how many may come at once; 0 is no limit. See conn.Options.
+	InputRate, InputBurst int64
 	// RateLimit is requests per second and connection; 0 is no limit.
 	// RateBurst is how many may come at once.
 	RateLimit float64
@@ -74,6 +98,9 @@ type Options struct {
 	MaxMessage, MaxContent, MaxData int64
 	// QueueBytes bounds what waits to be written to one client; default 1 MiB.
 	QueueBytes int64
+	// QueueTotal bounds it for all clients together: beyond it, a client for which
+	// more than 64 KiB wait is slow. Default 256 MiB.
+	QueueTotal int64
 	// HistoryBytes bounds the history that waits to be written to all clients
 	// together, each of which may have one answer of at most 32 MiB waiting;
 	// default 256 MiB.
@@ -136,9 +163,17 @@ type Options struct {
 	ReconnectSpread time.Duration
 }
 
+// minInputRate is the least that bytes per second may be limited to.
+const minInputRate = 32 << 10
+
 // Defaults are the options that a program shows as defaults.
 func Defaults() Options {
-	o := Options{RateLimit: 50, RateBurst: 100, TokenWarning: time.Minute, GuestRateLimit: 5, GuestRateBurst: 10}
+	o := Options{RateLimit: 50, RateBurst: 100, TokenWarning: time.Minute, GuestRateLimit: 5, GuestRateBurst: 10,
+		// What an office behind one address needs when a gateway was restarted.
+		MaxPerAddress: 1000, ConnectRate: 50, ConnectBurst: 500,
+		MaxPerUser: 100, MaxRooms: 1000,
+		// 50 requests a second of the largest content take 0.8 MiB.
+		InputRate: 1 << 20, InputBurst: 4 << 20}
 	o.defaults()
 	return o
 }
@@ -149,6 +184,7 @@ func (o *Options) defaults() {
 	setDefault(&o.MaxContent, 16<<10)
 	setDefault(&o.MaxData, 16<<10)
 	setDefault(&o.QueueBytes, 1<<20)
+	setDefault(&o.QueueTotal, 256<<20)
 	setDefault(&o.HistoryBytes, 256<<20)
 	setDefault(&o.RecentBytes, 64<<20)
 	setDefault(&o.MaxInFlight, 64)
@@ -184,11 +220,26 @@ func (o Options) Validate() error {
 	if _, err := hook.ParsePolicy(o.HookEvents, o.HookOnFailure); err != nil {
 		return err
 	}
+	proxy, err := door.ParseProxy(o.Proxy)
+	if err != nil {
+		return fmt.Errorf("proxy-protocol: %w", err)
+	}
 	switch {
+	case proxy != door.Off && len(o.TrustedProxies) == 0:
+		return fmt.Errorf("proxy-protocol: trusted-proxies names nobody who may speak it")
 	case o.HookTimeout < 0 || o.CommandTimeout > 0 && o.HookTimeout >= o.CommandTimeout:
 		return fmt.Errorf("hook-timeout: %s is negative, or not less than command-timeout", o.HookTimeout)
 	case o.MaxConnections < 0:
 		return fmt.Errorf("max-connections: %d is negative", o.MaxConnections)
+	case o.MaxUnauthenticated < 0 || o.MaxPerAddress < 0 || o.MaxPerUser < 0 || o.MaxRooms < 0:
+		return fmt.Errorf("max-unauthenticated, max-per-address, max-per-user, max-rooms: a negative number")
+	case o.ConnectRate < 0 || o.ConnectBurst < 0:
+		return fmt.Errorf("connect-rate, connect-burst: a negative number")
+	case o.InputRate < 0 || o.InputBurst < 0:
+		return fmt.Errorf("input-rate, input-burst: a negative number")
+	case o.InputRate > 0 && o.InputRate < minInputRate:
+		// Reading pauses for as long as a message takes, also when the gateway ends.
+		return fmt.Errorf("input-rate: %d is less than %d bytes per second", o.InputRate, minInputRate)
 	case o.RateLimit < 0:
 		return fmt.Errorf("rate-limit: %g is negative", o.RateLimit)
 	case o.Rebalance < 0:
@@ -201,6 +252,8 @@ func (o Options) Validate() error {
 		return fmt.Errorf("max-message: %d is less than max-content or max-data", o.MaxMessage)
 	case o.MaxMessage > 512<<10:
 		return fmt.Errorf("max-message: %d is more than 512 KiB, which NATS would not carry", o.MaxMessage)
+	case o.QueueTotal < o.QueueBytes:
+		return fmt.Errorf("queue-total: %d is less than queue-bytes", o.QueueTotal)
 	case o.QueueBytes < o.MaxMessage:
 		return fmt.Errorf("queue-bytes: %d is less than one message of max-message", o.QueueBytes)
 	case o.RecentBytes < 0:

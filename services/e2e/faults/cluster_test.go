@@ -45,7 +45,7 @@ func deploy(t testing.TB) *cluster {
 	env := []string{
 		"PARLEY_REPLICAS=" + strconv.Itoa(nodes), "PARLEY_SHARDS=" + strconv.Itoa(shards),
 		"PARLEY_RETENTION=" + strconv.Itoa(retention),
-		"PARLEY_JWT_SECRET=" + secret, "PARLEY_SERVICE_TOKEN=" + secret, "PARLEY_RATE_LIMIT=0", "PARLEY_LOG_FORMAT=text",
+		"PARLEY_JWT_SECRET=" + secret, "PARLEY_SERVICE_TOKEN=" + secret, "PARLEY_RATE_LIMIT=0", "PARLEY_INPUT_RATE=0", "PARLEY_LOG_FORMAT=text",
 		// So that a client that does not read overflows it soon.
 		"PARLEY_QUEUE_BYTES=" + strconv.Itoa(queueBytes),
 	}

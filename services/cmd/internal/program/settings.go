@@ -183,20 +183,31 @@ func (g *GatewaySettings) register(s *config.Set) {
 	s.String(&g.httpAddr, "http-addr", "where clients connect: sockets, the HTTP API and the demo page").Check(listening(&g.httpAddr))
 	s.Strings(&g.AllowedOrigins, "allowed-origins", "origins whose pages may connect beside the gateway's own, like https://app.example.com; a host, or one with *, lets them use the socket, but not the HTTP API").Check(origins(&g.AllowedOrigins))
 	var proxies []string
-	s.Strings(&proxies, "trusted-proxies", "addresses or networks (10.0.0.0/8) of load balancers, whose X-Forwarded-For tells who the client is; sign-ins are throttled by it").
+	s.Strings(&proxies, "trusted-proxies", "addresses or networks (10.0.0.0/8) of load balancers, whose X-Forwarded-For or PROXY header tells who the client is; sign-ins are throttled and connections limited by it").
 		Check(func() (err error) {
 			g.TrustedProxies, err = networks(proxies)
 			return err
 		})
+	s.String(&g.Proxy, "proxy-protocol", "whether trusted-proxies begin each connection with a PROXY header, of version 1 or 2: off, optional or required")
 	g.foreign.register(s)
 	s.Section("Limits")
 	s.Int(&g.MaxConnections, "max-connections", "connections at once").Check(some(&g.MaxConnections))
+	s.Int(&g.MaxUnauthenticated, "max-unauthenticated", "connections that have not signed in, and beside them sockets that have not asked for a WebSocket; beyond it the oldest go; 0 for half of max-connections, 64 at least")
+	s.Int(&g.MaxPerAddress, "max-per-address", "connections of one address (of IPv6: a /64) at once; 0 for no limit")
+	s.Float64(&g.ConnectRate, "connect-rate", "connections per second that one address may open; 0 for no limit")
+	s.Int(&g.ConnectBurst, "connect-burst", "connections that it may open at once; 0 for no limit")
+	s.Bool(&g.LimitPrivate, "limit-private", "limit private addresses, and this machine's, as others are: who is behind no load balancer, or names all of them in trusted-proxies, may")
+	s.Int(&g.MaxPerUser, "max-per-user", "connections of one user on this gateway at once; 0 for no limit")
+	s.Int(&g.MaxRooms, "max-rooms", "rooms that a connection may be in, beside the lobby; 0 for no limit")
+	s.Bytes(&g.InputRate, "input-rate", "bytes per second that are read from one connection, which waits beyond that; 0 for no limit")
+	s.Bytes(&g.InputBurst, "input-burst", "bytes that may come from it at once; 0 for no limit")
 	s.Float64(&g.RateLimit, "rate-limit", "requests per second and connection; 0 for no limit")
 	s.Int(&g.RateBurst, "rate-burst", "requests that may come at once; 0 for no limit")
 	s.Bytes(&g.MaxMessage, "max-message", "largest frame of a client").Check(some(&g.MaxMessage))
 	s.Bytes(&g.MaxContent, "max-content", "largest content of a message").Check(some(&g.MaxContent))
 	s.Bytes(&g.MaxData, "max-data", "largest data of a message").Check(some(&g.MaxData))
 	s.Bytes(&g.QueueBytes, "queue-bytes", "what may wait to be written to one client").Check(some(&g.QueueBytes))
+	s.Bytes(&g.QueueTotal, "queue-total", "what may wait for all clients together, beyond which 64 KiB may for one").Check(some(&g.QueueTotal))
 	s.Bytes(&g.HistoryBytes, "history-bytes", "history that may wait to be written to all clients together").Check(some(&g.HistoryBytes))
 	s.Bytes(&g.RecentBytes, "recent-bytes", "newest messages of all rooms held in memory for who joins").Check(some(&g.RecentBytes))
 	s.Int(&g.MaxInFlight, "max-in-flight", "messages of one client that may wait for the log").Check(some(&g.MaxInFlight))

@@ -25,7 +25,9 @@ type Conn struct {
 	slot     int32 // of the heartbeat wheel
 	place    int32 // in it
 
-	in atomic.Int64 // bytes of messages
+	in    atomic.Int64 // bytes of messages
+	paid  int64        // until when what has come may have come (pay.go); only who reads has it
+	begun atomic.Int64 // when the message whose fragments are coming began, ns; 0 for none
 
 	outgoing
 }

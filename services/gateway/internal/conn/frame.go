@@ -83,6 +83,7 @@ func (c *Conn) frame() (message []byte, whole bool, err error) {
 		return nil, false, violation("a reserved bit is set")
 	}
 	if h.control() {
+		c.pay(frameCost)
 		return nil, false, c.controlFrame(h)
 	}
 	in := c.wire.input
@@ -116,6 +117,10 @@ func (c *Conn) frame() (message []byte, whole bool, err error) {
 		return nil, false, errTooBig
 	}
 	n := int(h.length)
+	c.pay(frameCost + n)
+	if !h.fin() {
+		c.fragments(true)
+	}
 	if !in.deflated && h.fin() && len(in.message) == 0 && n <= len(in.buf) {
 		if err := c.wire.need(n); err != nil {
 			return nil, false, err
@@ -132,12 +137,14 @@ func (c *Conn) frame() (message []byte, whole bool, err error) {
 		if message, err = in.inflate(c.listener.opts.MaxMessage); err != nil {
 			return nil, false, err
 		}
+		c.pay(len(message))
 	}
 	if in.opcode == opText && !c.deaf && !utf8.Valid(message) { // RFC 6455, section 8.1
 		c.Close(InvalidUTF8, "text is not UTF-8")
 		c.deaf = true
 	}
 	in.kind, in.opcode = in.opcode, 0
+	c.fragments(false)
 	return message, true, nil
 }
 

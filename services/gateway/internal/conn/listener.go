@@ -28,14 +28,27 @@ type Options struct {
 	// QueueBytes bounds what waits to be written to one peer; default 1 MiB. A
 	// single message may be larger.
 	QueueBytes int
+	// QueueTotal bounds what waits to be written to all peers, without history,
+	// bytes: beyond it a peer for which more than 64 KiB wait is slow. Default
+	// 256 MiB.
+	QueueTotal int64
+	// InputRate is how many bytes a second are taken from one peer, and InputBurst
+	// how many may come at once. A frame counts as its payload and 256 bytes more,
+	// and what is compressed also as what comes out of it. More is not read until
+	// it may be, which makes the peer wait. 0 in either is no limit.
+	InputRate, InputBurst int64
 	// Heartbeat is how often each peer is pinged; default 25 s. A peer that
-	// leaves two unanswered is dropped.
+	// leaves two unanswered is dropped, and so is one that takes longer for the
+	// fragments of a message.
 	Heartbeat time.Duration
 	// NoDeflate refuses permessage-deflate.
 	NoDeflate bool
 	// Waited is told how long a peer whose socket was full took to take all that
 	// waited for it; nil is told nothing.
 	Waited func(time.Duration)
+	// Forgotten is told whose address has a connection less, once for each that
+	// was accepted; nil is told nothing.
+	Forgotten func(remote string)
 }
 
 func (o *Options) complete() {
@@ -44,6 +57,9 @@ func (o *Options) complete() {
 	}
 	if o.QueueBytes == 0 {
 		o.QueueBytes = 1 << 20
+	}
+	if o.QueueTotal == 0 {
+		o.QueueTotal = 256 << 20
 	}
 	if o.Heartbeat == 0 {
 		o.Heartbeat = 25 * time.Second
@@ -56,7 +72,7 @@ type Listener struct {
 	opts                     Options
 	closeTimeout, stallAfter time.Duration
 
-	queuedBytes, historyBytes, dropped, overflows atomic.Int64
+	queuedBytes, historyBytes, dropped, overflows, heldUp atomic.Int64
 
 	mu    sync.Mutex         // taken after that of a Conn, never before
 	heavy map[*Conn]struct{} // those that history waits for
@@ -104,17 +120,25 @@ func (l *Listener) Accept(w http.ResponseWriter, r *http.Request) (*Conn, error)
 
 // Forget takes a connection that has ended out of the heartbeat.
 func (l *Listener) Forget(c *Conn) {
+	if l.remove(c) && l.opts.Forgotten != nil {
+		l.opts.Forgotten(c.remote)
+	}
+}
+
+// remove says whether the connection was there.
+func (l *Listener) remove(c *Conn) bool {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	slot := l.slots[c.slot]
 	if int(c.place) >= len(slot) || slot[c.place] != c {
-		return // forgotten already
+		return false // forgotten already
 	}
 	last := slot[len(slot)-1]
 	slot[c.place], last.place = last, c.place
 	slot[len(slot)-1] = nil
 	l.slots[c.slot] = slot[:len(slot)-1]
 	l.count--
+	return true
 }
 
 // Count is how many connections there are.
@@ -129,6 +153,9 @@ func (l *Listener) Count() int {
 func (l *Listener) Stats() (queuedBytes, dropped, overflows int64) {
 	return l.queuedBytes.Load(), l.dropped.Load(), l.overflows.Load()
 }
+
+// HeldUp is how often a peer that sent too fast was made to wait.
+func (l *Listener) HeldUp() int64 { return l.heldUp.Load() }
 
 // stallAfter is how long a peer may take nothing of the history that waits for
 // it.

@@ -62,6 +62,10 @@ func (c *Conn) Send(message *Prepared, ephemeral bool) {
 	}
 }
 
+// tightQueue is how many bytes may wait for one peer while more than
+// Options.QueueTotal wait for all; history has bounds of its own.
+const tightQueue = 64 << 10
+
 // enqueue is Send without the writing; it says whether somebody has to write,
 // which is not so while a goroutine is at it. c.mu is held.
 func (c *Conn) enqueue(message *Prepared, ephemeral bool) bool {
@@ -70,6 +74,9 @@ func (c *Conn) enqueue(message *Prepared, ephemeral bool) bool {
 	}
 	size := len(message.frame(c.deflate))
 	limit := c.listener.opts.QueueBytes
+	if c.size-c.history > tightQueue && c.listener.queuedBytes.Load()-c.listener.historyBytes.Load() > c.listener.opts.QueueTotal {
+		limit = min(limit, tightQueue) // others need the room
+	}
 	if c.size-c.history+size > limit && c.ephemerals > 0 {
 		c.dropEphemeral()
 	}
@@ -287,6 +294,10 @@ func (c *Conn) beat(f *Flusher) {
 	}
 	if c.unheard >= 2 {
 		c.close(NoPong, "no pong within two heartbeats")
+		return
+	}
+	if c.dawdles(time.Now()) {
+		c.close(Policy, "a message takes too long to come")
 		return
 	}
 	c.unheard++

@@ -91,7 +91,8 @@ func (s *Session) refuse(ctx context.Context, id *string, err error) {
 // adopt makes the connection a user's: it enters the directory and the lobby
 // and is announced. On a connection that is signed in already it only takes
 // the newer token. first says which it was. A guest's it becomes only where it
-// still may (mayBecomeGuest); otherwise nothing is done.
+// still may (mayBecomeGuest); otherwise nothing is done. One connection too many
+// of its user is closed.
 func (s *Session) adopt(ctx context.Context, identity *Identity, session string, rooms []string, guest bool) (first bool, err error) {
 	s.mu.Lock()
 	if s.ended {
@@ -103,6 +104,11 @@ func (s *Session) adopt(ctx context.Context, identity *Identity, session string,
 		return false, nil
 	}
 	first = s.identity == nil
+	if first && !s.hub.directory.add(s, identity) {
+		s.mu.Unlock()
+		s.close(conn.TooMany, "too many connections of this user")
+		return false, &errs.Error{Code: errs.RateLimited, Message: "too many connections of this user", RetryAfter: errs.DefaultRetryAfter}
+	}
 	var roles []string
 	if !first {
 		roles = s.identity.Roles
@@ -119,7 +125,7 @@ func (s *Session) adopt(ctx context.Context, identity *Identity, session string,
 	s.mu.Unlock()
 	if first {
 		s.hub.countGuest(identity, 1)
-		s.hub.directory.add(s, identity)
+		s.hub.strangers.remove(s)
 	}
 	// A revocation or a change of roles between the check of the token and this
 	// moment would have found the connection without it.

@@ -11,13 +11,14 @@ import (
 // Sessions carry what they are found by themselves (listed, and sibling for the
 // next session of the same user): maps of maps would cost each 200 bytes.
 type directory struct {
+	most  int // sessions of one user, 0 for any number
 	mu    sync.Mutex
 	all   []*Session
 	users map[string]*Session // the first of each user's
 }
 
-func newDirectory() *directory {
-	return &directory{users: make(map[string]*Session)}
+func newDirectory(most int) *directory {
+	return &directory{most: most, users: make(map[string]*Session)}
 }
 
 func (d *directory) open(s *Session) {
@@ -36,11 +37,22 @@ func (d *directory) close(s *Session) {
 	d.all = d.all[:len(d.all)-1]
 }
 
-func (d *directory) add(s *Session, i *Identity) {
+// add says whether the user may have one session more; only then it is there.
+func (d *directory) add(s *Session, i *Identity) bool {
 	d.mu.Lock()
 	defer d.mu.Unlock()
+	if d.most > 0 {
+		n := 0
+		for t := d.users[i.User.Id]; t != nil; t = t.sibling {
+			n++
+		}
+		if n >= d.most {
+			return false
+		}
+	}
 	s.sibling = d.users[i.User.Id]
 	d.users[i.User.Id] = s
+	return true
 }
 
 func (d *directory) remove(s *Session, i *Identity) {

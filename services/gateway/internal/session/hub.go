@@ -72,6 +72,15 @@ type Options struct {
 	TokenWarning time.Duration
 	// CommandTimeout bounds a request that has to ask a service.
 	CommandTimeout time.Duration
+	// MaxUnauthenticated is how many connections may not have signed in, 0 for any
+	// number. Beyond it, the one goes that has waited longest.
+	MaxUnauthenticated int
+	// MaxPerUser is how many connections one user may have on this gateway at
+	// once, 0 for any number. One more is closed with 4103.
+	MaxPerUser int
+	// MaxRooms is how many rooms a session may be in, beside the lobby; 0 for any
+	// number.
+	MaxRooms int
 	// MaxInFlight is how many publishes of one session may wait for the log.
 	MaxInFlight int
 	// RateLimit is requests per second and connection, RateBurst how many may
@@ -95,6 +104,7 @@ type Hub struct {
 	opts      Options
 	log       *slog.Logger
 	directory *directory
+	strangers strangers
 	deadlines deadlines
 	started   time.Time
 	every     time.Duration // between two requests of a session, 0 for no limit
@@ -122,7 +132,7 @@ type Hub struct {
 // NewHub makes a Hub.
 func NewHub(o Options) *Hub {
 	h := &Hub{
-		opts: o, log: o.Logger, directory: newDirectory(), complain: rate.Sometimes{Interval: time.Second},
+		opts: o, log: o.Logger, directory: newDirectory(o.MaxPerUser), complain: rate.Sometimes{Interval: time.Second},
 		started: time.Now(),
 		codes:   make(map[conn.Code]int64), errs: make(map[errs.Code]int64),
 	}

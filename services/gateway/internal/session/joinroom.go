@@ -54,6 +54,9 @@ func (s *Session) join(ctx context.Context, request fanout.Request) error {
 	// then the client wants its history, and the place is taken anew so that
 	// nothing is both in that and sent live.
 	again := s.room(room)
+	if again == nil && room != ids.Lobby && s.inAsManyAsMay() {
+		return tooManyRooms(s.hub.opts.MaxRooms)
+	}
 	create, err := s.mayJoin(ctx, s.who(), s.SessionID(), room)
 	if err != nil {
 		return err
@@ -118,6 +121,25 @@ func (s *Session) hasRoomFor(ctx context.Context, room string, limit int64) erro
 		return full(room)
 	}
 	return nil
+}
+
+// inAsManyAsMay says whether the session may be in no more rooms.
+func (s *Session) inAsManyAsMay() bool {
+	most := s.hub.opts.MaxRooms
+	if most == 0 {
+		return false
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	n := len(s.rooms)
+	if s.rooms.in(ids.Lobby) != nil {
+		n--
+	}
+	return n >= most
+}
+
+func tooManyRooms(most int) error {
+	return errs.New(errs.Forbidden, "a connection may be in %d rooms at once", most)
 }
 
 func full(room string) error { return errs.New(errs.Forbidden, "the room %q is full", room) }

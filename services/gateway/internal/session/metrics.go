@@ -36,6 +36,7 @@ func (h *Hub) Observe(meter metric.Meter) error {
 	gauge("parley.gateway.connections.peak", "{connection}", "Most connections open at once since the start.", func(s Stats) int64 { return s.Peak })
 	gauge("parley.gateway.users", "{user}", "Users signed in on this gateway.", func(s Stats) int64 { return int64(s.Users) })
 	gauge("parley.gateway.guests", "{connection}", "Connections of guests.", func(Stats) int64 { return h.guests.Load() })
+	gauge("parley.gateway.strangers", "{connection}", "Connections that have not signed in.", func(Stats) int64 { return int64(h.strangers.len()) })
 	count("parley.gateway.connections.opened", "{connection}", "Connections opened since the start.", func(s Stats) int64 { return s.Total })
 	count("parley.gateway.messages.received", "{message}", "Messages from clients.", func(s Stats) int64 { return s.Received })
 	count("parley.gateway.messages.sent", "{message}", "Messages to clients.", func(s Stats) int64 { return s.Sent })
@@ -84,6 +85,10 @@ func (h *Hub) Observe(meter metric.Meter) error {
 			return nil
 		}))
 	all = append(all, err)
+	counter("parley.gateway.input.held", "{pause}", "Pauses that were made before reading on from clients that send faster than they may.", func(_ context.Context, o metric.Int64Observer) error {
+		o.Observe(h.opts.Listener.HeldUp())
+		return nil
+	})
 	counter("parley.gateway.queue.dropped", "{message}", "Ephemeral messages dropped for slow clients.", func(_ context.Context, o metric.Int64Observer) error {
 		_, dropped, _ := h.opts.Listener.Stats()
 		o.Observe(dropped)

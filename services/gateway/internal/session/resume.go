@@ -100,8 +100,14 @@ func (s *Session) resume(ctx context.Context, id *string, r *Resumption, positio
 	rooms := make(map[string]*wirev1.ResumedRoom, len(positions))
 	admissions := make(map[string]*registryv1.AdmitResponse, len(positions))
 	var admitted []string
+	most := s.hub.opts.MaxRooms
 	for room := range positions {
 		var answer *registryv1.AdmitResponse
+		if most > 0 && room != ids.Lobby && len(admitted) >= most {
+			code := string(errs.Forbidden)
+			rooms[room] = &wirev1.ResumedRoom{Error: &code}
+			continue
+		}
 		_, err := s.mayJoin(ctx, &r.Identity, r.Session, room)
 		if err == nil {
 			answer, err = s.hub.opts.Registry.Admit(ctx, &registryv1.AdmitRequest{RoomId: room, Actor: r.Identity.actor()})

@@ -65,6 +65,8 @@ type Session struct {
 
 	listed   int32         // the directory's
 	sibling  *Session      // the directory's
+	elder    *Session      // the strangers'
+	younger  *Session      // the strangers'
 	deadline time.Duration // the deadlines'
 	queued   int32         // the deadlines'
 
@@ -101,6 +103,9 @@ func start(h *Hub, c *conn.Conn) *Session {
 	s.log.Info("opened", "remote", c.RemoteAddr(), "agent", c.UserAgent(), "protocol", s.encoding.Subprotocol())
 	s.reply(nil, s.hub.welcome(s))
 	h.deadlines.set(s, s.opened+h.opts.AuthTimeout)
+	if longest := h.strangers.add(s, h.opts.MaxUnauthenticated); longest != nil {
+		longest.close(conn.Overloaded, "too many have not signed in")
+	}
 	return s
 }
 
@@ -145,6 +150,7 @@ func (s *Session) end() {
 	s.mu.Lock()
 	s.ended = true
 	s.hub.deadlines.clear(s)
+	s.hub.strangers.remove(s)
 	rooms := s.rooms
 	s.rooms = nil
 	identity, session, announced := s.identity, s.session, s.announced

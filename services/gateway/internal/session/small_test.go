@@ -104,7 +104,7 @@ func TestPace(t *testing.T) {
 }
 
 func TestDirectory(t *testing.T) {
-	d := newDirectory()
+	d := newDirectory(0)
 	who := func(i int) *Identity { return &Identity{User: &wirev1.User{Id: fmt.Sprint("user-", i%7)}} }
 	var all []*Session
 	for i := range 50 {

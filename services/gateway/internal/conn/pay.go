@@ -1,0 +1,45 @@
+package conn
+
+import "time"
+
+// frameCost is what a frame counts beside its payload, bytes: to take one costs
+// as much as some bytes do, and a flood of empty ones is a flood.
+const frameCost = 256
+
+// pay makes a peer that sends faster than it may wait: nothing more is read from
+// it meanwhile, and so its own socket fills up. It is the cell rate algorithm that
+// requests are paced by, in bytes.
+func (c *Conn) pay(bytes int) {
+	o := &c.listener.opts
+	if o.InputRate == 0 || o.InputBurst == 0 {
+		return
+	}
+	now := time.Now().UnixNano()
+	c.paid = max(c.paid, now) + inputTime(int64(bytes), o.InputRate)
+	if ahead := c.paid - now - inputTime(o.InputBurst, o.InputRate); ahead > 0 {
+		c.listener.heldUp.Add(1)
+		time.Sleep(time.Duration(ahead)) // no longer than what one message costs
+	}
+}
+
+// inputTime is how long some bytes take at a rate, ns.
+func inputTime(bytes, rate int64) int64 {
+	return int64(float64(bytes) / float64(rate) * float64(time.Second))
+}
+
+// fragments notes that a message is coming in fragments, or that it has come.
+func (c *Conn) fragments(coming bool) {
+	switch {
+	case !coming:
+		c.begun.Store(0)
+	case c.begun.Load() == 0:
+		c.begun.Store(time.Now().UnixNano())
+	}
+}
+
+// dawdles says whether the peer has not brought a message to its end for two
+// heartbeats; what has come of it takes memory all the time.
+func (c *Conn) dawdles(now time.Time) bool {
+	begun := c.begun.Load()
+	return begun != 0 && now.UnixNano()-begun > int64(2*c.listener.opts.Heartbeat)
+}

@@ -1,0 +1,9 @@
+// Package door is what stands between the network and the HTTP server: it takes
+// the clients' sockets, hears from trusted load balancers whose they are, by the
+// PROXY protocol, and bounds those that have not become WebSockets, so that who
+// opens sockets and says nothing, or says it a byte at a time, does not keep
+// others out.
+//
+// It knows sockets and addresses, and nothing of what is said on them; package
+// conn has those that have become WebSockets.
+package door
