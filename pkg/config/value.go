@@ -8,6 +8,8 @@ import (
 	"strconv"
 	"strings"
 	"time"
+
+	"github.com/parley-im/parley/pkg/secret"
 )
 
 // A value parses texts into the field of a setting and writes the field as text.
@@ -80,9 +82,9 @@ func textValue(p *string) value {
 func secretValue(p *Secret) value {
 	parse := func(s string) (Secret, error) {
 		if s == mask {
-			return "", errors.New("this is what --print-config writes in place of a secret; want the secret itself")
+			return Secret{}, errors.New("this is what --print-config writes in place of a secret; want the secret itself")
 		}
-		return Secret(s), nil
+		return secret.New(s), nil
 	}
 	return &single[Secret]{p, "secret", parse, Secret.String}
 }

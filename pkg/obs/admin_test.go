@@ -182,7 +182,7 @@ func TestPaths(t *testing.T) {
 		bare, full int
 	}{
 		{"/", 404, 404}, {"/livez", 200, 200}, {"/readyz", 200, 200}, {"/acceptz", 200, 200}, {"/health", 200, 200}, {"/metrics", 404, 200},
-		{"/debug/pprof/", 404, 200}, {"/debug/pprof/heap", 404, 200}, {"/debug/pprof/cmdline", 404, 200},
+		{"/debug/pprof/", 404, 200}, {"/debug/pprof/heap", 404, 200}, {"/debug/pprof/cmdline", 404, 404},
 		{"/debug/pprof/symbol", 404, 200},
 	} {
 		if code, _ := get(t, bare, test.path); code != test.bare {

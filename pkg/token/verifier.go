@@ -9,6 +9,7 @@ import (
 	"github.com/golang-jwt/jwt/v5"
 
 	"github.com/parley-im/parley/pkg/errs"
+	"github.com/parley-im/parley/pkg/secret"
 )
 
 const (
@@ -36,7 +37,7 @@ func WeakSecret(secret []byte) bool { return len(secret) < 32 }
 // VerifierOptions says what a Verifier accepts beside the keys it is given.
 type VerifierOptions struct {
 	// Secret makes tokens with HS256 welcome; empty refuses them all.
-	Secret []byte
+	Secret secret.Bytes
 	// Issuers are others whose tokens are welcome; nil for none.
 	Issuers *Issuers
 	// Now is the clock; nil is time.Now.

@@ -27,6 +27,7 @@ import (
 	"github.com/parley-im/parley/pkg/errs"
 	"github.com/parley-im/parley/pkg/limit"
 	"github.com/parley-im/parley/pkg/run"
+	"github.com/parley-im/parley/pkg/secret"
 	"github.com/parley-im/parley/pkg/token"
 	authv1 "github.com/parley-im/parley/proto/auth/v1"
 )
@@ -67,7 +68,7 @@ type Options struct {
 	MinPasswordLength int
 	// JWTSecret has Verify accept HS256 tokens that others make; empty refuses
 	// them.
-	JWTSecret []byte
+	JWTSecret secret.Bytes
 	// Issuers are others whose tokens Verify accepts. InsecureIssuers lets their
 	// keys come over http, in development.
 	Issuers         []token.IssuerOptions

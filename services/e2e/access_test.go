@@ -6,7 +6,8 @@ import (
 	"strings"
 	"testing"
 
-	"google.golang.org/protobuf/encoding/protojson"
+	sdk "go.opentelemetry.io/otel/sdk/trace"
+	"go.opentelemetry.io/otel/sdk/trace/tracetest"
 	"google.golang.org/protobuf/proto"
 
 	historyv1 "github.com/parley-im/parley/proto/history/v1"
@@ -170,15 +171,20 @@ func acts(request func(*wirev1.Moderate) *wirev1.ClientFrame, user string) func(
 }
 
 // TestAccess sends every request as everybody who may or may not, each about a
-// room of its own, and holds the answers against the tables above. What an
-// outsider is told of a private room is also compared, whole, with what is told
-// of a room that there is none of.
+// room of its own, and holds the answers against the tables above. Who was
+// signed in and is not any more may nothing (revoked), and an outsider learns
+// nothing of private rooms (access_private_test.go).
 func TestAccess(t *testing.T) {
-	s := stack.Start(t, stack.Options{Gateway: func(o *gateway.Options) {
-		o.JWTSecret = secret
-		o.RateLimit, o.RateBurst = 1e6, 1e6
-	}})
-	a := &accessRun{t: t, stack: s, clients: make(map[string]*client.Client)}
+	spans := tracetest.NewInMemoryExporter()
+	s := stack.Start(t, stack.Options{
+		Gateway: func(o *gateway.Options) {
+			o.JWTSecret = secret
+			o.RateLimit, o.RateBurst = 1e6, 1e6
+		},
+		// Only what asks for it is traced.
+		Traces: sdk.NewTracerProvider(sdk.WithSyncer(spans), sdk.WithSampler(sdk.ParentBased(sdk.NeverSample()))),
+	})
+	a := &accessRun{t: t, stack: s, clients: make(map[string]*client.Client), spans: spans}
 	for _, who := range strings.Fields(whoAsks) {
 		if who != "nobody" {
 			a.clients[who] = client.Dial(t, s.URLs[0], client.Options{})
@@ -188,7 +194,9 @@ func TestAccess(t *testing.T) {
 	t.Run("complete", testEveryRequestHasARow)
 	t.Run("public", func(t *testing.T) { a.table(t, accessToPublic, registryv1.Visibility_VISIBILITY_PUBLIC) })
 	t.Run("private", func(t *testing.T) { a.table(t, accessToPrivate, registryv1.Visibility_VISIBILITY_PRIVATE) })
+	t.Run("revoked", a.revoked)
 	t.Run("private is as none", a.privateIsAsNone)
+	t.Run("nothing is heard", a.nothingIsHeard)
 }
 
 // testEveryRequestHasARow: what is added to the protocol is to be added here.
@@ -200,6 +208,14 @@ func testEveryRequestHasARow(t *testing.T) {
 			t.Errorf("%s has no row", request)
 		}
 	}
+	for name := range accessRequests {
+		if !strings.Contains(accessToPublic, "\n"+name+" ") {
+			t.Errorf("%s is not asked about public rooms", name)
+		}
+		if name != "create-room" && namesARoom(name) && !strings.Contains(accessToPrivate, "\n"+name+" ") {
+			t.Errorf("%s is not asked about private rooms", name)
+		}
+	}
 }
 
 type accessRun struct {
@@ -207,6 +223,8 @@ type accessRun struct {
 	stack   *stack.Stack
 	clients map[string]*client.Client
 	rooms   int
+	private []string // rooms of which outsiders may know nothing
+	spans   *tracetest.InMemoryExporter
 }
 
 // room makes a room with everybody in their places, and gives what other has
@@ -215,6 +233,9 @@ func (a *accessRun) room(t *testing.T, visibility registryv1.Visibility) (room s
 	t.Helper()
 	a.rooms++
 	room = fmt.Sprint("access-", a.rooms)
+	if visibility == registryv1.Visibility_VISIBILITY_PRIVATE {
+		a.private = append(a.private, room)
+	}
 	ctx := t.Context()
 	do := func(_ any, err error) {
 		t.Helper()
@@ -330,38 +351,4 @@ func answered(c *client.Client, f *wirev1.ClientFrame) string {
 		return "absent"
 	}
 	return "."
-}
-
-// privateIsAsNone asks about a private room, and in the same words about one
-// that there is none of.
-func (a *accessRun) privateIsAsNone(t *testing.T) {
-	told := func(who, request, room string) string {
-		answer := a.as(t, who).Ask(accessRequests[request](room, 1))
-		answer.Id = nil
-		b, err := protojson.MarshalOptions{}.Marshal(answer)
-		if err != nil {
-			t.Fatal(err)
-		}
-		return strings.ReplaceAll(strings.ReplaceAll(string(b), room, "ROOM"), " ", "")
-	}
-	for _, who := range []string{"nobody", "guest", "user"} {
-		for request := range accessRequests {
-			switch request {
-			case "create-room", "create-room again", "join-room", "signal", "ping":
-				continue // these say that the name is taken, are not answered, or have the time
-			}
-			private, _ := a.room(t, registryv1.Visibility_VISIBILITY_PRIVATE)
-			none := strings.Repeat("n", len(private))
-			if of, without := told(who, request, private), told(who, request, none); of != without && strings.Contains(accessToPrivate, "\n"+request+" ") {
-				t.Errorf("%s learns by %s: %s, and of none %s", who, request, of, without)
-			}
-		}
-		c := a.as(t, who)
-		list := c.Ask(ask.GetRooms(&wirev1.GetRooms{Limit: proto.Int32(1000), Prefix: proto.String("access-")}))
-		for _, r := range list.GetRoomsList().GetRooms() {
-			if info := c.Ask(ask.GetRoomInfo(r.Id)).GetRoomInfo(); !info.GetExists() {
-				t.Errorf("%s sees the private room %s in the list", who, r.Id)
-			}
-		}
-	}
 }

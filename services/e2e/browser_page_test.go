@@ -376,20 +376,7 @@ func (p *page) names(list string, want ...string) {
 // was moved under the reader's eyes.
 func (p *page) clean(expected ...string) {
 	p.t.Helper()
-	p.mu.Lock()
-	complaints := slices.Clone(p.complaints)
-	p.mu.Unlock()
-	for _, complaint := range complaints {
-		if !slices.ContainsFunc(expected, func(part string) bool { return strings.Contains(complaint, part) }) {
-			p.t.Errorf("%s: %s", p.name, complaint)
-		}
-	}
-	for _, violation := range value[[]string](p, "seen.violations") {
-		p.t.Errorf("%s: against the Content-Security-Policy: %s", p.name, violation)
-	}
-	for _, element := range value[[]string](p, "seen.foreign") {
-		p.t.Errorf("%s: an element that is none of ours: %s", p.name, element)
-	}
+	p.harmless(expected...)
 	type shift struct {
 		Value, At float64
 		Of        string
@@ -406,6 +393,26 @@ func (p *page) clean(expected ...string) {
 			p.t.Errorf("%s: within 5 s the layout has shifted by %v: %v", p.name, sum, shifts)
 			break
 		}
+	}
+}
+
+// harmless checks that nothing has complained, and that nothing is on the page
+// that is none of ours.
+func (p *page) harmless(expected ...string) {
+	p.t.Helper()
+	p.mu.Lock()
+	complaints := slices.Clone(p.complaints)
+	p.mu.Unlock()
+	for _, complaint := range complaints {
+		if !slices.ContainsFunc(expected, func(part string) bool { return strings.Contains(complaint, part) }) {
+			p.t.Errorf("%s: %s", p.name, complaint)
+		}
+	}
+	for _, violation := range value[[]string](p, "seen.violations") {
+		p.t.Errorf("%s: against the Content-Security-Policy: %s", p.name, violation)
+	}
+	for _, element := range value[[]string](p, "seen.foreign") {
+		p.t.Errorf("%s: an element that is none of ours: %s", p.name, element)
 	}
 }
 

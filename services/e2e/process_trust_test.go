@@ -10,57 +10,12 @@ import (
 
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/codes"
-	reflectionv1 "google.golang.org/grpc/reflection/grpc_reflection_v1"
 	"google.golang.org/grpc/status"
-	"google.golang.org/protobuf/proto"
-	"google.golang.org/protobuf/types/descriptorpb"
 	"google.golang.org/protobuf/types/known/emptypb"
 
-	"github.com/parley-im/parley/pkg/access"
 	"github.com/parley-im/parley/services/e2e/internal/client"
 	"github.com/parley-im/parley/services/e2e/internal/process"
 )
-
-// methods asks a server for all methods that it serves, but those of gRPC
-// itself.
-func methods(ctx context.Context, t *testing.T, conn *grpc.ClientConn) []string {
-	t.Helper()
-	stream, err := reflectionv1.NewServerReflectionClient(conn).ServerReflectionInfo(ctx)
-	if err != nil {
-		t.Fatal(err)
-	}
-	ask := func(q *reflectionv1.ServerReflectionRequest) *reflectionv1.ServerReflectionResponse {
-		t.Helper()
-		if err := stream.Send(q); err != nil {
-			t.Fatal(err)
-		}
-		answer, err := stream.Recv()
-		if err != nil {
-			t.Fatal(err)
-		}
-		return answer
-	}
-	var found []string
-	list := ask(&reflectionv1.ServerReflectionRequest{MessageRequest: &reflectionv1.ServerReflectionRequest_ListServices{}})
-	for _, s := range list.GetListServicesResponse().GetService() {
-		if strings.HasPrefix(s.Name, "grpc.") {
-			continue
-		}
-		answer := ask(&reflectionv1.ServerReflectionRequest{
-			MessageRequest: &reflectionv1.ServerReflectionRequest_FileContainingSymbol{FileContainingSymbol: s.Name},
-		})
-		var file descriptorpb.FileDescriptorProto
-		if err := proto.Unmarshal(answer.GetFileDescriptorResponse().GetFileDescriptorProto()[0], &file); err != nil {
-			t.Fatal(err)
-		}
-		for _, service := range file.Service {
-			for _, m := range service.Method {
-				found = append(found, fmt.Sprintf("/%s.%s/%s", file.GetPackage(), service.GetName(), m.GetName()))
-			}
-		}
-	}
-	return found
-}
 
 // outcome calls a method with nothing in the request.
 func outcome(ctx context.Context, conn *grpc.ClientConn, method string) codes.Code {
@@ -73,44 +28,6 @@ func outcome(ctx context.Context, conn *grpc.ClientConn, method string) codes.Co
 		}
 	}
 	return status.Code(err)
-}
-
-// Every method that is served refuses who has no credentials and who has not
-// its scope, and lets those in who have.
-func TestProcessEveryMethodIsGuarded(t *testing.T) {
-	d := process.Deploy(t, 0)
-	d.StartService(process.Events)
-	d.WaitReady()
-	ctx, cancel := context.WithTimeout(t.Context(), recovery)
-	defer cancel()
-	may := map[string]string{
-		process.BackEndToken: "publish read rooms users",
-		process.AdminToken:   "admin publish read rooms users",
-		process.ServiceToken: "service admin publish read rooms users",
-	}
-	seen := 0
-	for _, addr := range d.Addrs {
-		nobody, stranger := dialGRPC(t, addr, ""), dialGRPC(t, addr, "a token of somebody else")
-		for _, method := range methods(ctx, t, dialGRPC(t, addr, process.BackEndToken)) {
-			seen++
-			for _, conn := range []*grpc.ClientConn{nobody, stranger} {
-				if got := outcome(ctx, conn, method); got != codes.Unauthenticated {
-					t.Errorf("%s without credentials: %v", method, got)
-				}
-			}
-			need := access.ScopeName(access.Needs(method))
-			for token, scopes := range may {
-				got := outcome(ctx, dialGRPC(t, addr, token), method)
-				refused := got == codes.PermissionDenied || got == codes.Unauthenticated
-				if allowed := strings.Contains(" "+scopes+" ", " "+need+" "); allowed == refused {
-					t.Errorf("%s, which needs %s, with %q: %v", method, need, scopes, got)
-				}
-			}
-		}
-	}
-	if seen < 30 {
-		t.Errorf("only %d methods were tried", seen)
-	}
 }
 
 // A gateway whose token is another's is served by nobody, and says so.

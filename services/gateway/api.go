@@ -13,6 +13,7 @@ import (
 	"unicode/utf8"
 
 	"github.com/parley-im/parley/pkg/errs"
+	"github.com/parley-im/parley/pkg/secret"
 	authv1 "github.com/parley-im/parley/proto/auth/v1"
 )
 
@@ -55,7 +56,6 @@ func (g *Gateway) crossOrigin(next http.Handler) http.Handler {
 	}
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		w.Header().Set("Cache-Control", "no-store")
-		w.Header().Set("X-Content-Type-Options", "nosniff")
 		w.Header().Add("Vary", "Origin")
 		if origin := r.Header.Get("Origin"); allowed[origin] {
 			w.Header().Set("Access-Control-Allow-Origin", origin)
@@ -77,13 +77,13 @@ func (g *Gateway) crossOrigin(next http.Handler) http.Handler {
 
 // credentials is what a body of the API may hold.
 type credentials struct {
-	Username     string `json:"username"`
-	Password     string `json:"password"`
-	NewPassword  string `json:"newPassword"`
-	InviteCode   string `json:"inviteCode"`
-	RefreshToken string `json:"refreshToken"`
-	SessionID    string `json:"sessionId"`
-	All          bool   `json:"all"`
+	Username     string      `json:"username"`
+	Password     secret.Text `json:"password"`
+	NewPassword  secret.Text `json:"newPassword"`
+	InviteCode   string      `json:"inviteCode"`
+	RefreshToken secret.Text `json:"refreshToken"`
+	SessionID    string      `json:"sessionId"`
+	All          bool        `json:"all"`
 }
 
 // only answers the methods that a path does not have (RFC 9110, section
@@ -151,7 +151,7 @@ func (g *Gateway) register(ctx context.Context, r *http.Request, body credential
 		return nil, err
 	}
 	in, err := g.opts.Auth.Register(ctx, &authv1.RegisterRequest{
-		Username: body.Username, Password: body.Password, InviteCode: body.InviteCode, Client: client(r),
+		Username: body.Username, Password: body.Password.Reveal(), InviteCode: body.InviteCode, Client: client(r),
 	})
 	return signedIn(in), err
 }
@@ -160,7 +160,7 @@ func (g *Gateway) signIn(ctx context.Context, r *http.Request, body credentials)
 	if err := needs(body); err != nil {
 		return nil, err
 	}
-	in, err := g.opts.Auth.Login(ctx, &authv1.LoginRequest{Username: body.Username, Password: body.Password, Client: client(r)})
+	in, err := g.opts.Auth.Login(ctx, &authv1.LoginRequest{Username: body.Username, Password: body.Password.Reveal(), Client: client(r)})
 	return signedIn(in), err
 }
 
@@ -168,17 +168,17 @@ func needs(body credentials) error {
 	if body.Username == "" {
 		return errs.Invalid("username", "is missing")
 	}
-	if body.Password == "" {
+	if body.Password.IsZero() {
 		return errs.Invalid("password", "is missing")
 	}
 	return nil
 }
 
 func (g *Gateway) refresh(ctx context.Context, r *http.Request, body credentials) (any, error) {
-	if body.RefreshToken == "" {
+	if body.RefreshToken.IsZero() {
 		return nil, errs.Invalid("refreshToken", "is missing")
 	}
-	in, err := g.opts.Auth.Refresh(ctx, &authv1.RefreshRequest{RefreshToken: body.RefreshToken, Client: client(r)})
+	in, err := g.opts.Auth.Refresh(ctx, &authv1.RefreshRequest{RefreshToken: body.RefreshToken.Reveal(), Client: client(r)})
 	return signedIn(in), err
 }
 
@@ -195,8 +195,8 @@ func (g *Gateway) signOut(ctx context.Context, r *http.Request, body credentials
 		}
 		request.OwnerId = who.User.Id
 		request.What = &authv1.RevokeRequest_SessionId{SessionId: body.SessionID}
-	case body.RefreshToken != "":
-		request.What = &authv1.RevokeRequest_RefreshToken{RefreshToken: body.RefreshToken}
+	case !body.RefreshToken.IsZero():
+		request.What = &authv1.RevokeRequest_RefreshToken{RefreshToken: body.RefreshToken.Reveal()}
 	case hasBearer:
 		request.What = &authv1.RevokeRequest_Token{Token: bearer}
 	default:
@@ -220,13 +220,13 @@ func (g *Gateway) changePassword(ctx context.Context, r *http.Request, body cred
 	switch {
 	case !ok:
 		return nil, errNoBearer
-	case body.Password == "":
+	case body.Password.IsZero():
 		return nil, errs.Invalid("password", "is missing")
-	case body.NewPassword == "":
+	case body.NewPassword.IsZero():
 		return nil, errs.Invalid("newPassword", "is missing")
 	}
 	_, err := g.opts.Auth.ChangePassword(ctx, &authv1.ChangePasswordRequest{
-		Token: bearer, Password: body.Password, NewPassword: body.NewPassword, Client: client(r),
+		Token: bearer, Password: body.Password.Reveal(), NewPassword: body.NewPassword.Reveal(), Client: client(r),
 	})
 	return success{true}, err
 }

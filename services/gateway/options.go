@@ -13,6 +13,7 @@ import (
 	"go.opentelemetry.io/otel/trace"
 
 	"github.com/parley-im/parley/pkg/bus"
+	"github.com/parley-im/parley/pkg/secret"
 	"github.com/parley-im/parley/pkg/token"
 	authv1 "github.com/parley-im/parley/proto/auth/v1"
 	historyv1 "github.com/parley-im/parley/proto/history/v1"
@@ -53,7 +54,7 @@ type Options struct {
 	Traces trace.TracerProvider
 
 	// JWTSecret, where it is set, makes HS256 tokens signed with it welcome.
-	JWTSecret []byte
+	JWTSecret secret.Bytes
 	// Issuers are others whose tokens are welcome. InsecureIssuers lets their
 	// keys come over http, in development.
 	Issuers         []token.IssuerOptions

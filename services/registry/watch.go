@@ -96,10 +96,11 @@ func (s *Service) refresh(ctx context.Context, key string) error {
 	return nil
 }
 
-// refreshRoom is refresh for a room. Where it is gone, what its end has left is
-// read as well: the watch may not have told of it yet.
+// refreshRoom is refresh for a room. What its end has left is read as well: the
+// watch may not have told of it yet. Where the room is there nothing is learned
+// by that; but then how long a refusal takes does not tell whether there is one.
 func (s *Service) refreshRoom(ctx context.Context, id string) error {
-	if err := s.refresh(ctx, roomKey(id)); err != nil || s.picture.room(id) != nil {
+	if err := s.refresh(ctx, roomKey(id)); err != nil {
 		return err
 	}
 	return s.refresh(ctx, endingKey(id))

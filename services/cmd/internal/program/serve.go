@@ -75,8 +75,8 @@ func (v *ServeSettings) register(s *config.Set) {
 	v.trust.serving(s)
 	s.Validate(func() error {
 		t := v.trust
-		if v.services == (addresses{}) || t.dev || t.backEndToken != "" || t.adminToken != "" || t.callersFile != "" ||
-			t.serviceToken != "" || t.files.Cert != "" {
+		if v.services == (addresses{}) || t.dev || !t.backEndToken.IsZero() || !t.adminToken.IsZero() || t.callersFile != "" ||
+			!t.serviceToken.IsZero() || t.files.Cert != "" {
 			return nil
 		}
 		return errors.New("backend-token is missing, by which back ends are known where gRPC is served, or admin-token, or callers-file; " +

@@ -71,7 +71,7 @@ func (t *trustSettings) standalone(s *config.Set, serves bool) {
 		s.Secret(&t.adminToken, "admin-token", "an operator's token: may have this process end, by its admin port")
 	}
 	s.Validate(func() error {
-		if t.dev || t.serviceToken != "" || t.files.Cert != "" {
+		if t.dev || !t.serviceToken.IsZero() || t.files.Cert != "" {
 			return nil
 		}
 		return errors.New("service-token is missing, by which Parley's services know each other, or service-cert, service-key and service-ca; " +

@@ -248,6 +248,17 @@ func (c *Client) Untaken(event string) []*wirev1.ServerFrame {
 	return list
 }
 
+// Rest gives all frames that have arrived and were not taken.
+func (c *Client) Rest() []*wirev1.ServerFrame {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	list := make([]*wirev1.ServerFrame, len(c.frames))
+	for i, f := range c.frames {
+		list[i] = f.ServerFrame
+	}
+	return list
+}
+
 // Settle waits until the gateway has handled all that was sent before, and all
 // that it sent before that has arrived.
 func (c *Client) Settle() {

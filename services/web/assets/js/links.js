@@ -1,6 +1,7 @@
 // What of a text is an address that may be followed. Pure.
 
-const ADDRESS = /\bhttps?:\/\/[^\s<>"`{}|\\^]+/gi;
+// Format characters would let an address look like another: U+202E turns its end around.
+const ADDRESS = /\bhttps?:\/\/[^\s<>"`{}|\\^\p{Cf}]+/giu;
 
 /** What stands at the end of an address belongs to the sentence. */
 const AFTER = /[.,;:!?'*_~，。；：！？、）】》」』”’]+$/;

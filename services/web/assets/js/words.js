@@ -19,6 +19,9 @@ export function speak(wanted) {
   words = all[language];
 }
 
+/** Characters with which a name would turn the direction of the sentence that it stands in. */
+const TURNS = /[\u202a-\u202e\u2066-\u2069]/g;
+
 /**
  * The text for a key, with what it names in braces put in. A text that depends
  * on a number `n` is a pair, for one and for others.
@@ -28,7 +31,7 @@ export function speak(wanted) {
 export function t(key, values = {}) {
   let text = words[key] ?? en[key] ?? key;
   if (Array.isArray(text)) text = text[values.n === 1 ? 0 : 1];
-  return text.replace(/\{(\w+)\}/g, (whole, name) => String(values[name] ?? whole));
+  return text.replace(/\{(\w+)\}/g, (whole, name) => String(values[name] ?? whole).replace(TURNS, ""));
 }
 
 /** Puts the language into fixed markup: `data-t` is the key of the text, `data-t-<attribute>` that of an attribute. */

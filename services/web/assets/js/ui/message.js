@@ -15,6 +15,7 @@ export function follows(before, message) {
   return (
     before !== null &&
     before.mine === message.mine &&
+    before.user.id === message.user.id && // two may be called the same
     before.user.username === message.user.username &&
     message.timestamp - before.timestamp < FOLLOWS_MS
   );
