@@ -326,15 +326,14 @@ func request(t *testing.T, name, who, room string, seq int64) *wirev1.ClientFram
 // tables.
 func answered(c *client.Client, f *wirev1.ClientFrame) string {
 	if f.GetSignal() != nil { // which is answered only where it is refused
-		id := "signal"
-		f.Id = &id
+		f.Id = proto.String("signal")
 		c.Send(f)
-		ping := ask.Ping()
-		ping.Id = &id
-		c.Send(ping)
-		answer := c.Reply(id)
-		if answer.GetError() != nil {
-			c.Reply(id)
+		leave := ask.LeaveRoom(f.GetSignal().RoomId) // behind it: both are about one room
+		leave.Id = proto.String("behind")
+		c.Send(leave)
+		answer := c.Wait("an answer", func(f *wirev1.ServerFrame) bool { return f.GetId() == "signal" || f.GetId() == "behind" })
+		if answer.GetId() == "signal" {
+			c.Reply("behind")
 			return answer.GetError().Code
 		}
 		return "."
