@@ -2,12 +2,13 @@
 # takes more than a line is in scripts/.
 
 .DEFAULT_GOAL := help
-.PHONY: help run test e2e bench fuzz lint chart gen build images clean
+.PHONY: help run test e2e bench fuzz lint vuln chart gen build images clean
 
 ARGS ?=
 BENCH ?=
 SCENARIO ?=
 FUZZTIME ?= 60s
+TARGET ?=
 
 # Go writes the commit into programs, and fails where git refuses to tell it:
 # in a clone that belongs to somebody else, as in many containers.
@@ -38,17 +39,20 @@ ifeq ($(BENCH),)
 	bin/parley bench --duration 5s $(if $(SCENARIO),--scenario $(SCENARIO),--markdown services/e2e/bench.md)
 endif
 
-fuzz: ## every fuzz target for FUZZTIME=60s
-	@scripts/fuzz $(FUZZTIME)
+fuzz: ## every fuzz target for FUZZTIME=60s (TARGET="FuzzSession …": only these)
+	@scripts/fuzz $(FUZZTIME) $(TARGET)
 
 lint: ## format, vet, staticcheck, contracts, and the walls between packages
 	@scripts/lint
 	go test -count=1 ./services/structure
 
+vuln: ## what Go's vulnerability database knows against what the programs call; fails where nobody can be asked (GOVULNDB=file:///… names a copy)
+	@scripts/vuln
+
 chart: ## lint, render and test the Helm chart without a cluster
 	@scripts/chart
 
-gen: ## write the Go code and the reference of proto/, the module of pkg/sdk-ts and the chart's copies anew
+gen: ## write the Go code and the reference of proto/, the module of pkg/sdk-ts, the chart's copies and the list of licences anew
 	@scripts/gen
 
 build: ## all programs into ./bin
