@@ -6,8 +6,6 @@ import (
 	"errors"
 	"fmt"
 
-	"google.golang.org/protobuf/proto"
-
 	"github.com/parley-im/parley/pkg/errs"
 	busv1 "github.com/parley-im/parley/proto/bus/v1"
 )
@@ -46,12 +44,7 @@ func (b *Bus) Get(ctx context.Context, room string, seq uint64) (Stored, error) 
 	if answer.Message.Subject != b.logSubject(room) {
 		return Stored{}, ErrNotFound // another room's: they share their shard's seqs
 	}
-	s := Stored{Room: room, Seq: seq}
-	entry := new(busv1.LogEntry)
-	if proto.Unmarshal(answer.Message.Data, entry) == nil {
-		s.Entry = entry
-	}
-	return s, nil
+	return Stored{Room: room, Seq: seq, Entry: b.entryOf(answer.Message.Subject, answer.Message.Data)}, nil
 }
 
 // EraseEntry takes one entry out of a room's log and overwrites its bytes.

@@ -75,7 +75,7 @@ func (o *Options) complete() error {
 	if o.URL == "" && o.InProcess == nil {
 		return errors.New("nats-url: is missing: the address of a NATS server with JetStream, like nats://127.0.0.1:4222")
 	}
-	if o.Shards < 0 || o.Shards > 1024 {
+	if o.Shards < 0 || o.Shards > maxShards {
 		return fmt.Errorf("shards: %d is not between 1 and 1024 (or 0 for the deployment's own)", o.Shards)
 	}
 	if o.Replicas < 0 || o.Replicas > 5 {
@@ -118,10 +118,12 @@ type Bus struct {
 	publisher  *publisher
 	tracer     trace.Tracer               // nil where nothing is traced
 	complain   rate.Sometimes             // about what NATS says against us
+	strange    rate.Sometimes             // the same of what is not ours
 	durability atomic.Pointer[Durability] // nil until the log's streams were seen
 
 	feeds   atomic.Int64  // made so far
 	dropped atomic.Uint64 // messages that a full queue of ours made nats.go drop
+	foreign atomic.Int64  // that are not ours
 
 	roundTrip metric.Float64Histogram
 
@@ -146,6 +148,7 @@ func Connect(ctx context.Context, opts Options) (*Bus, error) {
 		hearing:  make(map[*Feed]struct{}),
 		closed:   make(chan struct{}),
 		complain: rate.Sometimes{Interval: time.Second},
+		strange:  rate.Sometimes{Interval: time.Second},
 	}
 	if opts.Traces != nil {
 		b.tracer = opts.Traces.Tracer("parley/bus")

@@ -54,6 +54,9 @@ func (b *Bus) readDeployment(ctx context.Context) error {
 
 var errShards = errors.New("shards")
 
+// maxShards is the most that a deployment may have.
+const maxShards = 1024
+
 func (b *Bus) tryDeployment(ctx context.Context) error {
 	// A cluster that has no leader yet does not answer at all.
 	ctx, cancel := context.WithTimeout(ctx, 3*time.Second)
@@ -81,6 +84,9 @@ func (b *Bus) tryDeployment(ctx context.Context) error {
 	record := new(busv1.Deployment)
 	if err := proto.Unmarshal(entry.Value, record); err != nil {
 		return fmt.Errorf("decoding the deployment's record: %w", err)
+	}
+	if record.Shards < 1 || record.Shards > maxShards {
+		return fmt.Errorf("%w: the deployment's record has %d, which no version of ours has written: restore it from a backup", errShards, record.Shards)
 	}
 	if b.opts.Shards != 0 && b.opts.Shards != int(record.Shards) {
 		return fmt.Errorf("%w: set to %d, but this deployment was made with %d: set %d, or make a new deployment",

@@ -8,7 +8,6 @@ import (
 	"sync"
 
 	"github.com/nats-io/nats.go"
-	"google.golang.org/protobuf/proto"
 
 	"github.com/parley-im/parley/pkg/errs"
 	busv1 "github.com/parley-im/parley/proto/bus/v1"
@@ -223,22 +222,10 @@ func (f *Feed) append(batch []Delivery, w *worker, msg *nats.Msg) []Delivery {
 		}
 		return batch
 	}
-	if msg.Header.Get(headerSequence) == "" {
-		event := new(busv1.LiveEvent)
-		room, err := roomOf(msg.Subject)
-		if err == nil {
-			err = proto.Unmarshal(msg.Data, event)
-		}
-		if err != nil {
-			f.b.log.Warn("passed over what is not ours", "subject", msg.Subject, "error", err)
-			return batch
-		}
-		return append(batch, Delivery{Room: room, Live: event})
-	}
-	stored, err := f.b.decodeStored(msg, msg.Subject)
+	delivery, err := f.b.decode(msg)
 	if err != nil {
-		f.b.log.Warn("passed over what is not ours", "subject", msg.Subject, "error", err)
+		f.b.PassOver(msg.Subject, err)
 		return batch
 	}
-	return append(batch, Delivery{Room: stored.Room, Stored: &stored})
+	return append(batch, delivery)
 }

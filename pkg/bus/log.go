@@ -11,7 +11,6 @@ import (
 
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
-	"google.golang.org/protobuf/proto"
 
 	"github.com/parley-im/parley/pkg/errs"
 	busv1 "github.com/parley-im/parley/proto/bus/v1"
@@ -243,10 +242,7 @@ func (b *Bus) decodeStored(msg *nats.Msg, subject string) (Stored, error) {
 	if err != nil {
 		return s, err
 	}
-	entry := new(busv1.LogEntry)
-	if proto.Unmarshal(msg.Data, entry) == nil {
-		s.Entry = entry
-	}
+	s.Entry = b.entryOf(subject, msg.Data)
 	s.Trace = b.traceOf(msg)
 	return s, nil
 }

@@ -41,6 +41,7 @@ func (b *Bus) observe(meter metric.Meter) error {
 	})
 	counter("parley.bus.reconnects", "{reconnect}", "Reconnects to NATS.", func() int64 { return int64(b.nc.Stats().Reconnects) })
 	counter("parley.bus.dropped", "{drop}", "Times that a full queue of ours made the NATS client drop messages: we were a slow consumer.", func() int64 { return int64(b.dropped.Load()) })
+	counter("parley.bus.foreign", "{message}", "Messages and records that are not ours and were passed over, each time they are met.", func() int64 { return b.foreign.Load() })
 	counter("parley.bus.publishes", "{message}", "Messages that the log has acknowledged.", func() int64 { return b.publisher.acked.Load() })
 	counter("parley.bus.publish.retries", "{message}", "Publishes that were sent again.", func() int64 { return b.publisher.retried.Load() })
 	counter("parley.bus.publish.failures", "{message}", "Publishes that were given up.", func() int64 { return b.publisher.failed.Load() })

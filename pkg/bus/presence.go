@@ -1,6 +1,8 @@
 package bus
 
 import (
+	"errors"
+
 	"github.com/nats-io/nats.go"
 
 	busv1 "github.com/parley-im/parley/proto/bus/v1"
@@ -24,17 +26,17 @@ func (b *Bus) PublishReplica(beat *busv1.PresenceReplicaBeat) error {
 
 // SubscribeBeats hears every gateway's beats.
 func (b *Bus) SubscribeBeats(f func(*busv1.GatewayBeat)) (*Subscription, error) {
-	return subscribe(b, subjectBeat+"*", func(m *busv1.GatewayBeat, _ *nats.Msg) { f(m) })
+	return subscribe(b, subjectBeat+"*", each(f))
 }
 
 // SubscribeDeltas hears every gateway's deltas, each gateway's in order.
 func (b *Bus) SubscribeDeltas(f func(*busv1.PresenceDelta)) (*Subscription, error) {
-	return subscribe(b, subjectDelta+"*", func(m *busv1.PresenceDelta, _ *nats.Msg) { f(m) })
+	return subscribe(b, subjectDelta+"*", each(f))
 }
 
 // SubscribeReplicas hears every presence replica's beats.
 func (b *Bus) SubscribeReplicas(f func(*busv1.PresenceReplicaBeat)) (*Subscription, error) {
-	return subscribe(b, subjectReplica, func(m *busv1.PresenceReplicaBeat, _ *nats.Msg) { f(m) })
+	return subscribe(b, subjectReplica, each(f))
 }
 
 // SubscribeSnapshotRequests hears replicas that want this gateway's snapshot.
@@ -58,11 +60,12 @@ func (b *Bus) SubscribeAsks(f func(reply func(*busv1.PresenceSnapshot) error)) (
 }
 
 func (b *Bus) subscribeAsks(subject string, f func(reply func(*busv1.PresenceSnapshot) error)) (*Subscription, error) {
-	return subscribe(b, subject, func(_ *busv1.PresenceSnapshotRequest, msg *nats.Msg) {
+	return subscribe(b, subject, func(_ *busv1.PresenceSnapshotRequest, msg *nats.Msg) error {
 		if msg.Reply == "" {
-			return
+			return errors.New("a request that wants no answer")
 		}
 		f(func(part *busv1.PresenceSnapshot) error { return b.publish(msg.Reply, part) })
+		return nil
 	})
 }
 
@@ -70,7 +73,7 @@ func (b *Bus) subscribeAsks(subject string, f func(reply func(*busv1.PresenceSna
 // it. ask requests one: of the gateway named, or of all where gateway is "".
 func (b *Bus) SubscribeSnapshots(f func(*busv1.PresenceSnapshot)) (ask func(gateway string) error, sub *Subscription, err error) {
 	inbox := b.nc.NewInbox()
-	sub, err = subscribe(b, inbox, func(m *busv1.PresenceSnapshot, _ *nats.Msg) { f(m) })
+	sub, err = subscribe(b, inbox, each(f))
 	if err != nil {
 		return nil, nil, err
 	}

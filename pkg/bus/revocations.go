@@ -123,7 +123,7 @@ func (r *Revocations) note(e Entry) {
 	}
 	revocation, err := parseRevocation(e)
 	if err != nil {
-		r.b.log.Warn("passed over what is not ours", "bucket", Sessions, "key", e.Key, "error", err)
+		r.b.PassOver(e.Key, err)
 		return
 	}
 	if r.keep(revocation, e.Stored) {

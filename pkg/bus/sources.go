@@ -10,10 +10,8 @@ import (
 
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
-	"google.golang.org/protobuf/proto"
 
 	"github.com/parley-im/parley/pkg/ids"
-	busv1 "github.com/parley-im/parley/proto/bus/v1"
 )
 
 // What events are made of: the streams of the log, and every revision of the
@@ -52,12 +50,7 @@ func (r *LogReader) Next(ctx context.Context, patience time.Duration) (Stored, P
 	if err != nil {
 		return Stored{Seq: place.Seq}, place, nil
 	}
-	s := Stored{Room: room, Seq: place.Seq}
-	entry := new(busv1.LogEntry)
-	if proto.Unmarshal(msg.Data(), entry) == nil {
-		s.Entry = entry
-	}
-	return s, place, nil
+	return Stored{Room: room, Seq: place.Seq, Entry: r.cursor.b.entryOf(msg.Subject(), msg.Data())}, place, nil
 }
 
 // Close ends the reading.
@@ -135,7 +128,7 @@ func (r *ChangeReader) Next(ctx context.Context, patience time.Duration) (Change
 		key, ok := strings.CutPrefix(msg.Subject(), "$KV."+string(Rooms)+".")
 		revision, err := sourceSeq(msg.Headers())
 		if !ok || err != nil {
-			r.cursor.b.log.Warn("passed over what is not ours", "subject", msg.Subject(), "error", err)
+			r.cursor.b.PassOver(msg.Subject(), err)
 			continue
 		}
 		change := Change{Entry: Entry{

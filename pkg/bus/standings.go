@@ -148,7 +148,7 @@ func (s *Standings) note(token string, e Entry, note func(string, *busv1.Standin
 		err = proto.Unmarshal(e.Value, v)
 	}
 	if err != nil {
-		s.b.log.Warn("passed over what is not ours", "key", e.Key, "error", err)
+		s.b.PassOver(e.Key, err)
 		return
 	}
 	s.mu.Lock()

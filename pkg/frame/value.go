@@ -174,6 +174,15 @@ func validData(b []byte) *Error {
 	return nil
 }
 
+// CheckData says what keeps bytes from being what a frame has in its field data:
+// one JSON value in UTF-8, nested at most 64 deep. It returns nil or an *Error.
+func CheckData(b []byte) error {
+	if err := validData(b); err != nil {
+		return err.in("data").named()
+	}
+	return nil
+}
+
 // unquote returns the text that stands between two quotes. Half of a surrogate
 // pair becomes U+FFFD, which is what a browser's TextEncoder makes of it, so
 // both subprotocols see the same text.

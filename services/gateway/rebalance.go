@@ -22,6 +22,8 @@ const (
 	rebalanceLeast = 10
 	// forgetGateway is how long a silent gateway counts.
 	forgetGateway = 5 * time.Second
+	// maxPeers bounds how many gateways count; presence hears as many.
+	maxPeers = 4096
 )
 
 // peers is what the gateways say of themselves.
@@ -40,6 +42,9 @@ func (p *peers) hear(beat *busv1.GatewayBeat, now time.Time) {
 	defer p.mu.Unlock()
 	if beat.Leaving {
 		delete(p.load, beat.GatewayId)
+		return
+	}
+	if _, known := p.load[beat.GatewayId]; !known && len(p.load) >= maxPeers {
 		return
 	}
 	p.load[beat.GatewayId] = peerLoad{beat.Connections, now}

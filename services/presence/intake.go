@@ -3,6 +3,7 @@ package presence
 import (
 	"time"
 
+	"github.com/parley-im/parley/pkg/ids"
 	busv1 "github.com/parley-im/parley/proto/bus/v1"
 )
 
@@ -14,6 +15,9 @@ const (
 	// its way: at least ten seconds of a busy gateway's deltas. More are
 	// dropped, which is one more hole, and another snapshot.
 	maxHeldDeltas = 4096
+	// maxGateways bounds how many gateways are listened to. More than any
+	// deployment has come of somebody who makes names up.
+	maxGateways = 4096
 )
 
 // intake takes in what the gateways say, in the order of their numbers, and
@@ -34,6 +38,7 @@ type intake struct {
 	patience time.Duration // before a delta that is late is taken as lost, and between asks
 
 	deltas, holes, snapshots int64 // taken in, noticed, taken in
+	strangers                int64 // what was said by no gateway, or by one too many
 }
 
 // feed is what one gateway has said.
@@ -86,20 +91,21 @@ func newIntake(o Options) *intake {
 	}
 }
 
+// feed gives what a gateway has said; nil where that is none, or one too many.
 func (in *intake) feed(gateway string, now time.Time) *feed {
 	f := in.feeds[gateway]
-	if f == nil {
+	if f == nil && len(in.feeds) < maxGateways && ids.CheckRoom("gateway", gateway) == nil { // it would become a subject
 		f = &feed{id: gateway, heard: now}
 		in.feeds[gateway] = f
+	}
+	if f == nil {
+		in.strangers++
 	}
 	return f
 }
 
 // beat takes in that a gateway is alive.
 func (in *intake) beat(b *busv1.GatewayBeat, now time.Time) {
-	if b.GatewayId == "" {
-		return
-	}
 	if b.Leaving {
 		if f := in.feeds[b.GatewayId]; f != nil && !f.leaving {
 			f.heard = now
@@ -108,6 +114,9 @@ func (in *intake) beat(b *busv1.GatewayBeat, now time.Time) {
 		return
 	}
 	f := in.feed(b.GatewayId, now)
+	if f == nil {
+		return
+	}
 	f.heard = now
 	f.silent = false
 	if f.leaving { // another replica thought so
@@ -139,10 +148,10 @@ func (in *intake) beat(b *busv1.GatewayBeat, now time.Time) {
 // delta takes in what happened on a gateway, or holds it until what came
 // before is known.
 func (in *intake) delta(d *busv1.PresenceDelta, now time.Time) {
-	if d.GatewayId == "" {
+	f := in.feed(d.GatewayId, now)
+	if f == nil {
 		return
 	}
-	f := in.feed(d.GatewayId, now)
 	first := d.Number == 1 && f.arriving == nil && !f.silent
 	switch {
 	case d.Number <= f.known:
@@ -281,11 +290,10 @@ func (in *intake) apply(f *feed, d *busv1.PresenceDelta, now time.Time) {
 // known is in deltas which it has overtaken, and these say who has gone for good,
 // where a snapshot leaves a lease. Is one of them lost, the next beat tells.
 func (in *intake) snapshot(gateway string, number uint64, sessions []*busv1.SnapshotSession, now time.Time) {
-	if gateway == "" {
-		return
-	}
 	f := in.feed(gateway, now)
 	switch {
+	case f == nil:
+		return
 	case f.silent || f.settled || number < f.known:
 		return
 	case f.arriving != nil && number <= f.arriving.number:
@@ -309,10 +317,13 @@ func (in *intake) arrive(f *feed, number uint64, sessions []*busv1.SnapshotSessi
 // itself any more: these sessions were its last, and stay until end unless they
 // resume. Of a gateway that was heard here we know more.
 func (in *intake) standIn(gateway string, number uint64, sessions []*busv1.SnapshotSession, end, now time.Time) {
-	if gateway == "" || in.feeds[gateway] != nil {
+	if in.feeds[gateway] != nil {
 		return
 	}
 	f := in.feed(gateway, now)
+	if f == nil {
+		return
+	}
 	f.leaving, f.leaves = true, end
 	in.arrive(f, number, sessions, now)
 }
@@ -358,7 +369,11 @@ func (in *intake) ask(f *feed, now time.Time) {
 
 // coming notes that parts of a gateway's snapshot are arriving, so that it is
 // not asked again meanwhile.
-func (in *intake) coming(gateway string, now time.Time) { in.feed(gateway, now).askedAt = now }
+func (in *intake) coming(gateway string, now time.Time) {
+	if f := in.feed(gateway, now); f != nil {
+		f.askedAt = now
+	}
+}
 
 // expire notes what has run out: gateways that are silent since before
 // now-silence (but were not out of hearing before heardSince), deltas that were

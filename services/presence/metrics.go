@@ -28,6 +28,7 @@ func (s *Service) observe(meter metric.Meter) error {
 		{"parley.presence.deltas", "{delta}", "Deltas taken in.", true, func() int { return int(s.intake.deltas) }},
 		{"parley.presence.holes", "{hole}", "Times that a delta was missing.", true, func() int { return int(s.intake.holes) }},
 		{"parley.presence.snapshots", "{snapshot}", "Snapshots taken in.", true, func() int { return int(s.intake.snapshots) }},
+		{"parley.presence.strangers", "{message}", "Messages that no gateway can have sent, or one beyond 4096 of them; they were passed over.", true, func() int { return int(s.intake.strangers) }},
 		{"parley.presence.restating", "{user}", "Users whose status was told a moment ago.", false, func() int { return len(s.statuses.users) }},
 		{"parley.presence.events", "{event}", "Roster events sent.", true, func() int { return int(s.eventsOut) }},
 	}

@@ -5,6 +5,7 @@ import (
 	"slices"
 	"time"
 
+	"github.com/parley-im/parley/pkg/ids"
 	busv1 "github.com/parley-im/parley/proto/bus/v1"
 	wirev1 "github.com/parley-im/parley/proto/wire/v1"
 )
@@ -79,6 +80,9 @@ func (r *roster) note(c change, now time.Time) {
 func (r *roster) settle(t *busv1.RoomTold, p *picture, now time.Time) {
 	g := r.rooms[t.RoomId]
 	event := t.GetEvent()
+	if g == nil && ids.CheckRoom("roomId", t.RoomId) != nil {
+		return // it would become a subject
+	}
 	if len(event.GetJoined())+len(event.GetLeft()) == 0 {
 		if g != nil && event.GetMemberCount() == int64(p.roomCount(t.RoomId)) {
 			r.forget(g, len(g.moves))

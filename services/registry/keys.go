@@ -2,6 +2,7 @@ package registry
 
 import (
 	"encoding/json"
+	"errors"
 	"fmt"
 	"strings"
 
@@ -10,6 +11,7 @@ import (
 	"github.com/parley-im/parley/pkg/bus"
 	"github.com/parley-im/parley/pkg/ids"
 	registryv1 "github.com/parley-im/parley/proto/registry/v1"
+	wirev1 "github.com/parley-im/parley/proto/wire/v1"
 )
 
 // What is in the bucket of rooms; ids are written as ids.Token.
@@ -98,4 +100,24 @@ func decodeRoom(entry bus.Entry, epoch func(uint64) string) (*registryv1.Room, e
 	room.Revision = entry.Revision
 	room.Epoch = epoch(room.CreationRevision)
 	return room, nil
+}
+
+// checkRecord says whether a record is of the room whose key it has: the indexes
+// find rooms by what is in them. Another one was written by nobody of ours.
+func checkRecord(key, id string, room *registryv1.Room) error {
+	if room.Id != id {
+		return fmt.Errorf("%s is a record of the room %q", key, room.Id)
+	}
+	return ids.CheckRoom(key, id)
+}
+
+// checkStanding is the same of a standing. It is told with its user.
+func checkStanding(key, room, user string, member *registryv1.Member) error {
+	if member.User == nil {
+		member.User = &wirev1.User{Id: user}
+	}
+	if member.User.Id != user {
+		return fmt.Errorf("%s is a standing of the user %q", key, member.User.Id)
+	}
+	return errors.Join(ids.CheckRoom(key, room), ids.CheckUser(key, user))
 }

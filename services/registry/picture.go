@@ -112,6 +112,9 @@ func (p *picture) apply(entry bus.Entry) error {
 	switch kind {
 	case "r":
 		record, err := decodeRoom(entry, p.epoch)
+		if err == nil {
+			err = checkRecord(entry.Key, room, record)
+		}
 		if err != nil {
 			return err
 		}
@@ -120,6 +123,9 @@ func (p *picture) apply(entry bus.Entry) error {
 		member := new(registryv1.Member)
 		if err := proto.Unmarshal(entry.Value, member); err != nil {
 			return fmt.Errorf("decoding %s: %w", entry.Key, err)
+		}
+		if err := checkStanding(entry.Key, room, user, member); err != nil {
+			return err
 		}
 		member.Revision = entry.Revision
 		p.setStanding(room, user, &standing{member, entry.Revision, p.generation})

@@ -77,7 +77,7 @@ func (s *Service) watch(ctx context.Context, whole func()) error {
 // over, so that it takes only itself away.
 func (s *Service) apply(entry bus.Entry) {
 	if err := s.picture.apply(entry); err != nil {
-		s.log.Error("passed over a record", "error", err)
+		s.bus.PassOver(string(bus.Rooms), err)
 	}
 }
 

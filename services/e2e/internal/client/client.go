@@ -259,6 +259,19 @@ func (c *Client) Rest() []*wirev1.ServerFrame {
 	return list
 }
 
+// Take takes the oldest frame that has arrived and was not taken, nil where there
+// is none.
+func (c *Client) Take() *wirev1.ServerFrame {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if len(c.frames) == 0 {
+		return nil
+	}
+	f := c.frames[0].ServerFrame
+	c.frames = c.frames[1:]
+	return f
+}
+
 // Settle waits until the gateway has handled all that was sent before, and all
 // that it sent before that has arrived.
 func (c *Client) Settle() {

@@ -8,6 +8,7 @@ import (
 	"google.golang.org/protobuf/types/known/timestamppb"
 
 	"github.com/parley-im/parley/pkg/bus"
+	"github.com/parley-im/parley/pkg/frame"
 	"github.com/parley-im/parley/pkg/ids"
 	busv1 "github.com/parley-im/parley/proto/bus/v1"
 	wirev1 "github.com/parley-im/parley/proto/wire/v1"
@@ -80,7 +81,7 @@ func liveFrames(room string, event *busv1.LiveEvent) []addressed {
 			told:   e.Status.Told,
 		}}
 	case *busv1.LiveEvent_Changed:
-		if e.Changed.Room == nil {
+		if e.Changed.GetRoom().GetRoomId() != room {
 			return nil
 		}
 		return []addressed{{frames: []*Outgoing{NewOutgoing(&wirev1.ServerFrame{
@@ -134,6 +135,20 @@ func rosterFrames(room string, roster *busv1.RosterEvent) []addressed {
 		add(user, &wirev1.ServerFrame{Event: &wirev1.ServerFrame_UserLeft{UserLeft: change(user)}})
 	}
 	return pieces
+}
+
+// sendable says whether members can be told. What no frame can carry comes from
+// nobody of ours, and would end the connection of everybody to whom it is sent.
+// JSON carries the least, and mostly somebody is sent it.
+func sendable(pieces []addressed) error {
+	for _, a := range pieces {
+		for _, out := range a.frames {
+			if _, err := out.Prepared(frame.JSON); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
 }
 
 func ephemeral(f *wirev1.ServerFrame) *Outgoing { return &Outgoing{Frame: f, Ephemeral: true} }

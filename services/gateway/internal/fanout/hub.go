@@ -97,6 +97,9 @@ type Hub struct {
 	feed    feed
 	workers []*worker // each touched by its own goroutine alone
 
+	// passOver notes what is not ours.
+	passOver func(where string, err error)
+
 	limits  limits
 	trimLog func(ctx context.Context, room string, keep uint32) error
 
@@ -123,6 +126,7 @@ func New(o Options) (*Hub, error) {
 	if err != nil {
 		return nil, err
 	}
+	h.passOver = o.Bus.PassOver
 	// What was said while the connection was cut is in the log and nowhere
 	// else.
 	o.Bus.OnReconnect(h.compareSoon)
@@ -135,6 +139,7 @@ func newHub(o Options, source Source, open func(workers int, handle func(int, []
 		log:          o.Logger,
 		trimLog:      o.Trim,
 		source:       source,
+		passOver:     func(string, error) {},
 		tracer:       o.Tracer,
 		reads:        make(chan struct{}, maxReads),
 		workers:      make([]*worker, o.Workers),

@@ -192,11 +192,16 @@ func (r *room) live(event *busv1.LiveEvent) {
 	if roster := event.GetRoster(); roster != nil && r.worker.retold.news(r, roster, time.Now()) == nil {
 		return
 	}
+	pieces := liveFrames(r.id, event)
+	if err := sendable(pieces); err != nil {
+		r.hub.passOver(r.id, err)
+		return
+	}
 	r.flush()
 	if changed := event.GetChanged(); changed != nil {
 		defer r.obey(changed.Record) // who is put out is told of the change, too
 	}
-	for _, a := range liveFrames(r.id, event) {
+	for _, a := range pieces {
 		burst := Burst{Frames: a.frames}
 		for _, m := range r.members {
 			switch {
