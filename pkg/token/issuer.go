@@ -79,7 +79,9 @@ func (o *IssuerOptions) check(insecure bool) error {
 	}
 	u, err := url.Parse(o.JWKS)
 	switch {
-	case err != nil || u.Host == "" || u.User != nil:
+	case (err != nil || u.Host == "" || u.User != nil) && strings.Contains(o.JWKS, "@"): // behind a password, which is not repeated
+		return errors.New("jwks: is no URL like https://id.example.com/keys, without a user and a password")
+	case err != nil || u.Host == "":
 		return fmt.Errorf("jwks: %q is no URL like https://id.example.com/keys", o.JWKS)
 	case u.Scheme == "https":
 	case u.Scheme == "http" && (insecure || loopback(u.Hostname())):
