@@ -71,3 +71,7 @@ RATE ?= 1500
 
 soak: ## break a deployment of real processes for SOAK=15m under RATE=1500 messages a second, and check delivery
 	cd services && PARLEY_SOAK_TIME=$(SOAK) PARLEY_SOAK_RATE=$(RATE) go test -count=1 -v -timeout 24h -run '^TestFaults$$' ./e2e/faults
+
+.PHONY: hostile
+hostile: ## attack a Parley of real processes in full size, while two clients chat: 15,000 connections and more, some minutes (wants 20,000 file descriptors)
+	cd services && PARLEY_HOSTILE=full go test -count=1 -v -timeout 30m ./e2e/hostile

@@ -105,6 +105,9 @@ func (p *Process) Restart() {
 	p.launch()
 }
 
+// PID is the number of the process that was started last.
+func (p *Process) PID() int { return p.cmd.Process.Pid }
+
 // Running says whether the process has not ended.
 func (p *Process) Running() bool {
 	select {
