@@ -14,11 +14,11 @@ import (
 func FuzzLoad(f *testing.F) {
 	const secret = "a secret that nobody guesses"
 	for _, seed := range [][3]string{
-		{"http-addr: \":1\"\nmax-connections: 2 # two\nallowed-origins: [a, \"b\"]\n", "PARLEY_WINDOW=2\nHOME=/", "--rate-limit=0.5\n--pprof"},
+		{"http-addr: \":1\"\nmax-connections: 2 # two\nallowed-origins: [a, \"b\"]\n", "PARLEY_WINDOW=2\nHOME=x", "--rate-limit=0.5\n--pprof"},
 		{"{http-addr: \"a\\nb: c\", grace: 1m30s}", "PARLEY_MAX_FRAME=2 MiB", "--allowed-origins=a,b\n--allowed-origins\n'c: d'"},
 		{"a: &a [*a]\nhttp-addr: *a", "PARLEY_NATS_SERVICE_HOST=x", "--"},
 		{"http-addr: !!binary aGVsbG8=\nhttp-addr: null\n---\n", "PARLEY_LOG_LEVEL=loud", "--log-level"},
-		{"jwt-secret: ******\nhttp-addr: \u2028 # \u0085\n", "PARLEY_X_PORT=tcp://1", "--print-config"},
+		{"jwt-secret: ******\nhttp-addr: \u2028 # \u0085\n", "PARLEY_X_PORT=tcp", "--print-config"},
 		{"? [http-addr]\n: x\n", "=\nPARLEY_=1", "--help"},
 	} {
 		f.Add(seed[0], seed[1], seed[2])
