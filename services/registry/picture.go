@@ -43,6 +43,10 @@ type picture struct {
 	// back by what the watch still has to tell of earlier. An entry stays only
 	// until the watch tells of the deletion.
 	gone map[string]tombstone
+	// told is how far the present watch has come. What is no newer and not here
+	// was taken away since: an answer that was on its way meanwhile does not
+	// bring it back.
+	told uint64
 	// generation counts the watches; what a whole one did not mention is gone.
 	generation uint32
 }
@@ -87,16 +91,30 @@ func newPicture(epoch func(uint64) string, changed func(string, *registryv1.Room
 	}
 }
 
-// apply takes one entry in; what is older than what is known has no effect.
-// The error is of a value that nobody could decode.
-func (p *picture) apply(entry bus.Entry) error {
-	kind, room, user, ok := parseKey(entry.Key)
-	if !ok {
-		return nil
-	}
+// watched takes in an entry that the watch tells.
+func (p *picture) watched(entry bus.Entry) error {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if entry.Revision <= p.touch(kind, room, user) {
+	err := p.take(entry)
+	p.told = max(p.told, entry.Revision)
+	return err
+}
+
+// apply takes in an entry that was asked for.
+func (p *picture) apply(entry bus.Entry) error {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if kind, room, user, ok := parseKey(entry.Key); !ok || entry.Revision <= p.told && p.touch(kind, room, user) == 0 {
+		return nil
+	}
+	return p.take(entry)
+}
+
+// take takes one entry in; what is older than what is known has no effect. The
+// error is of a value that nobody could decode; mu is held.
+func (p *picture) take(entry bus.Entry) error {
+	kind, room, user, ok := parseKey(entry.Key)
+	if !ok || entry.Revision <= p.touch(kind, room, user) {
 		return nil
 	}
 	if t, ok := p.gone[entry.Key]; ok {
@@ -348,6 +366,7 @@ func (p *picture) begin() {
 	defer p.mu.Unlock()
 	p.orders.loading = p.orders.loading || p.generation == 0
 	p.generation++
+	p.told = 0
 }
 
 // sweep ends the telling: what the present generation has not seen was

@@ -67,16 +67,19 @@ func (s *Service) watch(ctx context.Context, whole func()) error {
 				s.picture.sweep()
 				whole()
 			default:
-				s.apply(entry)
+				s.passOver(s.picture.watched(entry))
 			}
 		}
 	}
 }
 
-// apply takes an entry into the picture; one that nobody can decode is passed
-// over, so that it takes only itself away.
-func (s *Service) apply(entry bus.Entry) {
-	if err := s.picture.apply(entry); err != nil {
+// apply takes an entry that was asked for into the picture.
+func (s *Service) apply(entry bus.Entry) { s.passOver(s.picture.apply(entry)) }
+
+// passOver passes an entry over that nobody can decode, so that it takes only
+// itself away.
+func (s *Service) passOver(err error) {
+	if err != nil {
 		s.bus.PassOver(string(bus.Rooms), err)
 	}
 }

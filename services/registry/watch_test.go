@@ -15,6 +15,7 @@ import (
 	"github.com/parley-im/parley/pkg/errs"
 	"github.com/parley-im/parley/pkg/loopback"
 	registryv1 "github.com/parley-im/parley/proto/registry/v1"
+	"google.golang.org/protobuf/proto"
 )
 
 func TestRestartRemembersEverything(t *testing.T) {
@@ -256,4 +257,44 @@ func (w *wire) cut(off bool) {
 		}
 		clear(w.conns)
 	}
+}
+
+// An answer that was on its way while the watch told of a deletion brings
+// nothing back; what is newer than the watch does.
+func TestLateAnswerBringsNothingBack(t *testing.T) {
+	p := newPicture(func(uint64) string { return "e" }, func(string, *registryv1.Room) {})
+	room, member := roomEntryOf(t, "a", 8), bus.Entry{Key: memberKey("a", "ann"), Value: encoded(t, &registryv1.Member{User: as("ann").User, Role: owner}), Revision: 9}
+	ending := bus.Entry{Key: endingKey("a"), Value: []byte("{}"), Revision: 10}
+	all := []bus.Entry{room, member, ending}
+	for _, e := range all {
+		if err := p.watched(e); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for i, e := range all {
+		if err := p.watched(bus.Entry{Key: e.Key, Revision: 20 + uint64(i), Deleted: true}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	holds := func() int { return len(p.byID) + p.standings + len(p.endings) }
+	for _, e := range all {
+		if err := p.apply(e); err != nil || holds() != 0 {
+			t.Errorf("%s is back (%v)", e.Key, err)
+		}
+	}
+	for i, e := range all {
+		e.Revision = 30 + uint64(i)
+		if err := p.apply(e); err != nil || holds() != i+1 {
+			t.Errorf("%s, made anew, is not there (%v)", e.Key, err)
+		}
+	}
+}
+
+func encoded(t *testing.T, m proto.Message) []byte {
+	t.Helper()
+	b, err := proto.Marshal(m)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return b
 }
