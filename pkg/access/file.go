@@ -7,9 +7,10 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"regexp"
 
 	"go.yaml.in/yaml/v4"
+
+	"github.com/parley-im/parley/pkg/secret"
 )
 
 // maxCallers bounds a file of callers.
@@ -24,11 +25,6 @@ type entry struct {
 	Certificate string   `yaml:"certificate"`
 	Scopes      []string `yaml:"scopes"`
 }
-
-// quoted is what package yaml repeats of a file that it cannot read, which may be
-// a token in the wrong place: a value, or the name of an anchor, as a token that
-// begins with * is taken for.
-var quoted = regexp.MustCompile("(?s)`.*`|'.*'")
 
 // ParseCallers says what is wrong with a file of callers:
 //
@@ -57,7 +53,7 @@ func parseCallers(file []byte) (callers, error) {
 	decoder := yaml.NewDecoder(bytes.NewReader(file))
 	decoder.KnownFields(true)
 	if err := decoder.Decode(&document); err != nil && !errors.Is(err, io.EOF) {
-		return callers{}, errors.New(quoted.ReplaceAllString(err.Error(), "…"))
+		return callers{}, errors.New(secret.Unquoted(err))
 	}
 	if len(document.Callers) > maxCallers {
 		return callers{}, fmt.Errorf("more than %d callers", maxCallers)

@@ -5,16 +5,13 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"regexp"
 	"slices"
 	"strconv"
 
 	"go.yaml.in/yaml/v4"
-)
 
-// quoted is what package yaml repeats of a file that it cannot read, which may be
-// a secret: one that begins with * and has no quotes is taken for an anchor's name.
-var quoted = regexp.MustCompile("(?s)`.*`|'.*'")
+	"github.com/parley-im/parley/pkg/secret"
+)
 
 // readFile reads the settings in the YAML file at path; no path, no settings.
 func (s *Set) readFile(path string) (found []reading, errs []error) {
@@ -70,7 +67,7 @@ func parseFile(path string) (*yaml.Node, error) {
 	case errors.Is(err, io.EOF):
 		return nil, nil
 	case err != nil:
-		return nil, fmt.Errorf("%s: %s", path, quoted.ReplaceAllString(err.Error(), "…"))
+		return nil, fmt.Errorf("%s: %s", path, secret.Unquoted(err))
 	case len(document.Content) == 0 || document.Content[0].Tag == "!!null":
 		return nil, nil
 	}

@@ -42,3 +42,16 @@ func Addr() (string, error) {
 	}
 	return "", errors.New("loopback: every port from 20000 to 32000 of 127.0.0.1 is taken")
 }
+
+// For is Addr for a test or a benchmark, which fails where there is none.
+func For(t interface {
+	Helper()
+	Fatal(...any)
+}) string {
+	t.Helper()
+	addr, err := Addr()
+	if err != nil {
+		t.Fatal(err)
+	}
+	return addr
+}

@@ -22,12 +22,9 @@ import (
 	"testing"
 	"time"
 
-	"google.golang.org/grpc"
-	"google.golang.org/grpc/metadata"
 	"google.golang.org/protobuf/proto"
 
 	authv1 "github.com/parley-im/parley/proto/auth/v1"
-	hookv1 "github.com/parley-im/parley/proto/hook/v1"
 	wirev1 "github.com/parley-im/parley/proto/wire/v1"
 	"github.com/parley-im/parley/services/e2e/internal/ask"
 	"github.com/parley-im/parley/services/e2e/internal/client"
@@ -171,25 +168,11 @@ func TestProcessSecrets(t *testing.T) {
 		t.Fatal(err)
 	}
 	sink := startCollector(t)
-	hook, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	shown := make(chan string, 10_000)
-	server := grpc.NewServer(grpc.UnaryInterceptor(func(ctx context.Context, r any, _ *grpc.UnaryServerInfo, next grpc.UnaryHandler) (any, error) {
-		shown <- strings.Join(metadata.ValueFromIncomingContext(ctx, "authorization"), " ")
-		return next(ctx, r)
-	}))
-	hookv1.RegisterHookServer(server, new(bouncer))
-	ended := make(chan error, 1)
-	go func() { ended <- server.Serve(hook) }()
-	t.Cleanup(func() {
-		server.Stop()
-		<-ended
-	})
+	hook, shown, startHook := planHook(t)
+	startHook()
 
 	d := process.Plan(t, 2)
-	d.Trust = []string{"PARLEY_CALLERS_FILE=" + callersFile, "PARLEY_HOOK_ADDR=" + hook.Addr().String(), "PARLEY_NATS_USER=parley"}
+	d.Trust = []string{"PARLEY_CALLERS_FILE=" + callersFile, "PARLEY_HOOK_ADDR=" + hook, "PARLEY_NATS_USER=parley"}
 	for name, secret := range secretSettings {
 		d.Trust = append(d.Trust, environ(name, secret))
 	}

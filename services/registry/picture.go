@@ -95,7 +95,7 @@ func newPicture(epoch func(uint64) string, changed func(string, *registryv1.Room
 func (p *picture) watched(entry bus.Entry) error {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	err := p.take(entry)
+	err := p.take(entry, 0)
 	p.told = max(p.told, entry.Revision)
 	return err
 }
@@ -104,17 +104,22 @@ func (p *picture) watched(entry bus.Entry) error {
 func (p *picture) apply(entry bus.Entry) error {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if kind, room, user, ok := parseKey(entry.Key); !ok || entry.Revision <= p.told && p.touch(kind, room, user) == 0 {
-		return nil
-	}
-	return p.take(entry)
+	return p.take(entry, p.told)
 }
 
-// take takes one entry in; what is older than what is known has no effect. The
-// error is of a value that nobody could decode; mu is held.
-func (p *picture) take(entry bus.Entry) error {
+// take takes one entry in; what is older than what is known has no effect, and of
+// a key that is not here, what is known is that it had no value at revision none.
+// The error is of a value that nobody could decode; mu is held.
+func (p *picture) take(entry bus.Entry, none uint64) error {
 	kind, room, user, ok := parseKey(entry.Key)
-	if !ok || entry.Revision <= p.touch(kind, room, user) {
+	if !ok {
+		return nil
+	}
+	known := p.touch(kind, room, user)
+	if known == 0 {
+		known = none
+	}
+	if entry.Revision <= known {
 		return nil
 	}
 	if t, ok := p.gone[entry.Key]; ok {

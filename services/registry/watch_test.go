@@ -53,11 +53,7 @@ func TestUnavailableBeforeRun(t *testing.T) {
 
 // TestNATSAwayAndBack restarts the server under two replicas.
 func TestNATSAwayAndBack(t *testing.T) {
-	dir := t.TempDir()
-	addr, addrErr := loopback.Addr()
-	if addrErr != nil {
-		t.Fatal(addrErr)
-	}
+	dir, addr := t.TempDir(), loopback.For(t)
 
 	srv := startNATS(t, dir, addr)
 	a := start(t, Options{Bus: connect(t, bus.Options{URL: "nats://" + addr})})

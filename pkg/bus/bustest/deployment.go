@@ -49,7 +49,7 @@ func start(t testing.TB, nodes int) *Deployment {
 	t.Helper()
 	var clients, routes, dirs []string
 	for i := range nodes {
-		clients, routes = append(clients, freeAddr(t)), append(routes, freeAddr(t))
+		clients, routes = append(clients, loopback.For(t)), append(routes, loopback.For(t))
 		dirs = append(dirs, filepath.Join(t.TempDir(), fmt.Sprint(i)))
 	}
 	servers := make([]*embedded.Server, nodes)
@@ -86,14 +86,4 @@ func start(t testing.TB, nodes int) *Deployment {
 			return func() { run(i) }
 		},
 	}
-}
-
-// freeAddr gives an address that a node can have again after a restart.
-func freeAddr(t testing.TB) string {
-	t.Helper()
-	addr, err := loopback.Addr()
-	if err != nil {
-		t.Fatal(err)
-	}
-	return addr
 }

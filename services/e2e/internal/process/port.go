@@ -10,9 +10,5 @@ import (
 // nobody else in this run.
 func Addr(t testing.TB) string {
 	t.Helper()
-	addr, err := loopback.Addr()
-	if err != nil {
-		t.Fatal(err)
-	}
-	return addr
+	return loopback.For(t)
 }

@@ -29,10 +29,10 @@ func inputTime(bytes, rate int64) int64 {
 
 // fragments notes that a message is coming in fragments, or that it has come.
 func (c *Conn) fragments(coming bool) {
-	switch {
-	case !coming:
+	switch noted := c.begun.Load() != 0; {
+	case noted && !coming:
 		c.begun.Store(0)
-	case c.begun.Load() == 0:
+	case coming && !noted:
 		c.begun.Store(time.Now().UnixNano())
 	}
 }

@@ -267,7 +267,12 @@ func (h *Hub) Broadcast(b *busv1.Broadcast) {
 	out := fanout.NewOutgoing(&wirev1.ServerFrame{Event: &wirev1.ServerFrame_AdminMessage{AdminMessage: &wirev1.AdminMessage{
 		Content: b.Content, From: b.From, Timestamp: timestamppb.New(time.UnixMilli(b.TimeMs)),
 	}}})
-	for _, s := range h.directory.everyone() {
+	tell(h.directory.everyone(), out)
+}
+
+// tell sends sessions a frame that concerns no room.
+func tell(list []*Session, out *fanout.Outgoing) {
+	for _, s := range list {
 		if !s.gate.hold(out) {
 			s.pass(out, nil)
 		}
@@ -283,11 +288,7 @@ func (h *Hub) Given(user string, g *busv1.RoomGiven) {
 	out := fanout.NewOutgoing(&wirev1.ServerFrame{Event: &wirev1.ServerFrame_Invited{Invited: &wirev1.Invited{
 		RoomId: g.RoomId, User: g.By,
 	}}})
-	for _, s := range list {
-		if !s.gate.hold(out) {
-			s.pass(out, nil)
-		}
-	}
+	tell(list, out)
 }
 
 // Revoke closes the sessions that a revocation is about.
