@@ -183,6 +183,18 @@ func (p *Process) WaitReady() {
 	})
 }
 
+// WaitSaid waits until text is on its standard error: what a process logs comes
+// by a pipe, and may be read after what it does is seen elsewhere.
+func (p *Process) WaitSaid(text string) {
+	p.t.Helper()
+	Eventually(p.t, startPatience, p.Program+" says "+text, func() error {
+		if said := p.Stderr(); !strings.Contains(said, text) {
+			return errors.New("it has not yet")
+		}
+		return nil
+	})
+}
+
 // Stdout and Stderr are what the process has written since its first start.
 func (p *Process) Stdout() string { return p.out.String() }
 
