@@ -154,3 +154,55 @@ func measure(r *Record) []Timing {
 	})
 	return list
 }
+
+// Stretch is a part of a run, and how long the messages took that were due in it
+// and were not under way while something was broken.
+type Stretch struct {
+	From     time.Duration `json:"from"`
+	To       time.Duration `json:"to"`
+	Ack      Delays        `json:"ack"`
+	Delivery Delays        `json:"delivery"`
+}
+
+// stretches is how many parts of equal length a run is told in.
+const stretches = 60
+
+// course tells a record's times by when a message was due.
+func course(r *Record) []Stretch {
+	var end time.Duration
+	for _, messages := range r.Messages {
+		if len(messages) > 0 {
+			end = max(end, messages[len(messages)-1].Sent+1)
+		}
+	}
+	if end == 0 {
+		return nil
+	}
+	length := (end + stretches - 1) / stretches
+	t := newTimings(r.Windows)
+	acks, deliveries := new([stretches]histogram), new([stretches]histogram)
+	for _, messages := range r.Messages {
+		for i := range messages {
+			if m := &messages[i]; m.Acked > 0 && t.calm(m.Sent, m.Acked) {
+				acks[m.Sent/length].add(m.Acked - m.Sent)
+			}
+		}
+	}
+	for _, p := range r.Places {
+		for i := range p.Deliveries {
+			d := &p.Deliveries[i]
+			if m := &r.Messages[d.Key.Writer()][d.Key.N()]; m.Sent >= p.Since && t.calm(m.Sent, d.At) {
+				deliveries[m.Sent/length].add(d.At - m.Sent)
+			}
+		}
+	}
+	list := make([]Stretch, stretches)
+	for i := range list {
+		from := length * time.Duration(i)
+		list[i] = Stretch{From: from, To: from + length, Ack: acks[i].delays(), Delivery: deliveries[i].delays()}
+	}
+	return list
+}
+
+// calm says whether nothing was broken while something was under way.
+func (t *timings) calm(begin, end time.Duration) bool { return t.of(begin, end) == t.kinds[""] }

@@ -120,8 +120,9 @@ type Entry struct {
 
 // Window is a time in which something was broken.
 type Window struct {
-	Kind       string
-	Begin, End time.Duration
+	Kind  string        `json:"kind"`
+	Begin time.Duration `json:"begin"`
+	End   time.Duration `json:"end"`
 }
 
 // Violation is a promise that was not kept.

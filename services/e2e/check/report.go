@@ -39,6 +39,10 @@ type Report struct {
 
 	Findings
 	Timings []Timing `json:"timings"`
+	// Windows are the times in which something was broken, in order.
+	Windows []Window `json:"windows,omitempty"`
+	// Course is how long messages took as the run went on.
+	Course []Stretch `json:"course"`
 }
 
 // OK says whether every promise was kept.
@@ -72,6 +76,7 @@ func (r *run) report(rec *Record) *Report {
 		}
 	}
 	report.Timings = measure(rec)
+	report.Windows, report.Course = rec.Windows, course(rec)
 	report.Findings = *Verify(rec)
 	return report
 }

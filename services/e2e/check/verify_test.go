@@ -170,6 +170,25 @@ func TestMeasure(t *testing.T) {
 	}
 }
 
+func TestCourse(t *testing.T) {
+	r := kept()
+	r.Windows = []Window{{Kind: "cut", Begin: 3500 * time.Millisecond, End: 4500 * time.Millisecond}}
+	r.Places[1].Deliveries[8].At += time.Second // sent at 9 s
+	var acks, deliveries int
+	for i, s := range course(r) {
+		acks, deliveries = acks+s.Ack.Count, deliveries+s.Delivery.Count
+		if s.From <= 4*time.Second && 4*time.Second < s.To && s.Ack.Count+s.Delivery.Count > 0 {
+			t.Errorf("stretch %d has messages that were under way during a fault: %+v", i, s)
+		}
+		if want := s.From <= 9*time.Second && 9*time.Second < s.To; want != (s.Delivery.Max > time.Second) {
+			t.Errorf("stretch %d from %v to %v: %+v", i, s.From, s.To, s.Delivery)
+		}
+	}
+	if acks != 9 || deliveries != 18 {
+		t.Errorf("%d acks and %d deliveries in all stretches, want 9 and 18", acks, deliveries)
+	}
+}
+
 func TestHistogram(t *testing.T) {
 	h := new(histogram)
 	for i := range 1000 {
