@@ -75,3 +75,7 @@ soak: ## break a deployment of real processes for SOAK=15m under RATE=1500 messa
 .PHONY: hostile
 hostile: ## attack a Parley of real processes in full size, while two clients chat: 15,000 connections and more, some minutes (wants 20,000 file descriptors)
 	cd services && PARLEY_HOSTILE=full go test -count=1 -v -timeout 30m ./e2e/hostile
+
+.PHONY: disk
+disk: ## let disks and clocks of real processes go wrong, under the delivery checker (root's, for it mounts small disks; some minutes)
+	cd services && PARLEY_DISK=full go test -count=1 -v -timeout 30m -run '^Test(Disk|Clock)' ./e2e/faults

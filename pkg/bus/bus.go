@@ -121,9 +121,11 @@ type Bus struct {
 	strange    rate.Sometimes             // the same of what is not ours
 	durability atomic.Pointer[Durability] // nil until the log's streams were seen
 
-	feeds   atomic.Int64  // made so far
-	dropped atomic.Uint64 // messages that a full queue of ours made nats.go drop
-	foreign atomic.Int64  // that are not ours
+	feeds   atomic.Int64          // made so far
+	dropped atomic.Uint64         // messages that a full queue of ours made nats.go drop
+	foreign atomic.Int64          // that are not ours
+	clock   atomic.Int64          // nanoseconds that ours is ahead of NATS's, when it was last read
+	silence atomic.Pointer[error] // why the log did not answer when it was last looked at
 
 	roundTrip metric.Float64Histogram
 

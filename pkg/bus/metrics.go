@@ -68,7 +68,13 @@ func (b *Bus) observe(meter metric.Meter) error {
 		s := b.nc.Stats()
 		return s.InBytes, s.OutBytes
 	})
-	var err error
+	_, err := meter.Float64ObservableGauge("parley.bus.clock.offset", metric.WithUnit("s"),
+		metric.WithDescription("How far this process's clock is ahead of that of the NATS node which leads the log, read every 10 s."),
+		metric.WithFloat64Callback(func(_ context.Context, o metric.Float64Observer) error {
+			o.Observe(time.Duration(b.clock.Load()).Seconds())
+			return nil
+		}))
+	made("parley.bus.clock.offset", err)
 	b.roundTrip, err = meter.Float64Histogram("parley.bus.round_trip.duration", metric.WithUnit("s"),
 		metric.WithDescription("From asking the NATS server for a sign of life to its answer, tried every 10 s."))
 	made("parley.bus.round_trip.duration", err)
@@ -100,6 +106,7 @@ func (b *Bus) measure(ctx context.Context) {
 		began := time.Now()
 		if b.Flush(ctx) == nil {
 			b.roundTrip.Record(ctx, time.Since(began).Seconds())
+			b.look(ctx)
 		}
 		select {
 		case <-ctx.Done():

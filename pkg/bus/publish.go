@@ -101,6 +101,7 @@ type publisher struct {
 
 	inFlight               atomic.Int64
 	acked, retried, failed atomic.Int64
+	refused                atomic.Pointer[refusal] // nil while the log takes messages
 
 	ctx    context.Context // ends with the publisher
 	cancel context.CancelFunc
@@ -276,6 +277,7 @@ func (p *publisher) take(msg *nats.Msg) (*pending, Ack, error) {
 		p.failed.Add(1)
 	default:
 		p.acked.Add(1)
+		p.taken()
 	}
 	return q, ack, err
 }
@@ -318,7 +320,7 @@ func parseAck(msg *nats.Msg) (ack Ack, err error, passing bool) {
 	if len(msg.Data) == 0 {
 		// A status without a body: 503, nobody listens on the subject, because
 		// the leader is being elected or the stream has not been made yet.
-		return Ack{}, fmt.Errorf("the log answered status %q", msg.Header.Get("Status")), true
+		return Ack{}, fmt.Errorf("the log answered status %q: no leader, or JetStream is off in NATS", msg.Header.Get("Status")), true
 	}
 	if ack, ok := readAck(msg.Data); ok {
 		return ack, nil, false
@@ -401,7 +403,7 @@ func (p *publisher) tend(l *lane, now time.Time) {
 		if !q.finished && now.After(q.deadline) {
 			over = append(over, q)
 		} else if !q.finished && q.attempts > 0 && now.Sub(q.sent) > ackTimeout && l.broken.IsZero() {
-			q.last = errors.New("no answer")
+			q.last = errors.New("no answer: its node hangs, or could not write to its disk")
 			l.fail()
 		}
 	}
@@ -426,6 +428,7 @@ func (p *publisher) tend(l *lane, now time.Time) {
 	l.mu.Unlock()
 	for _, q := range over {
 		p.failed.Add(1)
+		p.refuse(q.last)
 		q.done(-1, Ack{}, errs.Missing("the log", q.last))
 	}
 }

@@ -39,8 +39,9 @@ func get(t *testing.T, a *Admin, path string) (int, map[string]any) {
 func TestReady(t *testing.T) {
 	var down error
 	a := newAdmin(t, AdminOptions{Ready: []Check{
-		{"nats", func(context.Context) error { return down }},
-		{"auth", func(context.Context) error { return nil }},
+		{Name: "nats", Check: func(context.Context) error { return down }},
+		{Name: "auth", Check: func(context.Context) error { return nil }},
+		{Name: "clock", Check: func(context.Context) error { return errors.New("it is wrong") }, Borne: true},
 	}})
 	if code, body := get(t, a, "/readyz"); code != 200 || body["ready"] != true {
 		t.Error(code, body)
@@ -63,7 +64,7 @@ func TestReady(t *testing.T) {
 	if code, body := get(t, a, "/readyz"); code != 503 || body["ready"] != false || body["draining"] != true {
 		t.Error(code, body)
 	}
-	if code, body := get(t, a, "/health"); code != 200 || body["status"] != "healthy" {
+	if code, body := get(t, a, "/health"); code != 200 || body["status"] != "warning" {
 		t.Error(code, body)
 	}
 }
@@ -71,8 +72,8 @@ func TestReady(t *testing.T) {
 func TestChecksRunTogetherAndEnd(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		stuck := func(ctx context.Context) error { <-ctx.Done(); return ctx.Err() }
-		a := newAdmin(t, AdminOptions{Ready: []Check{{"one", stuck}, {"two", stuck},
-			{"three", func(context.Context) error { panic("oh") }}}})
+		a := newAdmin(t, AdminOptions{Ready: []Check{{Name: "one", Check: stuck}, {Name: "two", Check: stuck},
+			{Name: "three", Check: func(context.Context) error { panic("oh") }}}})
 		begin := time.Now()
 		results, ok := a.runChecks(t.Context())
 		if took := time.Since(begin); ok || took != 2*time.Second {
@@ -94,7 +95,7 @@ func (l lost) Since() time.Time { return l.since }
 func TestPatience(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var down error
-		a := newAdmin(t, AdminOptions{Patience: 5 * time.Second, Ready: []Check{{"nats", func(context.Context) error { return down }}}})
+		a := newAdmin(t, AdminOptions{Patience: 5 * time.Second, Ready: []Check{{Name: "nats", Check: func(context.Context) error { return down }}}})
 		want := func(status int, failing any, health string) {
 			t.Helper()
 			code, body := get(t, a, "/readyz")
@@ -151,7 +152,7 @@ func TestFull(t *testing.T) {
 
 func TestChecksAreNamed(t *testing.T) {
 	good := func(context.Context) error { return nil }
-	for _, checks := range [][]Check{{{"", good}}, {{"a", nil}}, {{"a", good}, {"a", good}}} {
+	for _, checks := range [][]Check{{{Check: good}}, {{Name: "a"}}, {{Name: "a", Check: good}, {Name: "a", Check: good}}} {
 		if _, err := NewAdmin(AdminOptions{Ready: checks}); err == nil {
 			t.Error("accepted", checks)
 		}

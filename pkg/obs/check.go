@@ -16,6 +16,8 @@ type Check struct {
 	Name string
 	// Check returns nil when all is well. It must heed its context, which ends after 2 s: a probe waits for it.
 	Check func(ctx context.Context) error
+	// Borne: that it fails is told, and the program stays ready, for it does what it can.
+	Borne bool
 }
 
 // checkTimeout bounds one check. Kubernetes' probes are to be given a second more.
@@ -56,7 +58,7 @@ func (c *checked) judge(err error, now time.Time, patience time.Duration) result
 		c.failing = told.Since()
 	}
 	failing := now.Sub(c.failing)
-	return result{OK: c.passed && failing < patience, Error: err.Error(), FailingFor: int64(failing.Seconds())}
+	return result{OK: c.Borne || c.passed && failing < patience, Error: err.Error(), FailingFor: int64(failing.Seconds())}
 }
 
 // AddCheck adds checks to those behind /readyz and the default /health. Each needs a function and a name of its own.

@@ -101,8 +101,13 @@ func (w *window) oldestCloses() map[int]int64 {
 func (w *window) first() int { return (w.next - w.filled + len(w.counts)) % len(w.counts) }
 
 // Health tells how the gateway does, and the HTTP status that says so.
-func (g *Gateway) Health(context.Context) (any, int) {
+func (g *Gateway) Health(ctx context.Context) (any, int) {
 	h := g.health()
+	for _, check := range []func(context.Context) error{g.opts.Bus.CheckLog, g.opts.Bus.CheckClock} {
+		if err := check(ctx); err != nil {
+			h.worse("warning", err.Error())
+		}
+	}
 	if h.Status == "critical" {
 		return h, http.StatusServiceUnavailable
 	}
@@ -128,15 +133,18 @@ func (g *Gateway) health() Health {
 	return h
 }
 
+// worse notes a reason why it is not healthy.
+func (h *Health) worse(status, reason string) {
+	if h.Status != "critical" {
+		h.Status = status
+	}
+	h.Reasons = append(h.Reasons, reason)
+}
+
 // judge says how well that is, by the counts of a minute ago and of now.
 func (h *Health) judge(then, now session.Stats, connected bool) {
 	h.Status = "healthy"
-	worse := func(status, reason string) {
-		if h.Status != "critical" {
-			h.Status = status
-		}
-		h.Reasons = append(h.Reasons, reason)
-	}
+	worse := h.worse
 	if h.Connections.Active*10 > h.Connections.Limit*8 {
 		worse("warning", "more than 80 % of the connection limit is in use")
 	}

@@ -6,7 +6,13 @@ import (
 )
 
 // Control is what who breaks things during a run has of it.
-type Control struct{ run *run }
+type Control struct {
+	run *run
+	end func()
+}
+
+// End ends the sending before Options.Duration is over.
+func (c *Control) End() { c.end() }
 
 // Fault notes that something is being broken from now until the returned
 // function is called. Faults that overlap are told of as the first of them.

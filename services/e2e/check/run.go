@@ -158,7 +158,7 @@ func (r *run) load(ctx context.Context) error {
 				cancel()
 			}
 		}()
-		err := r.opts.During(during, &Control{r})
+		err := r.opts.During(during, &Control{r, cancel})
 		returned = true
 		if err != nil {
 			cancel()

@@ -31,6 +31,7 @@ const (
 type cluster struct {
 	t        testing.TB
 	nats     [nodes]*process.Process
+	stores   [nodes]string // where each keeps its files
 	services map[string]*process.Process
 	gateways [gateways]*process.Process
 	urls     []string
@@ -39,9 +40,13 @@ type cluster struct {
 }
 
 // deploy starts everything and waits until it is ready.
-func deploy(t testing.TB) *cluster {
+func deploy(t testing.TB) *cluster { return deployOn(t, nil) }
+
+// deployOn is deploy with something done to the directory of each NATS node
+// before that starts.
+func deployOn(t testing.TB, prepare func(node int, dir string)) *cluster {
 	c := &cluster{t: t, services: make(map[string]*process.Process)}
-	direct, wired := c.startNATS()
+	direct, wired := c.startNATS(prepare)
 	env := []string{
 		"PARLEY_REPLICAS=" + strconv.Itoa(nodes), "PARLEY_SHARDS=" + strconv.Itoa(shards),
 		"PARLEY_RETENTION=" + strconv.Itoa(retention),
@@ -78,7 +83,7 @@ func deploy(t testing.TB) *cluster {
 
 // startNATS starts the nodes and gives their addresses as a client's setting:
 // directly, and over the wires.
-func (c *cluster) startNATS() (direct, wired string) {
+func (c *cluster) startNATS(prepare func(node int, dir string)) (direct, wired string) {
 	var clients, routes, urls, wires []string
 	for range nodes {
 		clients = append(clients, process.Addr(c.t))
@@ -90,10 +95,14 @@ func (c *cluster) startNATS() (direct, wired string) {
 		monitor := process.Addr(c.t)
 		_, monitorPort, _ := net.SplitHostPort(monitor)
 		name := fmt.Sprintf("n%d", i)
+		c.stores[i] = filepath.Join(dir, name)
+		if prepare != nil {
+			prepare(i, c.stores[i])
+		}
 		c.nats[i] = process.Start(c.t, process.Spec{
 			Program: process.NATS,
 			Args: []string{"--server_name", name, "--addr", host, "--port", port, "--http_port", monitorPort,
-				"--jetstream", "--store_dir", filepath.Join(dir, name),
+				"--jetstream", "--store_dir", c.stores[i],
 				"--cluster_name", "parley", "--cluster", routes[i], "--routes", strings.Join(routes, ","),
 				// Or clients would find the other nodes past the wires.
 				"--no_advertise=true"},

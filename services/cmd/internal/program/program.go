@@ -145,11 +145,13 @@ func (p *Program) Run(ctx context.Context, args []string, build func(*Env) (*Par
 		}
 		return errors.New("waiting for NATS")
 	}
-	connected := func(ctx context.Context) error {
-		if part.Load() == nil { // only then the bus is there
-			return errors.New("waiting for NATS")
+	asking := func(check func(*bus.Bus, context.Context) error) func(context.Context) error {
+		return func(ctx context.Context) error {
+			if part.Load() == nil { // only then the bus is there
+				return errors.New("waiting for NATS")
+			}
+			return check(env.Bus, ctx)
 		}
-		return env.Bus.Check(ctx)
 	}
 	env.Admin, err = obs.NewAdmin(obs.AdminOptions{
 		Addr: p.adminAddr, Logger: env.Logger, Metrics: env.Metrics, Pprof: p.pprof, Health: health,
@@ -157,7 +159,8 @@ func (p *Program) Run(ctx context.Context, args []string, build func(*Env) (*Par
 			made := part.Load()
 			return made != nil && made.Full != nil && made.Full()
 		}, Pages: pagesOf(&part),
-		Ready: []obs.Check{{Name: p.name, Check: ready}, {Name: "nats", Check: connected}},
+		Ready: []obs.Check{{Name: p.name, Check: ready}, {Name: "nats", Check: asking((*bus.Bus).Check)},
+			{Name: "log", Check: asking((*bus.Bus).CheckLog), Borne: true}, {Name: "clock", Check: asking((*bus.Bus).CheckClock), Borne: true}},
 		Drain: func(token string) error {
 			who, err := p.trust.credentials.Caller(access.Proof{Token: token})
 			if err == nil && !who.May(access.Admin) {

@@ -189,7 +189,11 @@ func (p *Program) Serve(ctx context.Context, args []string) error {
 			return err
 		}
 	}
-	if err := env.Admin.AddCheck(obs.Check{Name: "nats", Check: env.Bus.Check}); err != nil {
+	if err := env.Admin.AddCheck(
+		obs.Check{Name: "nats", Check: env.Bus.Check},
+		obs.Check{Name: "log", Check: env.Bus.CheckLog, Borne: true},
+		obs.Check{Name: "clock", Check: env.Bus.CheckClock, Borne: true},
+	); err != nil {
 		return err
 	}
 	for _, part := range services {
