@@ -38,16 +38,29 @@ func TestDrainFindsWhoIsOpening(t *testing.T) {
 	s := stack.Start(t, stack.Options{Gateway: func(o *gateway.Options) {
 		o.JWTSecret, o.Logger = secret, slog.New(door)
 	}})
+	go func() {
+		<-door.held
+		door.pass <- struct{}{}
+	}()
 	listed := client.Dial(t, s.URLs[0], client.Options{})
-	<-door.held
-	door.pass <- struct{}{}
 	listed.SignIn(signHS256(t, secret, claims{"sub": "listed"}))
 
-	opening := client.Dial(t, s.URLs[0], client.Options{Encoding: frame.Proto})
+	// It has its answer with the welcome, once it is opened.
+	opened := make(chan *client.Client, 1)
+	go func() {
+		defer close(opened)
+		if c, err := client.TryDial(t, s.URLs[0], client.Options{Encoding: frame.Proto}); err == nil {
+			opened <- c
+		}
+	}()
 	<-door.held
 	done := s.StopGateway(0)
 	listed.Want("going-away") // and so the list is made
 	close(door.pass)
+	opening := <-opened
+	if opening == nil {
+		t.Fatal("it was not opened")
+	}
 	if code := opening.Closed(); code != 1001 {
 		t.Errorf("closed with %d, want 1001", code)
 	}

@@ -55,6 +55,7 @@ registry.ListRooms       read     .
 registry.UpdateRoom      rooms    invalid-argument/roomId
 registry.DeleteRoom      rooms    invalid-argument/roomId
 registry.Admit           service  invalid-argument/roomId
+registry.AdmitAll        service  invalid-argument/requests
 registry.SetMember       rooms    invalid-argument/roomId
 registry.RemoveMember    rooms    invalid-argument/roomId
 registry.Kick            rooms    invalid-argument/roomId

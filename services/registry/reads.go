@@ -118,10 +118,32 @@ func (s *Service) readSeq(ctx context.Context, room *registryv1.Room, user strin
 		s.log.DebugContext(ctx, "reading a read mark for a join", "room", room.Id, "error", err)
 		return nil
 	}
-	if mark.Epoch != room.Epoch {
+	return mark.in(room)
+}
+
+// in is the mark's seq, nil where it belongs to no life of the room or to an
+// earlier one.
+func (m readMark) in(room *registryv1.Room) *uint64 {
+	if m.Epoch != room.Epoch {
 		return nil
 	}
-	return &mark.Seq
+	return &m.Seq
+}
+
+// marksNow reads the marks of some keys for joins; none where they cannot be
+// read now.
+func (s *Service) marksNow(ctx context.Context, keys []string) []readMark {
+	if len(keys) == 0 || !s.bus.Connected() {
+		return nil
+	}
+	ctx, cancel := context.WithTimeout(ctx, readMarkTimeout)
+	defer cancel()
+	marks, err := s.readMarks(ctx, keys)
+	if err != nil {
+		s.log.DebugContext(ctx, "reading read marks for joins", "marks", len(keys), "error", err)
+		return nil
+	}
+	return marks
 }
 
 // readMarks reads the marks of some keys.

@@ -368,19 +368,11 @@ func (s *Service) Admit(ctx context.Context, req *registryv1.AdmitRequest) (*reg
 			}
 			answer.Created = true
 		}
-		if err := s.notBanned(a, room); err != nil {
-			return err
-		}
-		if err := s.visible(a, req.RoomId, room); err != nil {
-			if room != nil && makes {
+		if err := s.admits(a, req.RoomId, room); err != nil {
+			if room != nil && makes && errs.CodeOf(err) == errs.NotFound {
 				return errs.New(errs.Forbidden, "the room is private")
 			}
 			return err
-		}
-		if a.user != nil {
-			if err := s.mayRead(a, room); err != nil {
-				return err
-			}
 		}
 		if room.HiddenAt != nil && a.user != nil {
 			if room, err = s.unhide(ctx, room); err != nil {
@@ -394,14 +386,30 @@ func (s *Service) Admit(ctx context.Context, req *registryv1.AdmitRequest) (*reg
 		return nil, err
 	}
 	if a.user != nil {
-		answer.Own = s.picture.role(answer.Room, a.user.Id)
-		answer.Role = max(answer.Own, member)
-		answer.Mute = inForce(s.picture.standingNow(answer.Room, a.user.Id).GetMute())
+		s.standIn(answer, a.user.Id)
 		if req.ReadMark {
 			answer.ReadSeq = s.readSeq(ctx, answer.Room, a.user.Id)
 		}
 	}
 	return answer, nil
+}
+
+// admits says whether a room that is there, or nil, lets the actor in.
+func (s *Service) admits(a actor, id string, room *registryv1.Room) error {
+	if err := s.notBanned(a, room); err != nil {
+		return err
+	}
+	if err := s.visible(a, id, room); err != nil || a.user == nil {
+		return err
+	}
+	return s.mayRead(a, room)
+}
+
+// standIn puts into the answer how the user stands in its room.
+func (s *Service) standIn(answer *registryv1.AdmitResponse, user string) {
+	answer.Own = s.picture.role(answer.Room, user)
+	answer.Role = max(answer.Own, member)
+	answer.Mute = inForce(s.picture.standingNow(answer.Room, user).GetMute())
 }
 
 // unhide brings a room that was empty back into the lists. Without NATS it is

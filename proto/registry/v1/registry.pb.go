@@ -1608,6 +1608,141 @@ func (x *AdmitResponse) GetOwn() Role {
 	return Role_ROLE_UNSPECIFIED
 }
 
+type AdmitAllRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// 1 to 256.
+	Requests      []*AdmitRequest `protobuf:"bytes,1,rep,name=requests,proto3" json:"requests,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *AdmitAllRequest) Reset() {
+	*x = AdmitAllRequest{}
+	mi := &file_registry_v1_registry_proto_msgTypes[15]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *AdmitAllRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*AdmitAllRequest) ProtoMessage() {}
+
+func (x *AdmitAllRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_registry_v1_registry_proto_msgTypes[15]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use AdmitAllRequest.ProtoReflect.Descriptor instead.
+func (*AdmitAllRequest) Descriptor() ([]byte, []int) {
+	return file_registry_v1_registry_proto_rawDescGZIP(), []int{15}
+}
+
+func (x *AdmitAllRequest) GetRequests() []*AdmitRequest {
+	if x != nil {
+		return x.Requests
+	}
+	return nil
+}
+
+type AdmitAllResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// One for each request, in their order.
+	Admissions    []*Admission `protobuf:"bytes,1,rep,name=admissions,proto3" json:"admissions,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *AdmitAllResponse) Reset() {
+	*x = AdmitAllResponse{}
+	mi := &file_registry_v1_registry_proto_msgTypes[16]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *AdmitAllResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*AdmitAllResponse) ProtoMessage() {}
+
+func (x *AdmitAllResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_registry_v1_registry_proto_msgTypes[16]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use AdmitAllResponse.ProtoReflect.Descriptor instead.
+func (*AdmitAllResponse) Descriptor() ([]byte, []int) {
+	return file_registry_v1_registry_proto_rawDescGZIP(), []int{16}
+}
+
+func (x *AdmitAllResponse) GetAdmissions() []*Admission {
+	if x != nil {
+		return x.Admissions
+	}
+	return nil
+}
+
+type Admission struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// What Admit answers; not there where only Admit can tell.
+	Admitted      *AdmitResponse `protobuf:"bytes,1,opt,name=admitted,proto3" json:"admitted,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Admission) Reset() {
+	*x = Admission{}
+	mi := &file_registry_v1_registry_proto_msgTypes[17]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Admission) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Admission) ProtoMessage() {}
+
+func (x *Admission) ProtoReflect() protoreflect.Message {
+	mi := &file_registry_v1_registry_proto_msgTypes[17]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Admission.ProtoReflect.Descriptor instead.
+func (*Admission) Descriptor() ([]byte, []int) {
+	return file_registry_v1_registry_proto_rawDescGZIP(), []int{17}
+}
+
+func (x *Admission) GetAdmitted() *AdmitResponse {
+	if x != nil {
+		return x.Admitted
+	}
+	return nil
+}
+
 type SetMemberRequest struct {
 	state  protoimpl.MessageState `protogen:"open.v1"`
 	RoomId string                 `protobuf:"bytes,1,opt,name=room_id,json=roomId,proto3" json:"room_id,omitempty"`
@@ -1625,7 +1760,7 @@ type SetMemberRequest struct {
 
 func (x *SetMemberRequest) Reset() {
 	*x = SetMemberRequest{}
-	mi := &file_registry_v1_registry_proto_msgTypes[15]
+	mi := &file_registry_v1_registry_proto_msgTypes[18]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1637,7 +1772,7 @@ func (x *SetMemberRequest) String() string {
 func (*SetMemberRequest) ProtoMessage() {}
 
 func (x *SetMemberRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_registry_v1_registry_proto_msgTypes[15]
+	mi := &file_registry_v1_registry_proto_msgTypes[18]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1650,7 +1785,7 @@ func (x *SetMemberRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SetMemberRequest.ProtoReflect.Descriptor instead.
 func (*SetMemberRequest) Descriptor() ([]byte, []int) {
-	return file_registry_v1_registry_proto_rawDescGZIP(), []int{15}
+	return file_registry_v1_registry_proto_rawDescGZIP(), []int{18}
 }
 
 func (x *SetMemberRequest) GetRoomId() string {
@@ -1706,7 +1841,7 @@ type RemoveMemberRequest struct {
 
 func (x *RemoveMemberRequest) Reset() {
 	*x = RemoveMemberRequest{}
-	mi := &file_registry_v1_registry_proto_msgTypes[16]
+	mi := &file_registry_v1_registry_proto_msgTypes[19]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1718,7 +1853,7 @@ func (x *RemoveMemberRequest) String() string {
 func (*RemoveMemberRequest) ProtoMessage() {}
 
 func (x *RemoveMemberRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_registry_v1_registry_proto_msgTypes[16]
+	mi := &file_registry_v1_registry_proto_msgTypes[19]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1731,7 +1866,7 @@ func (x *RemoveMemberRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RemoveMemberRequest.ProtoReflect.Descriptor instead.
 func (*RemoveMemberRequest) Descriptor() ([]byte, []int) {
-	return file_registry_v1_registry_proto_rawDescGZIP(), []int{16}
+	return file_registry_v1_registry_proto_rawDescGZIP(), []int{19}
 }
 
 func (x *RemoveMemberRequest) GetRoomId() string {
@@ -1763,7 +1898,7 @@ type RemoveMemberResponse struct {
 
 func (x *RemoveMemberResponse) Reset() {
 	*x = RemoveMemberResponse{}
-	mi := &file_registry_v1_registry_proto_msgTypes[17]
+	mi := &file_registry_v1_registry_proto_msgTypes[20]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1775,7 +1910,7 @@ func (x *RemoveMemberResponse) String() string {
 func (*RemoveMemberResponse) ProtoMessage() {}
 
 func (x *RemoveMemberResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_registry_v1_registry_proto_msgTypes[17]
+	mi := &file_registry_v1_registry_proto_msgTypes[20]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1788,7 +1923,7 @@ func (x *RemoveMemberResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RemoveMemberResponse.ProtoReflect.Descriptor instead.
 func (*RemoveMemberResponse) Descriptor() ([]byte, []int) {
-	return file_registry_v1_registry_proto_rawDescGZIP(), []int{17}
+	return file_registry_v1_registry_proto_rawDescGZIP(), []int{20}
 }
 
 type KickRequest struct {
@@ -1804,7 +1939,7 @@ type KickRequest struct {
 
 func (x *KickRequest) Reset() {
 	*x = KickRequest{}
-	mi := &file_registry_v1_registry_proto_msgTypes[18]
+	mi := &file_registry_v1_registry_proto_msgTypes[21]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1816,7 +1951,7 @@ func (x *KickRequest) String() string {
 func (*KickRequest) ProtoMessage() {}
 
 func (x *KickRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_registry_v1_registry_proto_msgTypes[18]
+	mi := &file_registry_v1_registry_proto_msgTypes[21]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1829,7 +1964,7 @@ func (x *KickRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use KickRequest.ProtoReflect.Descriptor instead.
 func (*KickRequest) Descriptor() ([]byte, []int) {
-	return file_registry_v1_registry_proto_rawDescGZIP(), []int{18}
+	return file_registry_v1_registry_proto_rawDescGZIP(), []int{21}
 }
 
 func (x *KickRequest) GetRoomId() string {
@@ -1868,7 +2003,7 @@ type KickResponse struct {
 
 func (x *KickResponse) Reset() {
 	*x = KickResponse{}
-	mi := &file_registry_v1_registry_proto_msgTypes[19]
+	mi := &file_registry_v1_registry_proto_msgTypes[22]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1880,7 +2015,7 @@ func (x *KickResponse) String() string {
 func (*KickResponse) ProtoMessage() {}
 
 func (x *KickResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_registry_v1_registry_proto_msgTypes[19]
+	mi := &file_registry_v1_registry_proto_msgTypes[22]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1893,7 +2028,7 @@ func (x *KickResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use KickResponse.ProtoReflect.Descriptor instead.
 func (*KickResponse) Descriptor() ([]byte, []int) {
-	return file_registry_v1_registry_proto_rawDescGZIP(), []int{19}
+	return file_registry_v1_registry_proto_rawDescGZIP(), []int{22}
 }
 
 type BanRequest struct {
@@ -1911,7 +2046,7 @@ type BanRequest struct {
 
 func (x *BanRequest) Reset() {
 	*x = BanRequest{}
-	mi := &file_registry_v1_registry_proto_msgTypes[20]
+	mi := &file_registry_v1_registry_proto_msgTypes[23]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1923,7 +2058,7 @@ func (x *BanRequest) String() string {
 func (*BanRequest) ProtoMessage() {}
 
 func (x *BanRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_registry_v1_registry_proto_msgTypes[20]
+	mi := &file_registry_v1_registry_proto_msgTypes[23]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1936,7 +2071,7 @@ func (x *BanRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use BanRequest.ProtoReflect.Descriptor instead.
 func (*BanRequest) Descriptor() ([]byte, []int) {
-	return file_registry_v1_registry_proto_rawDescGZIP(), []int{20}
+	return file_registry_v1_registry_proto_rawDescGZIP(), []int{23}
 }
 
 func (x *BanRequest) GetRoomId() string {
@@ -1982,7 +2117,7 @@ type BanResponse struct {
 
 func (x *BanResponse) Reset() {
 	*x = BanResponse{}
-	mi := &file_registry_v1_registry_proto_msgTypes[21]
+	mi := &file_registry_v1_registry_proto_msgTypes[24]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1994,7 +2129,7 @@ func (x *BanResponse) String() string {
 func (*BanResponse) ProtoMessage() {}
 
 func (x *BanResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_registry_v1_registry_proto_msgTypes[21]
+	mi := &file_registry_v1_registry_proto_msgTypes[24]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2007,7 +2142,7 @@ func (x *BanResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use BanResponse.ProtoReflect.Descriptor instead.
 func (*BanResponse) Descriptor() ([]byte, []int) {
-	return file_registry_v1_registry_proto_rawDescGZIP(), []int{21}
+	return file_registry_v1_registry_proto_rawDescGZIP(), []int{24}
 }
 
 type UnbanRequest struct {
@@ -2021,7 +2156,7 @@ type UnbanRequest struct {
 
 func (x *UnbanRequest) Reset() {
 	*x = UnbanRequest{}
-	mi := &file_registry_v1_registry_proto_msgTypes[22]
+	mi := &file_registry_v1_registry_proto_msgTypes[25]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2033,7 +2168,7 @@ func (x *UnbanRequest) String() string {
 func (*UnbanRequest) ProtoMessage() {}
 
 func (x *UnbanRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_registry_v1_registry_proto_msgTypes[22]
+	mi := &file_registry_v1_registry_proto_msgTypes[25]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2046,7 +2181,7 @@ func (x *UnbanRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use UnbanRequest.ProtoReflect.Descriptor instead.
 func (*UnbanRequest) Descriptor() ([]byte, []int) {
-	return file_registry_v1_registry_proto_rawDescGZIP(), []int{22}
+	return file_registry_v1_registry_proto_rawDescGZIP(), []int{25}
 }
 
 func (x *UnbanRequest) GetRoomId() string {
@@ -2078,7 +2213,7 @@ type UnbanResponse struct {
 
 func (x *UnbanResponse) Reset() {
 	*x = UnbanResponse{}
-	mi := &file_registry_v1_registry_proto_msgTypes[23]
+	mi := &file_registry_v1_registry_proto_msgTypes[26]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2090,7 +2225,7 @@ func (x *UnbanResponse) String() string {
 func (*UnbanResponse) ProtoMessage() {}
 
 func (x *UnbanResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_registry_v1_registry_proto_msgTypes[23]
+	mi := &file_registry_v1_registry_proto_msgTypes[26]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2103,7 +2238,7 @@ func (x *UnbanResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use UnbanResponse.ProtoReflect.Descriptor instead.
 func (*UnbanResponse) Descriptor() ([]byte, []int) {
-	return file_registry_v1_registry_proto_rawDescGZIP(), []int{23}
+	return file_registry_v1_registry_proto_rawDescGZIP(), []int{26}
 }
 
 type MuteRequest struct {
@@ -2121,7 +2256,7 @@ type MuteRequest struct {
 
 func (x *MuteRequest) Reset() {
 	*x = MuteRequest{}
-	mi := &file_registry_v1_registry_proto_msgTypes[24]
+	mi := &file_registry_v1_registry_proto_msgTypes[27]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2133,7 +2268,7 @@ func (x *MuteRequest) String() string {
 func (*MuteRequest) ProtoMessage() {}
 
 func (x *MuteRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_registry_v1_registry_proto_msgTypes[24]
+	mi := &file_registry_v1_registry_proto_msgTypes[27]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2146,7 +2281,7 @@ func (x *MuteRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use MuteRequest.ProtoReflect.Descriptor instead.
 func (*MuteRequest) Descriptor() ([]byte, []int) {
-	return file_registry_v1_registry_proto_rawDescGZIP(), []int{24}
+	return file_registry_v1_registry_proto_rawDescGZIP(), []int{27}
 }
 
 func (x *MuteRequest) GetRoomId() string {
@@ -2192,7 +2327,7 @@ type MuteResponse struct {
 
 func (x *MuteResponse) Reset() {
 	*x = MuteResponse{}
-	mi := &file_registry_v1_registry_proto_msgTypes[25]
+	mi := &file_registry_v1_registry_proto_msgTypes[28]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2204,7 +2339,7 @@ func (x *MuteResponse) String() string {
 func (*MuteResponse) ProtoMessage() {}
 
 func (x *MuteResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_registry_v1_registry_proto_msgTypes[25]
+	mi := &file_registry_v1_registry_proto_msgTypes[28]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2217,7 +2352,7 @@ func (x *MuteResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use MuteResponse.ProtoReflect.Descriptor instead.
 func (*MuteResponse) Descriptor() ([]byte, []int) {
-	return file_registry_v1_registry_proto_rawDescGZIP(), []int{25}
+	return file_registry_v1_registry_proto_rawDescGZIP(), []int{28}
 }
 
 type UnmuteRequest struct {
@@ -2231,7 +2366,7 @@ type UnmuteRequest struct {
 
 func (x *UnmuteRequest) Reset() {
 	*x = UnmuteRequest{}
-	mi := &file_registry_v1_registry_proto_msgTypes[26]
+	mi := &file_registry_v1_registry_proto_msgTypes[29]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2243,7 +2378,7 @@ func (x *UnmuteRequest) String() string {
 func (*UnmuteRequest) ProtoMessage() {}
 
 func (x *UnmuteRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_registry_v1_registry_proto_msgTypes[26]
+	mi := &file_registry_v1_registry_proto_msgTypes[29]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2256,7 +2391,7 @@ func (x *UnmuteRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use UnmuteRequest.ProtoReflect.Descriptor instead.
 func (*UnmuteRequest) Descriptor() ([]byte, []int) {
-	return file_registry_v1_registry_proto_rawDescGZIP(), []int{26}
+	return file_registry_v1_registry_proto_rawDescGZIP(), []int{29}
 }
 
 func (x *UnmuteRequest) GetRoomId() string {
@@ -2288,7 +2423,7 @@ type UnmuteResponse struct {
 
 func (x *UnmuteResponse) Reset() {
 	*x = UnmuteResponse{}
-	mi := &file_registry_v1_registry_proto_msgTypes[27]
+	mi := &file_registry_v1_registry_proto_msgTypes[30]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2300,7 +2435,7 @@ func (x *UnmuteResponse) String() string {
 func (*UnmuteResponse) ProtoMessage() {}
 
 func (x *UnmuteResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_registry_v1_registry_proto_msgTypes[27]
+	mi := &file_registry_v1_registry_proto_msgTypes[30]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2313,7 +2448,7 @@ func (x *UnmuteResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use UnmuteResponse.ProtoReflect.Descriptor instead.
 func (*UnmuteResponse) Descriptor() ([]byte, []int) {
-	return file_registry_v1_registry_proto_rawDescGZIP(), []int{27}
+	return file_registry_v1_registry_proto_rawDescGZIP(), []int{30}
 }
 
 type OpenDirectRequest struct {
@@ -2328,7 +2463,7 @@ type OpenDirectRequest struct {
 
 func (x *OpenDirectRequest) Reset() {
 	*x = OpenDirectRequest{}
-	mi := &file_registry_v1_registry_proto_msgTypes[28]
+	mi := &file_registry_v1_registry_proto_msgTypes[31]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2340,7 +2475,7 @@ func (x *OpenDirectRequest) String() string {
 func (*OpenDirectRequest) ProtoMessage() {}
 
 func (x *OpenDirectRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_registry_v1_registry_proto_msgTypes[28]
+	mi := &file_registry_v1_registry_proto_msgTypes[31]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2353,7 +2488,7 @@ func (x *OpenDirectRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use OpenDirectRequest.ProtoReflect.Descriptor instead.
 func (*OpenDirectRequest) Descriptor() ([]byte, []int) {
-	return file_registry_v1_registry_proto_rawDescGZIP(), []int{28}
+	return file_registry_v1_registry_proto_rawDescGZIP(), []int{31}
 }
 
 func (x *OpenDirectRequest) GetUserId() string {
@@ -2384,7 +2519,7 @@ type ListSanctionsRequest struct {
 
 func (x *ListSanctionsRequest) Reset() {
 	*x = ListSanctionsRequest{}
-	mi := &file_registry_v1_registry_proto_msgTypes[29]
+	mi := &file_registry_v1_registry_proto_msgTypes[32]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2396,7 +2531,7 @@ func (x *ListSanctionsRequest) String() string {
 func (*ListSanctionsRequest) ProtoMessage() {}
 
 func (x *ListSanctionsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_registry_v1_registry_proto_msgTypes[29]
+	mi := &file_registry_v1_registry_proto_msgTypes[32]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2409,7 +2544,7 @@ func (x *ListSanctionsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListSanctionsRequest.ProtoReflect.Descriptor instead.
 func (*ListSanctionsRequest) Descriptor() ([]byte, []int) {
-	return file_registry_v1_registry_proto_rawDescGZIP(), []int{29}
+	return file_registry_v1_registry_proto_rawDescGZIP(), []int{32}
 }
 
 func (x *ListSanctionsRequest) GetRoomId() string {
@@ -2452,7 +2587,7 @@ type ListSanctionsResponse struct {
 
 func (x *ListSanctionsResponse) Reset() {
 	*x = ListSanctionsResponse{}
-	mi := &file_registry_v1_registry_proto_msgTypes[30]
+	mi := &file_registry_v1_registry_proto_msgTypes[33]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2464,7 +2599,7 @@ func (x *ListSanctionsResponse) String() string {
 func (*ListSanctionsResponse) ProtoMessage() {}
 
 func (x *ListSanctionsResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_registry_v1_registry_proto_msgTypes[30]
+	mi := &file_registry_v1_registry_proto_msgTypes[33]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2477,7 +2612,7 @@ func (x *ListSanctionsResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListSanctionsResponse.ProtoReflect.Descriptor instead.
 func (*ListSanctionsResponse) Descriptor() ([]byte, []int) {
-	return file_registry_v1_registry_proto_rawDescGZIP(), []int{30}
+	return file_registry_v1_registry_proto_rawDescGZIP(), []int{33}
 }
 
 func (x *ListSanctionsResponse) GetMembers() []*Member {
@@ -2507,7 +2642,7 @@ type ListMembersRequest struct {
 
 func (x *ListMembersRequest) Reset() {
 	*x = ListMembersRequest{}
-	mi := &file_registry_v1_registry_proto_msgTypes[31]
+	mi := &file_registry_v1_registry_proto_msgTypes[34]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2519,7 +2654,7 @@ func (x *ListMembersRequest) String() string {
 func (*ListMembersRequest) ProtoMessage() {}
 
 func (x *ListMembersRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_registry_v1_registry_proto_msgTypes[31]
+	mi := &file_registry_v1_registry_proto_msgTypes[34]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2532,7 +2667,7 @@ func (x *ListMembersRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListMembersRequest.ProtoReflect.Descriptor instead.
 func (*ListMembersRequest) Descriptor() ([]byte, []int) {
-	return file_registry_v1_registry_proto_rawDescGZIP(), []int{31}
+	return file_registry_v1_registry_proto_rawDescGZIP(), []int{34}
 }
 
 func (x *ListMembersRequest) GetRoomId() string {
@@ -2567,7 +2702,7 @@ type ListMembersResponse struct {
 
 func (x *ListMembersResponse) Reset() {
 	*x = ListMembersResponse{}
-	mi := &file_registry_v1_registry_proto_msgTypes[32]
+	mi := &file_registry_v1_registry_proto_msgTypes[35]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2579,7 +2714,7 @@ func (x *ListMembersResponse) String() string {
 func (*ListMembersResponse) ProtoMessage() {}
 
 func (x *ListMembersResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_registry_v1_registry_proto_msgTypes[32]
+	mi := &file_registry_v1_registry_proto_msgTypes[35]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2592,7 +2727,7 @@ func (x *ListMembersResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListMembersResponse.ProtoReflect.Descriptor instead.
 func (*ListMembersResponse) Descriptor() ([]byte, []int) {
-	return file_registry_v1_registry_proto_rawDescGZIP(), []int{32}
+	return file_registry_v1_registry_proto_rawDescGZIP(), []int{35}
 }
 
 func (x *ListMembersResponse) GetMembers() []*Member {
@@ -2623,7 +2758,7 @@ type GetMembersRequest struct {
 
 func (x *GetMembersRequest) Reset() {
 	*x = GetMembersRequest{}
-	mi := &file_registry_v1_registry_proto_msgTypes[33]
+	mi := &file_registry_v1_registry_proto_msgTypes[36]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2635,7 +2770,7 @@ func (x *GetMembersRequest) String() string {
 func (*GetMembersRequest) ProtoMessage() {}
 
 func (x *GetMembersRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_registry_v1_registry_proto_msgTypes[33]
+	mi := &file_registry_v1_registry_proto_msgTypes[36]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2648,7 +2783,7 @@ func (x *GetMembersRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetMembersRequest.ProtoReflect.Descriptor instead.
 func (*GetMembersRequest) Descriptor() ([]byte, []int) {
-	return file_registry_v1_registry_proto_rawDescGZIP(), []int{33}
+	return file_registry_v1_registry_proto_rawDescGZIP(), []int{36}
 }
 
 func (x *GetMembersRequest) GetRoomId() string {
@@ -2690,7 +2825,7 @@ type GetMembersResponse struct {
 
 func (x *GetMembersResponse) Reset() {
 	*x = GetMembersResponse{}
-	mi := &file_registry_v1_registry_proto_msgTypes[34]
+	mi := &file_registry_v1_registry_proto_msgTypes[37]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2702,7 +2837,7 @@ func (x *GetMembersResponse) String() string {
 func (*GetMembersResponse) ProtoMessage() {}
 
 func (x *GetMembersResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_registry_v1_registry_proto_msgTypes[34]
+	mi := &file_registry_v1_registry_proto_msgTypes[37]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2715,7 +2850,7 @@ func (x *GetMembersResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetMembersResponse.ProtoReflect.Descriptor instead.
 func (*GetMembersResponse) Descriptor() ([]byte, []int) {
-	return file_registry_v1_registry_proto_rawDescGZIP(), []int{34}
+	return file_registry_v1_registry_proto_rawDescGZIP(), []int{37}
 }
 
 func (x *GetMembersResponse) GetMembers() []*Member {
@@ -2746,7 +2881,7 @@ type MarkReadRequest struct {
 
 func (x *MarkReadRequest) Reset() {
 	*x = MarkReadRequest{}
-	mi := &file_registry_v1_registry_proto_msgTypes[35]
+	mi := &file_registry_v1_registry_proto_msgTypes[38]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2758,7 +2893,7 @@ func (x *MarkReadRequest) String() string {
 func (*MarkReadRequest) ProtoMessage() {}
 
 func (x *MarkReadRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_registry_v1_registry_proto_msgTypes[35]
+	mi := &file_registry_v1_registry_proto_msgTypes[38]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2771,7 +2906,7 @@ func (x *MarkReadRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use MarkReadRequest.ProtoReflect.Descriptor instead.
 func (*MarkReadRequest) Descriptor() ([]byte, []int) {
-	return file_registry_v1_registry_proto_rawDescGZIP(), []int{35}
+	return file_registry_v1_registry_proto_rawDescGZIP(), []int{38}
 }
 
 func (x *MarkReadRequest) GetRoomId() string {
@@ -2805,7 +2940,7 @@ type GetReadMarkRequest struct {
 
 func (x *GetReadMarkRequest) Reset() {
 	*x = GetReadMarkRequest{}
-	mi := &file_registry_v1_registry_proto_msgTypes[36]
+	mi := &file_registry_v1_registry_proto_msgTypes[39]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2817,7 +2952,7 @@ func (x *GetReadMarkRequest) String() string {
 func (*GetReadMarkRequest) ProtoMessage() {}
 
 func (x *GetReadMarkRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_registry_v1_registry_proto_msgTypes[36]
+	mi := &file_registry_v1_registry_proto_msgTypes[39]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2830,7 +2965,7 @@ func (x *GetReadMarkRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetReadMarkRequest.ProtoReflect.Descriptor instead.
 func (*GetReadMarkRequest) Descriptor() ([]byte, []int) {
-	return file_registry_v1_registry_proto_rawDescGZIP(), []int{36}
+	return file_registry_v1_registry_proto_rawDescGZIP(), []int{39}
 }
 
 func (x *GetReadMarkRequest) GetRoomId() string {
@@ -2857,7 +2992,7 @@ type ReadMark struct {
 
 func (x *ReadMark) Reset() {
 	*x = ReadMark{}
-	mi := &file_registry_v1_registry_proto_msgTypes[37]
+	mi := &file_registry_v1_registry_proto_msgTypes[40]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2869,7 +3004,7 @@ func (x *ReadMark) String() string {
 func (*ReadMark) ProtoMessage() {}
 
 func (x *ReadMark) ProtoReflect() protoreflect.Message {
-	mi := &file_registry_v1_registry_proto_msgTypes[37]
+	mi := &file_registry_v1_registry_proto_msgTypes[40]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2882,7 +3017,7 @@ func (x *ReadMark) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ReadMark.ProtoReflect.Descriptor instead.
 func (*ReadMark) Descriptor() ([]byte, []int) {
-	return file_registry_v1_registry_proto_rawDescGZIP(), []int{37}
+	return file_registry_v1_registry_proto_rawDescGZIP(), []int{40}
 }
 
 func (x *ReadMark) GetSeq() uint64 {
@@ -3033,7 +3168,15 @@ const file_registry_v1_registry_proto_rawDesc = "" +
 	"\bread_seq\x18\x04 \x01(\x04H\x00R\areadSeq\x88\x01\x01\x120\n" +
 	"\x04mute\x18\x05 \x01(\v2\x1c.parley.registry.v1.SanctionR\x04mute\x12*\n" +
 	"\x03own\x18\x06 \x01(\x0e2\x18.parley.registry.v1.RoleR\x03ownB\v\n" +
-	"\t_read_seq\"\xe4\x01\n" +
+	"\t_read_seq\"O\n" +
+	"\x0fAdmitAllRequest\x12<\n" +
+	"\brequests\x18\x01 \x03(\v2 .parley.registry.v1.AdmitRequestR\brequests\"Q\n" +
+	"\x10AdmitAllResponse\x12=\n" +
+	"\n" +
+	"admissions\x18\x01 \x03(\v2\x1d.parley.registry.v1.AdmissionR\n" +
+	"admissions\"J\n" +
+	"\tAdmission\x12=\n" +
+	"\badmitted\x18\x01 \x01(\v2!.parley.registry.v1.AdmitResponseR\badmitted\"\xe4\x01\n" +
 	"\x10SetMemberRequest\x12\x17\n" +
 	"\aroom_id\x18\x01 \x01(\tR\x06roomId\x12(\n" +
 	"\x04user\x18\x02 \x01(\v2\x14.parley.wire.v1.UserR\x04user\x12,\n" +
@@ -3144,7 +3287,7 @@ const file_registry_v1_registry_proto_rawDesc = "" +
 	"\x10SORT_UNSPECIFIED\x10\x00\x12\v\n" +
 	"\aSORT_ID\x10\x01\x12\r\n" +
 	"\tSORT_NAME\x10\x02\x12\x10\n" +
-	"\fSORT_MEMBERS\x10\x032\xad\r\n" +
+	"\fSORT_MEMBERS\x10\x032\x8a\x0e\n" +
 	"\bRegistry\x12S\n" +
 	"\n" +
 	"CreateRoom\x12%.parley.registry.v1.CreateRoomRequest\x1a\x18.parley.registry.v1.Room\"\x04\x88\xb5\x18\x05\x12M\n" +
@@ -3154,7 +3297,8 @@ const file_registry_v1_registry_proto_rawDesc = "" +
 	"UpdateRoom\x12%.parley.registry.v1.UpdateRoomRequest\x1a\x18.parley.registry.v1.Room\"\x04\x88\xb5\x18\x05\x12a\n" +
 	"\n" +
 	"DeleteRoom\x12%.parley.registry.v1.DeleteRoomRequest\x1a&.parley.registry.v1.DeleteRoomResponse\"\x04\x88\xb5\x18\x05\x12R\n" +
-	"\x05Admit\x12 .parley.registry.v1.AdmitRequest\x1a!.parley.registry.v1.AdmitResponse\"\x04\x88\xb5\x18\x01\x12S\n" +
+	"\x05Admit\x12 .parley.registry.v1.AdmitRequest\x1a!.parley.registry.v1.AdmitResponse\"\x04\x88\xb5\x18\x01\x12[\n" +
+	"\bAdmitAll\x12#.parley.registry.v1.AdmitAllRequest\x1a$.parley.registry.v1.AdmitAllResponse\"\x04\x88\xb5\x18\x01\x12S\n" +
 	"\tSetMember\x12$.parley.registry.v1.SetMemberRequest\x1a\x1a.parley.registry.v1.Member\"\x04\x88\xb5\x18\x05\x12g\n" +
 	"\fRemoveMember\x12'.parley.registry.v1.RemoveMemberRequest\x1a(.parley.registry.v1.RemoveMemberResponse\"\x04\x88\xb5\x18\x05\x12O\n" +
 	"\x04Kick\x12\x1f.parley.registry.v1.KickRequest\x1a .parley.registry.v1.KickResponse\"\x04\x88\xb5\x18\x05\x12L\n" +
@@ -3184,7 +3328,7 @@ func file_registry_v1_registry_proto_rawDescGZIP() []byte {
 }
 
 var file_registry_v1_registry_proto_enumTypes = make([]protoimpl.EnumInfo, 6)
-var file_registry_v1_registry_proto_msgTypes = make([]protoimpl.MessageInfo, 38)
+var file_registry_v1_registry_proto_msgTypes = make([]protoimpl.MessageInfo, 41)
 var file_registry_v1_registry_proto_goTypes = []any{
 	(Visibility)(0),               // 0: parley.registry.v1.Visibility
 	(Role)(0),                     // 1: parley.registry.v1.Role
@@ -3207,53 +3351,56 @@ var file_registry_v1_registry_proto_goTypes = []any{
 	(*DeleteRoomResponse)(nil),    // 18: parley.registry.v1.DeleteRoomResponse
 	(*AdmitRequest)(nil),          // 19: parley.registry.v1.AdmitRequest
 	(*AdmitResponse)(nil),         // 20: parley.registry.v1.AdmitResponse
-	(*SetMemberRequest)(nil),      // 21: parley.registry.v1.SetMemberRequest
-	(*RemoveMemberRequest)(nil),   // 22: parley.registry.v1.RemoveMemberRequest
-	(*RemoveMemberResponse)(nil),  // 23: parley.registry.v1.RemoveMemberResponse
-	(*KickRequest)(nil),           // 24: parley.registry.v1.KickRequest
-	(*KickResponse)(nil),          // 25: parley.registry.v1.KickResponse
-	(*BanRequest)(nil),            // 26: parley.registry.v1.BanRequest
-	(*BanResponse)(nil),           // 27: parley.registry.v1.BanResponse
-	(*UnbanRequest)(nil),          // 28: parley.registry.v1.UnbanRequest
-	(*UnbanResponse)(nil),         // 29: parley.registry.v1.UnbanResponse
-	(*MuteRequest)(nil),           // 30: parley.registry.v1.MuteRequest
-	(*MuteResponse)(nil),          // 31: parley.registry.v1.MuteResponse
-	(*UnmuteRequest)(nil),         // 32: parley.registry.v1.UnmuteRequest
-	(*UnmuteResponse)(nil),        // 33: parley.registry.v1.UnmuteResponse
-	(*OpenDirectRequest)(nil),     // 34: parley.registry.v1.OpenDirectRequest
-	(*ListSanctionsRequest)(nil),  // 35: parley.registry.v1.ListSanctionsRequest
-	(*ListSanctionsResponse)(nil), // 36: parley.registry.v1.ListSanctionsResponse
-	(*ListMembersRequest)(nil),    // 37: parley.registry.v1.ListMembersRequest
-	(*ListMembersResponse)(nil),   // 38: parley.registry.v1.ListMembersResponse
-	(*GetMembersRequest)(nil),     // 39: parley.registry.v1.GetMembersRequest
-	(*GetMembersResponse)(nil),    // 40: parley.registry.v1.GetMembersResponse
-	(*MarkReadRequest)(nil),       // 41: parley.registry.v1.MarkReadRequest
-	(*GetReadMarkRequest)(nil),    // 42: parley.registry.v1.GetReadMarkRequest
-	(*ReadMark)(nil),              // 43: parley.registry.v1.ReadMark
-	(*v1.User)(nil),               // 44: parley.wire.v1.User
-	(*timestamppb.Timestamp)(nil), // 45: google.protobuf.Timestamp
+	(*AdmitAllRequest)(nil),       // 21: parley.registry.v1.AdmitAllRequest
+	(*AdmitAllResponse)(nil),      // 22: parley.registry.v1.AdmitAllResponse
+	(*Admission)(nil),             // 23: parley.registry.v1.Admission
+	(*SetMemberRequest)(nil),      // 24: parley.registry.v1.SetMemberRequest
+	(*RemoveMemberRequest)(nil),   // 25: parley.registry.v1.RemoveMemberRequest
+	(*RemoveMemberResponse)(nil),  // 26: parley.registry.v1.RemoveMemberResponse
+	(*KickRequest)(nil),           // 27: parley.registry.v1.KickRequest
+	(*KickResponse)(nil),          // 28: parley.registry.v1.KickResponse
+	(*BanRequest)(nil),            // 29: parley.registry.v1.BanRequest
+	(*BanResponse)(nil),           // 30: parley.registry.v1.BanResponse
+	(*UnbanRequest)(nil),          // 31: parley.registry.v1.UnbanRequest
+	(*UnbanResponse)(nil),         // 32: parley.registry.v1.UnbanResponse
+	(*MuteRequest)(nil),           // 33: parley.registry.v1.MuteRequest
+	(*MuteResponse)(nil),          // 34: parley.registry.v1.MuteResponse
+	(*UnmuteRequest)(nil),         // 35: parley.registry.v1.UnmuteRequest
+	(*UnmuteResponse)(nil),        // 36: parley.registry.v1.UnmuteResponse
+	(*OpenDirectRequest)(nil),     // 37: parley.registry.v1.OpenDirectRequest
+	(*ListSanctionsRequest)(nil),  // 38: parley.registry.v1.ListSanctionsRequest
+	(*ListSanctionsResponse)(nil), // 39: parley.registry.v1.ListSanctionsResponse
+	(*ListMembersRequest)(nil),    // 40: parley.registry.v1.ListMembersRequest
+	(*ListMembersResponse)(nil),   // 41: parley.registry.v1.ListMembersResponse
+	(*GetMembersRequest)(nil),     // 42: parley.registry.v1.GetMembersRequest
+	(*GetMembersResponse)(nil),    // 43: parley.registry.v1.GetMembersResponse
+	(*MarkReadRequest)(nil),       // 44: parley.registry.v1.MarkReadRequest
+	(*GetReadMarkRequest)(nil),    // 45: parley.registry.v1.GetReadMarkRequest
+	(*ReadMark)(nil),              // 46: parley.registry.v1.ReadMark
+	(*v1.User)(nil),               // 47: parley.wire.v1.User
+	(*timestamppb.Timestamp)(nil), // 48: google.protobuf.Timestamp
 }
 var file_registry_v1_registry_proto_depIdxs = []int32{
 	0,  // 0: parley.registry.v1.Room.visibility:type_name -> parley.registry.v1.Visibility
-	44, // 1: parley.registry.v1.Room.owner:type_name -> parley.wire.v1.User
-	45, // 2: parley.registry.v1.Room.created_at:type_name -> google.protobuf.Timestamp
-	45, // 3: parley.registry.v1.Room.hidden_at:type_name -> google.protobuf.Timestamp
-	44, // 4: parley.registry.v1.Room.direct:type_name -> parley.wire.v1.User
+	47, // 1: parley.registry.v1.Room.owner:type_name -> parley.wire.v1.User
+	48, // 2: parley.registry.v1.Room.created_at:type_name -> google.protobuf.Timestamp
+	48, // 3: parley.registry.v1.Room.hidden_at:type_name -> google.protobuf.Timestamp
+	47, // 4: parley.registry.v1.Room.direct:type_name -> parley.wire.v1.User
 	7,  // 5: parley.registry.v1.Room.policy:type_name -> parley.registry.v1.Policy
 	2,  // 6: parley.registry.v1.Policy.post:type_name -> parley.registry.v1.Who
 	2,  // 7: parley.registry.v1.Policy.read:type_name -> parley.registry.v1.Who
 	2,  // 8: parley.registry.v1.Policy.signal:type_name -> parley.registry.v1.Who
 	2,  // 9: parley.registry.v1.Policy.invite:type_name -> parley.registry.v1.Who
 	3,  // 10: parley.registry.v1.Policy.guests:type_name -> parley.registry.v1.Guests
-	45, // 11: parley.registry.v1.Sanction.until:type_name -> google.protobuf.Timestamp
-	44, // 12: parley.registry.v1.Member.user:type_name -> parley.wire.v1.User
+	48, // 11: parley.registry.v1.Sanction.until:type_name -> google.protobuf.Timestamp
+	47, // 12: parley.registry.v1.Member.user:type_name -> parley.wire.v1.User
 	1,  // 13: parley.registry.v1.Member.role:type_name -> parley.registry.v1.Role
 	8,  // 14: parley.registry.v1.Member.ban:type_name -> parley.registry.v1.Sanction
 	8,  // 15: parley.registry.v1.Member.mute:type_name -> parley.registry.v1.Sanction
 	10, // 16: parley.registry.v1.Member.change:type_name -> parley.registry.v1.StandingChange
 	5,  // 17: parley.registry.v1.StandingChange.kind:type_name -> parley.registry.v1.StandingChange.Kind
-	44, // 18: parley.registry.v1.StandingChange.by:type_name -> parley.wire.v1.User
-	44, // 19: parley.registry.v1.Actor.user:type_name -> parley.wire.v1.User
+	47, // 18: parley.registry.v1.StandingChange.by:type_name -> parley.wire.v1.User
+	47, // 19: parley.registry.v1.Actor.user:type_name -> parley.wire.v1.User
 	0,  // 20: parley.registry.v1.CreateRoomRequest.visibility:type_name -> parley.registry.v1.Visibility
 	11, // 21: parley.registry.v1.CreateRoomRequest.actor:type_name -> parley.registry.v1.Actor
 	7,  // 22: parley.registry.v1.CreateRoomRequest.policy:type_name -> parley.registry.v1.Policy
@@ -3270,67 +3417,72 @@ var file_registry_v1_registry_proto_depIdxs = []int32{
 	1,  // 33: parley.registry.v1.AdmitResponse.role:type_name -> parley.registry.v1.Role
 	8,  // 34: parley.registry.v1.AdmitResponse.mute:type_name -> parley.registry.v1.Sanction
 	1,  // 35: parley.registry.v1.AdmitResponse.own:type_name -> parley.registry.v1.Role
-	44, // 36: parley.registry.v1.SetMemberRequest.user:type_name -> parley.wire.v1.User
-	1,  // 37: parley.registry.v1.SetMemberRequest.role:type_name -> parley.registry.v1.Role
-	11, // 38: parley.registry.v1.SetMemberRequest.actor:type_name -> parley.registry.v1.Actor
-	11, // 39: parley.registry.v1.RemoveMemberRequest.actor:type_name -> parley.registry.v1.Actor
-	11, // 40: parley.registry.v1.KickRequest.actor:type_name -> parley.registry.v1.Actor
-	45, // 41: parley.registry.v1.BanRequest.until:type_name -> google.protobuf.Timestamp
-	11, // 42: parley.registry.v1.BanRequest.actor:type_name -> parley.registry.v1.Actor
-	11, // 43: parley.registry.v1.UnbanRequest.actor:type_name -> parley.registry.v1.Actor
-	45, // 44: parley.registry.v1.MuteRequest.until:type_name -> google.protobuf.Timestamp
-	11, // 45: parley.registry.v1.MuteRequest.actor:type_name -> parley.registry.v1.Actor
-	11, // 46: parley.registry.v1.UnmuteRequest.actor:type_name -> parley.registry.v1.Actor
-	11, // 47: parley.registry.v1.OpenDirectRequest.actor:type_name -> parley.registry.v1.Actor
-	11, // 48: parley.registry.v1.ListSanctionsRequest.actor:type_name -> parley.registry.v1.Actor
-	9,  // 49: parley.registry.v1.ListSanctionsResponse.members:type_name -> parley.registry.v1.Member
-	9,  // 50: parley.registry.v1.ListMembersResponse.members:type_name -> parley.registry.v1.Member
-	9,  // 51: parley.registry.v1.GetMembersResponse.members:type_name -> parley.registry.v1.Member
-	6,  // 52: parley.registry.v1.GetMembersResponse.room:type_name -> parley.registry.v1.Room
-	11, // 53: parley.registry.v1.MarkReadRequest.actor:type_name -> parley.registry.v1.Actor
-	12, // 54: parley.registry.v1.Registry.CreateRoom:input_type -> parley.registry.v1.CreateRoomRequest
-	13, // 55: parley.registry.v1.Registry.GetRoom:input_type -> parley.registry.v1.GetRoomRequest
-	14, // 56: parley.registry.v1.Registry.ListRooms:input_type -> parley.registry.v1.ListRoomsRequest
-	16, // 57: parley.registry.v1.Registry.UpdateRoom:input_type -> parley.registry.v1.UpdateRoomRequest
-	17, // 58: parley.registry.v1.Registry.DeleteRoom:input_type -> parley.registry.v1.DeleteRoomRequest
-	19, // 59: parley.registry.v1.Registry.Admit:input_type -> parley.registry.v1.AdmitRequest
-	21, // 60: parley.registry.v1.Registry.SetMember:input_type -> parley.registry.v1.SetMemberRequest
-	22, // 61: parley.registry.v1.Registry.RemoveMember:input_type -> parley.registry.v1.RemoveMemberRequest
-	24, // 62: parley.registry.v1.Registry.Kick:input_type -> parley.registry.v1.KickRequest
-	26, // 63: parley.registry.v1.Registry.Ban:input_type -> parley.registry.v1.BanRequest
-	28, // 64: parley.registry.v1.Registry.Unban:input_type -> parley.registry.v1.UnbanRequest
-	30, // 65: parley.registry.v1.Registry.Mute:input_type -> parley.registry.v1.MuteRequest
-	32, // 66: parley.registry.v1.Registry.Unmute:input_type -> parley.registry.v1.UnmuteRequest
-	34, // 67: parley.registry.v1.Registry.OpenDirect:input_type -> parley.registry.v1.OpenDirectRequest
-	35, // 68: parley.registry.v1.Registry.ListSanctions:input_type -> parley.registry.v1.ListSanctionsRequest
-	37, // 69: parley.registry.v1.Registry.ListMembers:input_type -> parley.registry.v1.ListMembersRequest
-	39, // 70: parley.registry.v1.Registry.GetMembers:input_type -> parley.registry.v1.GetMembersRequest
-	41, // 71: parley.registry.v1.Registry.MarkRead:input_type -> parley.registry.v1.MarkReadRequest
-	42, // 72: parley.registry.v1.Registry.GetReadMark:input_type -> parley.registry.v1.GetReadMarkRequest
-	6,  // 73: parley.registry.v1.Registry.CreateRoom:output_type -> parley.registry.v1.Room
-	6,  // 74: parley.registry.v1.Registry.GetRoom:output_type -> parley.registry.v1.Room
-	15, // 75: parley.registry.v1.Registry.ListRooms:output_type -> parley.registry.v1.ListRoomsResponse
-	6,  // 76: parley.registry.v1.Registry.UpdateRoom:output_type -> parley.registry.v1.Room
-	18, // 77: parley.registry.v1.Registry.DeleteRoom:output_type -> parley.registry.v1.DeleteRoomResponse
-	20, // 78: parley.registry.v1.Registry.Admit:output_type -> parley.registry.v1.AdmitResponse
-	9,  // 79: parley.registry.v1.Registry.SetMember:output_type -> parley.registry.v1.Member
-	23, // 80: parley.registry.v1.Registry.RemoveMember:output_type -> parley.registry.v1.RemoveMemberResponse
-	25, // 81: parley.registry.v1.Registry.Kick:output_type -> parley.registry.v1.KickResponse
-	27, // 82: parley.registry.v1.Registry.Ban:output_type -> parley.registry.v1.BanResponse
-	29, // 83: parley.registry.v1.Registry.Unban:output_type -> parley.registry.v1.UnbanResponse
-	31, // 84: parley.registry.v1.Registry.Mute:output_type -> parley.registry.v1.MuteResponse
-	33, // 85: parley.registry.v1.Registry.Unmute:output_type -> parley.registry.v1.UnmuteResponse
-	6,  // 86: parley.registry.v1.Registry.OpenDirect:output_type -> parley.registry.v1.Room
-	36, // 87: parley.registry.v1.Registry.ListSanctions:output_type -> parley.registry.v1.ListSanctionsResponse
-	38, // 88: parley.registry.v1.Registry.ListMembers:output_type -> parley.registry.v1.ListMembersResponse
-	40, // 89: parley.registry.v1.Registry.GetMembers:output_type -> parley.registry.v1.GetMembersResponse
-	43, // 90: parley.registry.v1.Registry.MarkRead:output_type -> parley.registry.v1.ReadMark
-	43, // 91: parley.registry.v1.Registry.GetReadMark:output_type -> parley.registry.v1.ReadMark
-	73, // [73:92] is the sub-list for method output_type
-	54, // [54:73] is the sub-list for method input_type
-	54, // [54:54] is the sub-list for extension type_name
-	54, // [54:54] is the sub-list for extension extendee
-	0,  // [0:54] is the sub-list for field type_name
+	19, // 36: parley.registry.v1.AdmitAllRequest.requests:type_name -> parley.registry.v1.AdmitRequest
+	23, // 37: parley.registry.v1.AdmitAllResponse.admissions:type_name -> parley.registry.v1.Admission
+	20, // 38: parley.registry.v1.Admission.admitted:type_name -> parley.registry.v1.AdmitResponse
+	47, // 39: parley.registry.v1.SetMemberRequest.user:type_name -> parley.wire.v1.User
+	1,  // 40: parley.registry.v1.SetMemberRequest.role:type_name -> parley.registry.v1.Role
+	11, // 41: parley.registry.v1.SetMemberRequest.actor:type_name -> parley.registry.v1.Actor
+	11, // 42: parley.registry.v1.RemoveMemberRequest.actor:type_name -> parley.registry.v1.Actor
+	11, // 43: parley.registry.v1.KickRequest.actor:type_name -> parley.registry.v1.Actor
+	48, // 44: parley.registry.v1.BanRequest.until:type_name -> google.protobuf.Timestamp
+	11, // 45: parley.registry.v1.BanRequest.actor:type_name -> parley.registry.v1.Actor
+	11, // 46: parley.registry.v1.UnbanRequest.actor:type_name -> parley.registry.v1.Actor
+	48, // 47: parley.registry.v1.MuteRequest.until:type_name -> google.protobuf.Timestamp
+	11, // 48: parley.registry.v1.MuteRequest.actor:type_name -> parley.registry.v1.Actor
+	11, // 49: parley.registry.v1.UnmuteRequest.actor:type_name -> parley.registry.v1.Actor
+	11, // 50: parley.registry.v1.OpenDirectRequest.actor:type_name -> parley.registry.v1.Actor
+	11, // 51: parley.registry.v1.ListSanctionsRequest.actor:type_name -> parley.registry.v1.Actor
+	9,  // 52: parley.registry.v1.ListSanctionsResponse.members:type_name -> parley.registry.v1.Member
+	9,  // 53: parley.registry.v1.ListMembersResponse.members:type_name -> parley.registry.v1.Member
+	9,  // 54: parley.registry.v1.GetMembersResponse.members:type_name -> parley.registry.v1.Member
+	6,  // 55: parley.registry.v1.GetMembersResponse.room:type_name -> parley.registry.v1.Room
+	11, // 56: parley.registry.v1.MarkReadRequest.actor:type_name -> parley.registry.v1.Actor
+	12, // 57: parley.registry.v1.Registry.CreateRoom:input_type -> parley.registry.v1.CreateRoomRequest
+	13, // 58: parley.registry.v1.Registry.GetRoom:input_type -> parley.registry.v1.GetRoomRequest
+	14, // 59: parley.registry.v1.Registry.ListRooms:input_type -> parley.registry.v1.ListRoomsRequest
+	16, // 60: parley.registry.v1.Registry.UpdateRoom:input_type -> parley.registry.v1.UpdateRoomRequest
+	17, // 61: parley.registry.v1.Registry.DeleteRoom:input_type -> parley.registry.v1.DeleteRoomRequest
+	19, // 62: parley.registry.v1.Registry.Admit:input_type -> parley.registry.v1.AdmitRequest
+	21, // 63: parley.registry.v1.Registry.AdmitAll:input_type -> parley.registry.v1.AdmitAllRequest
+	24, // 64: parley.registry.v1.Registry.SetMember:input_type -> parley.registry.v1.SetMemberRequest
+	25, // 65: parley.registry.v1.Registry.RemoveMember:input_type -> parley.registry.v1.RemoveMemberRequest
+	27, // 66: parley.registry.v1.Registry.Kick:input_type -> parley.registry.v1.KickRequest
+	29, // 67: parley.registry.v1.Registry.Ban:input_type -> parley.registry.v1.BanRequest
+	31, // 68: parley.registry.v1.Registry.Unban:input_type -> parley.registry.v1.UnbanRequest
+	33, // 69: parley.registry.v1.Registry.Mute:input_type -> parley.registry.v1.MuteRequest
+	35, // 70: parley.registry.v1.Registry.Unmute:input_type -> parley.registry.v1.UnmuteRequest
+	37, // 71: parley.registry.v1.Registry.OpenDirect:input_type -> parley.registry.v1.OpenDirectRequest
+	38, // 72: parley.registry.v1.Registry.ListSanctions:input_type -> parley.registry.v1.ListSanctionsRequest
+	40, // 73: parley.registry.v1.Registry.ListMembers:input_type -> parley.registry.v1.ListMembersRequest
+	42, // 74: parley.registry.v1.Registry.GetMembers:input_type -> parley.registry.v1.GetMembersRequest
+	44, // 75: parley.registry.v1.Registry.MarkRead:input_type -> parley.registry.v1.MarkReadRequest
+	45, // 76: parley.registry.v1.Registry.GetReadMark:input_type -> parley.registry.v1.GetReadMarkRequest
+	6,  // 77: parley.registry.v1.Registry.CreateRoom:output_type -> parley.registry.v1.Room
+	6,  // 78: parley.registry.v1.Registry.GetRoom:output_type -> parley.registry.v1.Room
+	15, // 79: parley.registry.v1.Registry.ListRooms:output_type -> parley.registry.v1.ListRoomsResponse
+	6,  // 80: parley.registry.v1.Registry.UpdateRoom:output_type -> parley.registry.v1.Room
+	18, // 81: parley.registry.v1.Registry.DeleteRoom:output_type -> parley.registry.v1.DeleteRoomResponse
+	20, // 82: parley.registry.v1.Registry.Admit:output_type -> parley.registry.v1.AdmitResponse
+	22, // 83: parley.registry.v1.Registry.AdmitAll:output_type -> parley.registry.v1.AdmitAllResponse
+	9,  // 84: parley.registry.v1.Registry.SetMember:output_type -> parley.registry.v1.Member
+	26, // 85: parley.registry.v1.Registry.RemoveMember:output_type -> parley.registry.v1.RemoveMemberResponse
+	28, // 86: parley.registry.v1.Registry.Kick:output_type -> parley.registry.v1.KickResponse
+	30, // 87: parley.registry.v1.Registry.Ban:output_type -> parley.registry.v1.BanResponse
+	32, // 88: parley.registry.v1.Registry.Unban:output_type -> parley.registry.v1.UnbanResponse
+	34, // 89: parley.registry.v1.Registry.Mute:output_type -> parley.registry.v1.MuteResponse
+	36, // 90: parley.registry.v1.Registry.Unmute:output_type -> parley.registry.v1.UnmuteResponse
+	6,  // 91: parley.registry.v1.Registry.OpenDirect:output_type -> parley.registry.v1.Room
+	39, // 92: parley.registry.v1.Registry.ListSanctions:output_type -> parley.registry.v1.ListSanctionsResponse
+	41, // 93: parley.registry.v1.Registry.ListMembers:output_type -> parley.registry.v1.ListMembersResponse
+	43, // 94: parley.registry.v1.Registry.GetMembers:output_type -> parley.registry.v1.GetMembersResponse
+	46, // 95: parley.registry.v1.Registry.MarkRead:output_type -> parley.registry.v1.ReadMark
+	46, // 96: parley.registry.v1.Registry.GetReadMark:output_type -> parley.registry.v1.ReadMark
+	77, // [77:97] is the sub-list for method output_type
+	57, // [57:77] is the sub-list for method input_type
+	57, // [57:57] is the sub-list for extension type_name
+	57, // [57:57] is the sub-list for extension extendee
+	0,  // [0:57] is the sub-list for field type_name
 }
 
 func init() { file_registry_v1_registry_proto_init() }
@@ -3341,14 +3493,14 @@ func file_registry_v1_registry_proto_init() {
 	file_registry_v1_registry_proto_msgTypes[1].OneofWrappers = []any{}
 	file_registry_v1_registry_proto_msgTypes[10].OneofWrappers = []any{}
 	file_registry_v1_registry_proto_msgTypes[14].OneofWrappers = []any{}
-	file_registry_v1_registry_proto_msgTypes[37].OneofWrappers = []any{}
+	file_registry_v1_registry_proto_msgTypes[40].OneofWrappers = []any{}
 	type x struct{}
 	out := protoimpl.TypeBuilder{
 		File: protoimpl.DescBuilder{
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_registry_v1_registry_proto_rawDesc), len(file_registry_v1_registry_proto_rawDesc)),
 			NumEnums:      6,
-			NumMessages:   38,
+			NumMessages:   41,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

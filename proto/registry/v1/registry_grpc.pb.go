@@ -32,6 +32,7 @@ const (
 	Registry_UpdateRoom_FullMethodName    = "/parley.registry.v1.Registry/UpdateRoom"
 	Registry_DeleteRoom_FullMethodName    = "/parley.registry.v1.Registry/DeleteRoom"
 	Registry_Admit_FullMethodName         = "/parley.registry.v1.Registry/Admit"
+	Registry_AdmitAll_FullMethodName      = "/parley.registry.v1.Registry/AdmitAll"
 	Registry_SetMember_FullMethodName     = "/parley.registry.v1.Registry/SetMember"
 	Registry_RemoveMember_FullMethodName  = "/parley.registry.v1.Registry/RemoveMember"
 	Registry_Kick_FullMethodName          = "/parley.registry.v1.Registry/Kick"
@@ -85,6 +86,11 @@ type RegistryClient interface {
 	// Errors: invalid-argument, not-found, banned; forbidden where the room's
 	// policy keeps the user out.
 	Admit(ctx context.Context, in *AdmitRequest, opts ...grpc.CallOption) (*AdmitResponse, error)
+	// AdmitAll answers many that join at the same time, as far as that takes
+	// neither a write nor a question to the store's leader: it lets in, and
+	// leaves everything else, a refusal above all, to Admit.
+	// Errors: invalid-argument.
+	AdmitAll(ctx context.Context, in *AdmitAllRequest, opts ...grpc.CallOption) (*AdmitAllResponse, error)
 	// SetMember gives a user a role in a room; in a private room this is the
 	// invitation.
 	// Errors: invalid-argument, not-found, forbidden; already-exists, of field
@@ -199,6 +205,16 @@ func (c *registryClient) Admit(ctx context.Context, in *AdmitRequest, opts ...gr
 	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
 	out := new(AdmitResponse)
 	err := c.cc.Invoke(ctx, Registry_Admit_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *registryClient) AdmitAll(ctx context.Context, in *AdmitAllRequest, opts ...grpc.CallOption) (*AdmitAllResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(AdmitAllResponse)
+	err := c.cc.Invoke(ctx, Registry_AdmitAll_FullMethodName, in, out, cOpts...)
 	if err != nil {
 		return nil, err
 	}
@@ -373,6 +389,11 @@ type RegistryServer interface {
 	// Errors: invalid-argument, not-found, banned; forbidden where the room's
 	// policy keeps the user out.
 	Admit(context.Context, *AdmitRequest) (*AdmitResponse, error)
+	// AdmitAll answers many that join at the same time, as far as that takes
+	// neither a write nor a question to the store's leader: it lets in, and
+	// leaves everything else, a refusal above all, to Admit.
+	// Errors: invalid-argument.
+	AdmitAll(context.Context, *AdmitAllRequest) (*AdmitAllResponse, error)
 	// SetMember gives a user a role in a room; in a private room this is the
 	// invitation.
 	// Errors: invalid-argument, not-found, forbidden; already-exists, of field
@@ -450,6 +471,9 @@ func (UnimplementedRegistryServer) DeleteRoom(context.Context, *DeleteRoomReques
 }
 func (UnimplementedRegistryServer) Admit(context.Context, *AdmitRequest) (*AdmitResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method Admit not implemented")
+}
+func (UnimplementedRegistryServer) AdmitAll(context.Context, *AdmitAllRequest) (*AdmitAllResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method AdmitAll not implemented")
 }
 func (UnimplementedRegistryServer) SetMember(context.Context, *SetMemberRequest) (*Member, error) {
 	return nil, status.Error(codes.Unimplemented, "method SetMember not implemented")
@@ -615,6 +639,24 @@ func _Registry_Admit_Handler(srv interface{}, ctx context.Context, dec func(inte
 	}
 	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
 		return srv.(RegistryServer).Admit(ctx, req.(*AdmitRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _Registry_AdmitAll_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(AdmitAllRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(RegistryServer).AdmitAll(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: Registry_AdmitAll_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(RegistryServer).AdmitAll(ctx, req.(*AdmitAllRequest))
 	}
 	return interceptor(ctx, in, info, handler)
 }
@@ -883,6 +925,10 @@ var Registry_ServiceDesc = grpc.ServiceDesc{
 		{
 			MethodName: "Admit",
 			Handler:    _Registry_Admit_Handler,
+		},
+		{
+			MethodName: "AdmitAll",
+			Handler:    _Registry_AdmitAll_Handler,
 		},
 		{
 			MethodName: "SetMember",

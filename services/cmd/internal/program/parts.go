@@ -192,7 +192,7 @@ var readMethods = []string{
 	authv1.Auth_Verify_FullMethodName, authv1.Auth_GetUser_FullMethodName, authv1.Auth_Touch_FullMethodName,
 	authv1.Auth_ListUsers_FullMethodName, authv1.Auth_ListSessions_FullMethodName, authv1.Auth_ListInvites_FullMethodName,
 	registryv1.Registry_GetRoom_FullMethodName, registryv1.Registry_ListRooms_FullMethodName,
-	registryv1.Registry_Admit_FullMethodName, registryv1.Registry_ListMembers_FullMethodName,
+	registryv1.Registry_Admit_FullMethodName, registryv1.Registry_AdmitAll_FullMethodName, registryv1.Registry_ListMembers_FullMethodName,
 	registryv1.Registry_GetMembers_FullMethodName, registryv1.Registry_ListSanctions_FullMethodName,
 	registryv1.Registry_MarkRead_FullMethodName, registryv1.Registry_GetReadMark_FullMethodName,
 	historyv1.History_ListMessages_FullMethodName, historyv1.History_Erase_FullMethodName, historyv1.History_Trim_FullMethodName,

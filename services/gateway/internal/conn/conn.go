@@ -18,6 +18,7 @@ type Conn struct {
 	wire     wire
 	deflate  bool
 	binary   bool // the subprotocol wants binary messages
+	opening  bool // nobody has read yet; only who reads has it
 	deaf     bool // what comes is not handed on any more; only who reads has it
 	proto    string
 	remote   string
@@ -50,11 +51,20 @@ func (c *Conn) Bytes() (in, out int64) {
 	return c.in.Load(), c.out
 }
 
+// Greet writes the answer to the upgrade and what was sent so far, in one
+// write. The first Read does so, too; who has to wait for something else before
+// that calls Greet first.
+func (c *Conn) Greet() { c.flushNow() }
+
 // Read waits until the peer has sent something, takes a frame, and hands f the
 // message that the frame brings to its end, if it does, in a slice that is good
 // until f returns. It answers pings and the close handshake on the way. The
 // error says that the connection has ended; Ended says how.
 func (c *Conn) Read(f func(message []byte)) error {
+	if c.opening {
+		c.opening = false
+		c.flushNow()
+	}
 	if c.wire.input == nil {
 		if err := c.wire.await(); err != nil {
 			return c.ended(err)
@@ -133,7 +143,8 @@ func (c *Conn) upgrade(w http.ResponseWriter, r *http.Request, opts *Options) er
 	if opts.NoDeflate {
 		compression = websocket.CompressionDisabled
 	}
-	ws, err := websocket.Accept(&hijacker{ResponseWriter: w, wire: &c.wire, tellWindow: takeOffer(r.Header)}, r, &websocket.AcceptOptions{
+	h := &hijacker{ResponseWriter: w, wire: &c.wire, tellWindow: takeOffer(r.Header)}
+	ws, err := websocket.Accept(h, r, &websocket.AcceptOptions{
 		Subprotocols:    opts.Subprotocols,
 		OriginPatterns:  opts.AllowedOrigins,
 		CompressionMode: compression,
@@ -152,5 +163,6 @@ func (c *Conn) upgrade(w http.ResponseWriter, r *http.Request, opts *Options) er
 	c.binary = opts.Binary != "" && c.proto == opts.Binary
 	// The library tells only by the answer it wrote whether deflate was agreed.
 	c.deflate = w.Header().Get(extensions) != ""
+	c.answer, c.opening, c.gathered = h.answer, true, true
 	return nil
 }

@@ -99,7 +99,8 @@ func NewListener(opts Options) *Listener {
 }
 
 // Accept answers an upgrade request. When it fails it has written the refusal:
-// 403 for a foreign origin, 400, 405 or 426 for what is no upgrade.
+// 403 for a foreign origin, 400, 405 or 426 for what is no upgrade. The answer
+// goes out with what is sent before the first Read, or before Greet.
 func (l *Listener) Accept(w http.ResponseWriter, r *http.Request) (*Conn, error) {
 	c := &Conn{listener: l, remote: r.RemoteAddr}
 	if host, _, err := net.SplitHostPort(r.RemoteAddr); err == nil {

@@ -23,12 +23,13 @@ type outgoing struct {
 	out        int64        // bytes of messages that were written
 	history    int          // those of them that SendHistory has queued
 	progress   atomic.Int64 // when the peer last took something, ns; only looked at while history waits
+	answer     []byte       // to the upgrade; goes out before everything else
 	pongs      []byte       // answers to pings, framed
 	ping       bool         // one is due
 	unheard    int          // pings since the peer last answered one
 	final      []byte       // the close frame, once it is due
 
-	gathered bool // in a Flusher, which writes
+	gathered bool // in a Flusher, which writes, or not greeted yet
 	writing  bool // a goroutine is at it
 	closing  bool // nothing is queued any more
 	written  bool // the close frame is, or nothing ever will be any more

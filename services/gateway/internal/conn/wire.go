@@ -2,6 +2,7 @@ package conn
 
 import (
 	"bufio"
+	"bytes"
 	"net"
 	"net/http"
 	"syscall"
@@ -19,20 +20,31 @@ type wire struct {
 // hijacker is the ResponseWriter that coder/websocket upgrades. It keeps the
 // socket for the wire, and gives the library a dead one, for it would hold
 // buffers for what we do ourselves, and close the socket when it is collected.
+// The answer that the library agrees to it leaves to the connection, which
+// writes it together with its first message: in a storm of connections each
+// write counts.
 type hijacker struct {
 	http.ResponseWriter
 	wire *wire
 	// tellWindow says that the answer has to name the size of our window (RFC
 	// 7692, section 7.1.2.1), which the library leaves out.
 	tellWindow bool
+	answer     []byte // to the upgrade
 }
 
 // WriteHeader implements http.ResponseWriter.
 func (h *hijacker) WriteHeader(status int) {
+	if status != http.StatusSwitchingProtocols {
+		h.ResponseWriter.WriteHeader(status)
+		return
+	}
 	if agreed := h.Header().Get(extensions); h.tellWindow && agreed != "" {
 		h.Header().Set(extensions, agreed+"; "+fullWindow)
 	}
-	h.ResponseWriter.WriteHeader(status)
+	answer := bytes.NewBufferString("HTTP/1.1 101 Switching Protocols\r\n")
+	_ = h.Header().Write(answer) // a buffer takes all
+	answer.WriteString("\r\n")
+	h.answer = answer.Bytes()
 }
 
 // Hijack implements http.Hijacker.

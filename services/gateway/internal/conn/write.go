@@ -118,7 +118,7 @@ func (c *Conn) next(chunk **[]byte) piece {
 	if c.written {
 		return piece{}
 	}
-	control := len(c.pongs) > 0 || c.ping
+	control := c.answer != nil || len(c.pongs) > 0 || c.ping
 	if !control && len(c.queue) > 0 {
 		first := &c.queue[0]
 		frame := first.message.frame(c.deflate)
@@ -138,8 +138,8 @@ func (c *Conn) next(chunk **[]byte) piece {
 		*chunk = writeChunks.Get().(*[]byte)
 	}
 	var p piece
-	buf := append((**chunk)[:0], c.pongs...)
-	c.pongs = c.pongs[:0]
+	buf := append(append((**chunk)[:0], c.answer...), c.pongs...)
+	c.answer, c.pongs = nil, c.pongs[:0]
 	if c.ping {
 		buf = append(buf, pingFrame...)
 		c.ping = false

@@ -40,6 +40,7 @@ func crowd(tb testing.TB, n int) []*Session {
 			"Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n")
 		s := &Session{hub: hub, conn: <-accepted}
 		s.mode.Store(new(mode))
+		s.conn.Greet()
 		read := make(chan struct{})
 		go func() {
 			defer close(read)

@@ -118,7 +118,8 @@ type Hub struct {
 
 	complain rate.Sometimes // about what is out of reach
 
-	joinCounts *coalesce.Asker[string, int64] // how many are in a room, for who joins it
+	admissions *coalesce.Asker[*registryv1.AdmitRequest, *registryv1.AdmitResponse] // nil: to be asked alone
+	joinCounts *coalesce.Asker[string, int64]                                       // how many are in a room, for who joins it
 
 	lobbyStandings *coalesce.Asker[string, lobbyStanding] // of users in the lobby
 	lobbyRevision  uint64                                 // of the lobby's record; only who asks lobbyStandings has it
@@ -136,6 +137,7 @@ func NewHub(o Options) *Hub {
 		started: time.Now(),
 		codes:   make(map[conn.Code]int64), errs: make(map[errs.Code]int64),
 	}
+	h.admissions = coalesce.New(coalesce.Options[*registryv1.AdmitRequest, *registryv1.AdmitResponse]{Ask: h.admitAll})
 	h.joinCounts = coalesce.New(coalesce.Options[string, int64]{Ask: h.countJoined})
 	h.lobbyStandings = coalesce.New(coalesce.Options[string, lobbyStanding]{Ask: h.askLobbyStandings})
 	h.deadlines.now, h.deadlines.ended = h.now, (*Session).overdue
@@ -167,8 +169,8 @@ func (h *Hub) limit(p *pace, who *Identity) time.Duration {
 	return p.take(h.now(), every, max(burst, 1))
 }
 
-// Serve runs the session of a connection, with the token it came with, in
-// goroutines of its own.
+// Serve begins the session of a connection, with the token it came with, and
+// leaves it to a goroutine of its own.
 func (h *Hub) Serve(c *conn.Conn, token string) {
 	h.mu.Lock()
 	if h.closing {
@@ -180,26 +182,27 @@ func (h *Hub) Serve(c *conn.Conn, token string) {
 	}
 	h.wg.Add(1) // under the lock: never beside the Wait of Drain
 	h.mu.Unlock()
-	go func() {
-		s := start(h, c)
-		h.directory.open(s)
-		if h.isClosing() {
-			// Drain may have listed the sessions before this one was there.
-			s.close(conn.GoingAway, "the gateway is shutting down")
+	s := start(h, c)
+	h.directory.open(s)
+	if h.isClosing() {
+		// Drain may have listed the sessions before this one was there.
+		s.close(conn.GoingAway, "the gateway is shutting down")
+	}
+	h.total.Add(1)
+	for n := int64(h.opts.Listener.Count()); ; {
+		peak := h.peak.Load()
+		if n <= peak || h.peak.CompareAndSwap(peak, n) {
+			break
 		}
-		h.total.Add(1)
-		for n := int64(h.opts.Listener.Count()); ; {
-			peak := h.peak.Load()
-			if n <= peak || h.peak.CompareAndSwap(peak, n) {
-				break
-			}
+	}
+	if token != "" {
+		s.tries()
+		if h.opts.Hook != nil {
+			c.Greet() // asking it may take long
 		}
-		if token != "" {
-			s.tries()
-			s.authenticate(context.Background(), nil, token)
-		}
-		go s.read()
-	}()
+		s.authenticate(context.Background(), nil, token)
+	}
+	go s.read()
 }
 
 func (h *Hub) isClosing() bool {

@@ -61,7 +61,7 @@ func (s *Session) join(ctx context.Context, request fanout.Request) error {
 	if err != nil {
 		return err
 	}
-	admitted, err := s.hub.opts.Registry.Admit(ctx, &registryv1.AdmitRequest{
+	admitted, err := s.hub.admit(ctx, &registryv1.AdmitRequest{
 		RoomId:   room,
 		Actor:    s.who().actor(),
 		Create:   create,

@@ -50,6 +50,10 @@ func (h *Hub) Observe(meter metric.Meter) error {
 		o.Observe(h.joinCounts.Batches())
 		return nil
 	})
+	counter("parley.gateway.joins.admissions", "{question}", "Questions to the registry whether somebody may join; many at once are one.", func(_ context.Context, o metric.Int64Observer) error {
+		o.Observe(h.admissions.Batches())
+		return nil
+	})
 	counter("parley.gateway.connections.shed", "{connection}", "Clients asked to reconnect because this gateway had clearly more than the others.", func(_ context.Context, o metric.Int64Observer) error {
 		o.Observe(h.shed.Load())
 		return nil

@@ -110,7 +110,7 @@ func (s *Session) resume(ctx context.Context, id *string, r *Resumption, positio
 		}
 		_, err := s.mayJoin(ctx, &r.Identity, r.Session, room)
 		if err == nil {
-			answer, err = s.hub.opts.Registry.Admit(ctx, &registryv1.AdmitRequest{RoomId: room, Actor: r.Identity.actor()})
+			answer, err = s.hub.admit(ctx, &registryv1.AdmitRequest{RoomId: room, Actor: r.Identity.actor()})
 		}
 		if err != nil {
 			code := string(errs.CodeOf(err))
