@@ -79,3 +79,9 @@ hostile: ## attack a Parley of real processes in full size, while two clients ch
 .PHONY: disk
 disk: ## let disks and clocks of real processes go wrong, under the delivery checker (root's, for it mounts small disks; some minutes)
 	cd services && PARLEY_DISK=full go test -count=1 -v -timeout 30m -run '^Test(Disk|Clock)' ./e2e/faults
+
+.PHONY: report
+REPORT ?= 10m
+
+report: ## break things for REPORT=10m under RATE=1500 messages a second, run the tests of disks, clocks and hostile clients, and write services/e2e/REPORT.md
+	cd services && go run ./e2e/report/write -time $(REPORT) -rate $(RATE)

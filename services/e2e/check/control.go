@@ -85,6 +85,13 @@ func (c *Control) Oldest() time.Duration {
 // Acked is how many messages have been acknowledged so far.
 func (c *Control) Acked() int64 { return c.run.acked.Load() }
 
+// Connections is how many connections the clients have made so far, Resumes how
+// many sessions went on.
+func (c *Control) Connections() int64 { return c.run.links.Load() }
+
+// Resumes is told of at Connections.
+func (c *Control) Resumes() int64 { return c.run.resumes.Load() }
+
 // Rooms are the run's rooms, for who wants to join them.
 func (c *Control) Rooms() []string { return c.run.roomNames() }
 

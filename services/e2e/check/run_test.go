@@ -29,6 +29,8 @@ func run(t *testing.T, o check.Options) *check.Report {
 	return report
 }
 
+// TestRun has the clients of an honest deployment be cut, again and again, and
+// finds nothing.
 func TestRun(t *testing.T) {
 	s := stack.Start(t, stack.Options{Gateways: 2})
 	report := run(t, check.Options{URLs: s.URLs, Duration: 4 * time.Second, During: func(ctx context.Context, c *check.Control) error {

@@ -9,6 +9,7 @@ import (
 
 	"github.com/parley-im/parley/services/e2e/check"
 	"github.com/parley-im/parley/services/e2e/internal/process"
+	"github.com/parley-im/parley/services/e2e/report"
 )
 
 // breaker breaks one thing of a cluster after another.
@@ -17,6 +18,7 @@ type breaker struct {
 	control *check.Control
 	rand    *rand.Rand
 	ctx     context.Context // of the run
+	outages []report.Outage
 }
 
 // fault breaks something, and mends it or begins to.
@@ -51,8 +53,11 @@ var faults = []fault{
 // run does one fault and waits until everything is well again.
 func (b *breaker) run(f fault) {
 	b.t.Helper()
+	o := report.Outage{Fault: f.name, Begin: b.control.Elapsed()}
+	connections, resumes := b.control.Connections(), b.control.Resumes()
 	mended := b.control.Fault(f.name)
 	f.do(b)
+	undone := b.control.Elapsed()
 	b.mended()
 	process.Eventually(b.t, time.Minute, "all clients are back after "+f.name, func() error {
 		if !b.control.Whole() {
@@ -64,6 +69,9 @@ func (b *breaker) run(f fault) {
 		b.wait(look)
 	}
 	mended()
+	o.Broken, o.Back = undone-o.Begin, b.control.Elapsed()-undone
+	o.Connections, o.Resumes = int(b.control.Connections()-connections), int(b.control.Resumes()-resumes)
+	b.outages = append(b.outages, o)
 }
 
 const (

@@ -1,8 +1,9 @@
 // Package faults breaks a deployment of real processes, three NATS nodes,
 // three gateways and the four services, while the delivery checker
 // (services/e2e/check) writes and reads through it: each kind of fault once,
-// then at random. Whatever single thing fails, no promise of PROTOCOL.md,
-// section 5, may be broken.
+// then all again and again, in other orders. Whatever single thing fails, no
+// promise of PROTOCOL.md, section 5, may be broken.
 //
-// It has only tests. `make soak` runs them for longer.
+// It has only tests. `make soak` runs them for longer, `make report` writes down
+// what came of them (package services/e2e/report).
 package faults

@@ -4,6 +4,7 @@ import (
 	"context"
 	"math/rand/v2"
 	"os"
+	"slices"
 	"strconv"
 	"testing"
 	"time"
@@ -24,7 +25,7 @@ var ciRate = map[bool]float64{false: 800, true: 200}[raceDetector]
 // PARLEY_SOAK_TIME makes it longer ("15m"), PARLEY_SOAK_RATE faster (messages
 // per second), PARLEY_SOAK_SEED repeats a run's choices, PARLEY_SOAK_FAULT
 // does one kind of fault only, PARLEY_SOAK_LOGS names a directory for what the
-// processes say.
+// processes say, PARLEY_SOAK_RESULT a file for what the report tells of the run.
 func TestFaults(t *testing.T) {
 	if testing.Short() {
 		t.Skip("takes two minutes")
@@ -46,19 +47,21 @@ func TestFaults(t *testing.T) {
 	}
 	o.URLs = c.urls
 	m := observe(c)
+	b := &breaker{cluster: c, rand: rand.New(rand.NewPCG(o.Seed, 1))}
 	o.During = func(ctx context.Context, control *check.Control) error {
-		b := &breaker{cluster: c, control: control, rand: rand.New(rand.NewPCG(o.Seed, 1)), ctx: ctx}
+		b.ctx, b.control = ctx, control
+		round := slices.Clone(faults)
 		for i := 0; ctx.Err() == nil; i++ {
-			f := faults[b.rand.IntN(len(faults))]
-			if i < len(faults) {
-				f = faults[i]
-			}
+			f := round[i%len(round)]
 			if only != "" && f.name != only {
 				continue
 			}
 			t.Logf("%7.1fs  %s", control.Elapsed().Seconds(), f.name)
 			b.run(f)
 			b.wait(b.seconds(0.2, 1.5))
+			if i%len(round) == len(round)-1 { // the next round goes in another order
+				b.rand.Shuffle(len(round), func(i, j int) { round[i], round[j] = round[j], round[i] })
+			}
 		}
 		return nil
 	}
@@ -70,6 +73,9 @@ func TestFaults(t *testing.T) {
 		t.Fatal(err)
 	}
 	m.end(t)
+	if path := os.Getenv("PARLEY_SOAK_RESULT"); path != "" {
+		b.keep(path, o, report, m)
+	}
 	if !report.OK() {
 		t.Errorf("promises were broken: %v; PARLEY_SOAK_SEED=%d makes the same choices", report.Counts, o.Seed)
 	}

@@ -62,16 +62,17 @@ type memory struct {
 	wg   sync.WaitGroup
 
 	mu       sync.Mutex
-	resident map[string]float64 // by program
-	most     map[string]float64 // by bound
-	looks    int                // at gateways
+	resident map[string]float64  // by program
+	most     map[string]float64  // by bound
+	looks    int                 // at gateways
+	counted  map[string]*counted // by what counts, with whose it is
 	broken   []string
 }
 
 // observe looks at all processes once a second until end. One that does not
 // answer, because it is broken just now, is passed over.
 func observe(c *cluster) *memory {
-	m := &memory{stop: make(chan struct{}), resident: map[string]float64{}, most: map[string]float64{}}
+	m := &memory{stop: make(chan struct{}), resident: map[string]float64{}, most: map[string]float64{}, counted: map[string]*counted{}}
 	for _, p := range c.all() {
 		program, admin := p.Program, p.Admin
 		m.wg.Go(func() {
@@ -117,6 +118,9 @@ func (m *memory) look(program, admin string) {
 	m.resident[program] = max(m.resident[program], values["process_resident_memory_bytes"])
 	if program == process.Gateway {
 		m.hold(values)
+		for _, name := range []string{holes, filled, dropped} {
+			m.count(admin+" "+name, values[name])
+		}
 	}
 }
 
