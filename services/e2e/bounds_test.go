@@ -7,6 +7,8 @@ import (
 	"testing"
 	"time"
 
+	"go.opentelemetry.io/otel/sdk/metric"
+
 	"github.com/parley-im/parley/pkg/frame"
 	"github.com/parley-im/parley/services/e2e/internal/client"
 	"github.com/parley-im/parley/services/e2e/internal/stack"
@@ -37,6 +39,64 @@ func TestSenderThatNeverReads(t *testing.T) {
 	}
 	alice.Say("calm", "still here")
 	bob.Hear("calm", "still here")
+}
+
+// Clients that read nothing have together no more waiting than they may, though
+// none has as much as one may, and those who read notice nothing.
+func TestQueueTotal(t *testing.T) {
+	const (
+		mutes = 6
+		total = 1 << 20
+		most  = total + mutes*(64<<10+2*(16<<10)) // of each what may wait all the same, and the message that is one too many
+	)
+	reader := metric.NewManualReader()
+	s := stack.Start(t, stack.Options{Gateway: func(o *gateway.Options) {
+		o.JWTSecret, o.RateLimit, o.QueueBytes, o.QueueTotal = secret, 0, total, total
+		o.Meter = metric.NewMeterProvider(metric.WithReader(reader)).Meter("total")
+	}})
+	alice, bob := signedIn(t, s, 0, frame.JSON, "alice"), signedIn(t, s, 0, frame.JSON, "bob")
+	alice.Join("noise")
+	bob.Join("noise")
+	var mute *client.Raw
+	for i := range mutes {
+		mute, _ = client.Upgrade(t, s.URLs[0], "/ws", http.Header{
+			"Authorization": {"Bearer " + signHS256(t, secret, claims{"sub": fmt.Sprint("mute-", i)})},
+		})
+		mute.Write(client.OpText, []byte(`{"type":"join-room","id":"j","roomId":"noise"}`))
+		for mute.ReadText()["type"] != "message-history" {
+		}
+		mute.ReadBuffer(64 << 10)
+	}
+	deadline := time.Now().Add(client.Patience)
+	waited, slow := int64(0), int64(0)
+	for i := 0; slow < mutes; i++ {
+		if time.Now().After(deadline) {
+			t.Fatalf("%d of %d clients that read nothing are ended; %d bytes waited for them", slow, mutes, waited)
+		}
+		content := fmt.Sprintf("%d %s", i, strings.Repeat("n", 15<<10))
+		alice.Say("noise", content)
+		bob.Hear("noise", content)
+		waited = max(waited, counted(t, reader, "parley.gateway.queue.bytes"))
+		slow = counted(t, reader, "parley.gateway.queue.overflows")
+		if slow == 0 && waited > most {
+			break
+		}
+	}
+	if waited < total || waited > most {
+		t.Errorf("at most %d bytes waited, want %d to %d", waited, total, most)
+	}
+	for {
+		opcode, payload, err := mute.Read()
+		if err != nil {
+			t.Fatalf("the connection ended without a close frame: %v", err)
+		}
+		if opcode == client.OpClose {
+			if code := client.CloseCode(payload); code != 4102 {
+				t.Errorf("closed with %d, want 4102", code)
+			}
+			break
+		}
+	}
 }
 
 // A gateway that ends sends its clients away in waves.

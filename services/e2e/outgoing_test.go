@@ -302,7 +302,7 @@ func testSlowReader(t *testing.T, s *stack.Stack) {
 	}
 }
 
-// counted reads a counter.
+// counted reads a counter, or a gauge.
 func counted(t *testing.T, reader *metric.ManualReader, name string) int64 {
 	t.Helper()
 	var all metricdata.ResourceMetrics
@@ -314,8 +314,11 @@ func counted(t *testing.T, reader *metric.ManualReader, name string) int64 {
 			if sum, ok := m.Data.(metricdata.Sum[int64]); ok && m.Name == name && len(sum.DataPoints) == 1 {
 				return sum.DataPoints[0].Value
 			}
+			if gauge, ok := m.Data.(metricdata.Gauge[int64]); ok && m.Name == name && len(gauge.DataPoints) == 1 {
+				return gauge.DataPoints[0].Value
+			}
 		}
 	}
-	t.Fatalf("there is no counter %s", name)
+	t.Fatalf("there is no %s", name)
 	return 0
 }

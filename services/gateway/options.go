@@ -82,7 +82,8 @@ type Options struct {
 	ConnectBurst  int
 	// LimitPrivate has these hold for private addresses and this machine's, too.
 	LimitPrivate bool
-	// MaxPerUser is connections of one user on this gateway at once; 0 is no limit.
+	// MaxPerUser is connections of one user on this gateway at once, whatever the
+	// user has on others; 0 is no limit.
 	MaxPerUser int
 	// MaxRooms is how many rooms a connection may be in, beside the lobby; 0 is no
 	// limit.
@@ -91,7 +92,8 @@ type Options struct {
 	// InputBurst how many may come at once; 0 is no limit. See conn.Options.
 	InputRate, InputBurst int64
 	// RateLimit is requests per second and connection; 0 is no limit.
-	// RateBurst is how many may come at once.
+	// RateBurst is how many may come at once. Those that do more work than a message
+	// count as several (PROTOCOL.md, section 6).
 	RateLimit float64
 	RateBurst int
 	// MaxMessage is the largest frame of a client, MaxContent and MaxData what
@@ -169,7 +171,7 @@ const minInputRate = 32 << 10
 
 // Defaults are the options that a program shows as defaults.
 func Defaults() Options {
-	o := Options{RateLimit: 50, RateBurst: 100, TokenWarning: time.Minute, GuestRateLimit: 5, GuestRateBurst: 10,
+	o := Options{RateLimit: 50, RateBurst: 100, TokenWarning: time.Minute, GuestRateLimit: 5, GuestRateBurst: 30,
 		// What an office behind one address needs when a gateway was restarted.
 		MaxPerAddress: 1000, ConnectRate: 50, ConnectBurst: 500,
 		MaxPerUser: 100, MaxRooms: 1000,

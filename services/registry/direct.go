@@ -39,6 +39,11 @@ func (s *Service) OpenDirect(ctx context.Context, req *registryv1.OpenDirectRequ
 	}
 	id := ids.Direct(two[0].Id, two[1].Id)
 	var room *registryv1.Room
+	if s.picture.room(id) == nil {
+		if err := s.mayMake(a, "userId"); err != nil {
+			return nil, err
+		}
+	}
 	made := false
 	err = s.optimistic(ctx, subject{actor: a, room: id}, func() error {
 		if room = s.picture.room(id); room != nil {

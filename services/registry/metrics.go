@@ -49,6 +49,7 @@ func (s *Service) observe(meter metric.Meter) error {
 		{"parley.registry.endings", "{room}", "Rooms that have ended and left something to do.", func() int { return len(s.picture.endings) }},
 		{"parley.registry.sanctions", "{sanction}", "Bans and mutes that end by themselves and have not been taken out of the store.", func() int { return s.picture.sanctions.ends.Len() }},
 		{"parley.registry.trims", "{room}", "Logs that are to be trimmed, for their rooms keep less by now.", func() int { return len(s.trims) }},
+		{"parley.registry.makers", "{user}", "Users whose new rooms are counted (rooms-per-hour).", s.making.len},
 		{"parley.registry.again", "{change}", "Changes of rights that are to be told a second time.", func() int { return len(s.again) }},
 	} {
 		_, err := meter.Int64ObservableGauge(g.name, metric.WithUnit(g.unit), metric.WithDescription(g.help),

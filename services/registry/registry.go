@@ -75,6 +75,9 @@ type Options struct {
 	// RefuseCreateByJoin makes joining a room that is not there not-found
 	// instead of making it.
 	RefuseCreateByJoin bool
+	// RoomsPerHour is how many rooms one user may make at once, and then in an
+	// hour, at this replica; 0 is any number. Back ends and admins may always.
+	RoomsPerHour int
 	// EmptyGrace is how long a room that is not persistent may be empty before
 	// it leaves the lists; default 60 s.
 	EmptyGrace time.Duration
@@ -91,6 +94,9 @@ type Options struct {
 func (o *Options) complete() error {
 	if o.Bus == nil {
 		return errors.New("bus: is missing")
+	}
+	if o.RoomsPerHour < 0 || o.RoomsPerHour > maxRoomsPerHour {
+		return fmt.Errorf("rooms-per-hour: %d is not between 0 and %d", o.RoomsPerHour, maxRoomsPerHour)
 	}
 	if o.EmptyGrace < 0 {
 		return fmt.Errorf("empty-grace: %s is negative", o.EmptyGrace)
@@ -132,9 +138,10 @@ type Service struct {
 
 	marks *coalesce.Asker[string, readMark] // by key, for Admit
 
-	again chan telling // what is told a second time
-	trims chan trim    // logs of rooms that keep less by now
-	turns turns
+	again  chan telling // what is told a second time
+	trims  chan trim    // logs of rooms that keep less by now
+	turns  turns
+	making making
 
 	// expireFrom is when rooms may expire again; sweep's own.
 	expireFrom time.Time
@@ -158,6 +165,11 @@ func New(opts Options) (*Service, error) {
 		again:       make(chan telling, maxAgain),
 		trims:       make(chan trim, maxTrims),
 	}
+	making, err := newMaking(opts.RoomsPerHour)
+	if err != nil {
+		return nil, err
+	}
+	s.making = making
 	s.marks = coalesce.New(coalesce.Options[string, readMark]{Ask: s.readMarks})
 	s.picture = newPicture(opts.Bus.Epoch, s.vacancy.consider)
 	if err := s.observe(opts.Meter); err != nil {

@@ -58,6 +58,11 @@ func (s *Service) CreateRoom(ctx context.Context, req *registryv1.CreateRoomRequ
 		return nil, err
 	}
 	lessKept(room)
+	if s.picture.room(room.Id) == nil {
+		if err := s.mayMake(a, "roomId"); err != nil {
+			return nil, err
+		}
+	}
 	done, err := s.turns.take(ctx, room.Id)
 	if err != nil {
 		return nil, storeError(err)
@@ -346,11 +351,16 @@ func (s *Service) DeleteRoom(ctx context.Context, req *registryv1.DeleteRoomRequ
 // shows: where joining would have made the room the answer is forbidden, and
 // otherwise not-found as if there were none.
 func (s *Service) Admit(ctx context.Context, req *registryv1.AdmitRequest) (*registryv1.AdmitResponse, error) {
-	a, _, err := s.find(ctx, req.RoomId, req.Actor)
+	a, known, err := s.find(ctx, req.RoomId, req.Actor)
 	if err != nil {
 		return nil, err
 	}
 	makes := req.Create && !s.opts.RefuseCreateByJoin && ids.CheckNewRoom("roomId", req.RoomId) == nil && !(a.guest && !a.all)
+	if known == nil && makes {
+		if err := s.mayMake(a, "roomId"); err != nil {
+			return nil, err
+		}
+	}
 	answer := new(registryv1.AdmitResponse)
 	err = s.optimistic(ctx, subject{actor: a, room: req.RoomId}, func() error {
 		room := s.picture.room(req.RoomId)

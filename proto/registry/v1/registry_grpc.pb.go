@@ -60,7 +60,8 @@ const (
 // and may do everything its credentials allow.
 type RegistryClient interface {
 	// CreateRoom makes a room.
-	// Errors: invalid-argument, already-exists.
+	// Errors: invalid-argument, already-exists; rate-limited, with the time to
+	// wait, where the actor has made too many.
 	CreateRoom(ctx context.Context, in *CreateRoomRequest, opts ...grpc.CallOption) (*Room, error)
 	// GetRoom tells a room's record. With an actor, a private room that the
 	// actor has no part in is not-found, as if it were not there.
@@ -84,7 +85,7 @@ type RegistryClient interface {
 	// Admit answers whether a user may join a room, and makes the room if that
 	// is wanted and the deployment allows it.
 	// Errors: invalid-argument, not-found, banned; forbidden where the room's
-	// policy keeps the user out.
+	// policy keeps the user out; rate-limited as CreateRoom where it would be made.
 	Admit(ctx context.Context, in *AdmitRequest, opts ...grpc.CallOption) (*AdmitResponse, error)
 	// AdmitAll answers many that join at the same time, as far as that takes
 	// neither a write nor a question to the store's leader: it lets in, and
@@ -120,7 +121,7 @@ type RegistryClient interface {
 	Unmute(ctx context.Context, in *UnmuteRequest, opts ...grpc.CallOption) (*UnmuteResponse, error)
 	// OpenDirect gives the private room of the actor and another user, and makes
 	// it where it is not there. It belongs to the two and to nobody else.
-	// Errors: invalid-argument.
+	// Errors: invalid-argument; rate-limited as CreateRoom.
 	OpenDirect(ctx context.Context, in *OpenDirectRequest, opts ...grpc.CallOption) (*Room, error)
 	// ListSanctions pages through the bans and mutes that are in force in a
 	// room, in the order of their users' ids. Needs moderator.
@@ -363,7 +364,8 @@ func (c *registryClient) GetReadMark(ctx context.Context, in *GetReadMarkRequest
 // and may do everything its credentials allow.
 type RegistryServer interface {
 	// CreateRoom makes a room.
-	// Errors: invalid-argument, already-exists.
+	// Errors: invalid-argument, already-exists; rate-limited, with the time to
+	// wait, where the actor has made too many.
 	CreateRoom(context.Context, *CreateRoomRequest) (*Room, error)
 	// GetRoom tells a room's record. With an actor, a private room that the
 	// actor has no part in is not-found, as if it were not there.
@@ -387,7 +389,7 @@ type RegistryServer interface {
 	// Admit answers whether a user may join a room, and makes the room if that
 	// is wanted and the deployment allows it.
 	// Errors: invalid-argument, not-found, banned; forbidden where the room's
-	// policy keeps the user out.
+	// policy keeps the user out; rate-limited as CreateRoom where it would be made.
 	Admit(context.Context, *AdmitRequest) (*AdmitResponse, error)
 	// AdmitAll answers many that join at the same time, as far as that takes
 	// neither a write nor a question to the store's leader: it lets in, and
@@ -423,7 +425,7 @@ type RegistryServer interface {
 	Unmute(context.Context, *UnmuteRequest) (*UnmuteResponse, error)
 	// OpenDirect gives the private room of the actor and another user, and makes
 	// it where it is not there. It belongs to the two and to nobody else.
-	// Errors: invalid-argument.
+	// Errors: invalid-argument; rate-limited as CreateRoom.
 	OpenDirect(context.Context, *OpenDirectRequest) (*Room, error)
 	// ListSanctions pages through the bans and mutes that are in force in a
 	// room, in the order of their users' ids. Needs moderator.

@@ -20,7 +20,7 @@ import (
 
 // settings are what the programs are given beside addresses and the secret,
 // for here a few clients send what many would. Everything else has its default.
-var settings = []string{"PARLEY_MAX_CONNECTIONS=20000", "PARLEY_RATE_LIMIT=0", "PARLEY_INPUT_RATE=0", "PARLEY_LOG_LEVEL=warn"}
+var settings = []string{"PARLEY_MAX_CONNECTIONS=20000", "PARLEY_RATE_LIMIT=0", "PARLEY_INPUT_RATE=0", "PARLEY_ROOMS_PER_HOUR=0", "PARLEY_LOG_LEVEL=warn"}
 
 // deployment is a server under load.
 type deployment struct {

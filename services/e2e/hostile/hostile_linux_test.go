@@ -11,6 +11,7 @@ import (
 	"net"
 	"net/http"
 	"os"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -219,21 +220,42 @@ func storm(g *target, n int) error {
 	return errors.New("one address has opened more than it may")
 }
 
-// flood sends on a connection whose answers are read, until it is ended.
-func flood(g *target, n int, message func(i int) []byte) (said string, err error) {
+// flood sends on a connection whose answers are read, until it is ended. It ends
+// it when it has sent all, and was told the words, or not in time.
+func flood(g *target, n int, message func(i int) []byte, words ...string) (said string, err error) {
 	c, r, err := g.attacker(9001)
 	if err != nil {
 		return "", err
 	}
 	defer c.Close()
-	answers := make(chan string, 1)
+	answers, told := make(chan string, 1), make(chan struct{})
 	go func() {
-		b, _ := io.ReadAll(r) // until it ends
+		b, wanted := make([]byte, 0, 1<<20), slices.Clone(words)
+		for err := error(nil); err == nil; { // until it ends
+			searched := max(0, len(b)-64) // a word may have come in part
+			b = slices.Grow(b, 64<<10)
+			var more int
+			more, err = r.Read(b[len(b):cap(b)])
+			b = b[:len(b)+more]
+			if wanted != nil {
+				wanted = slices.DeleteFunc(wanted, func(word string) bool { return bytes.Contains(b[searched:], []byte(word)) })
+				if len(wanted) == 0 || err != nil {
+					close(told)
+					wanted = nil
+				}
+			}
+		}
 		answers <- string(b)
 	}()
 	for i := range n {
 		if _, err := c.Write(message(i)); err != nil {
 			break // it has ended
+		}
+	}
+	if words != nil {
+		select {
+		case <-told:
+		case <-time.After(patience):
 		}
 	}
 	_, _ = c.Write(frame(0x88, []byte{3, 232})) // 1000; behind all that was sent
@@ -266,11 +288,21 @@ func floodMaximal(g *target, n int) error {
 }
 
 func manyRooms(g *target, n int) error {
-	said, err := flood(g, n, func(i int) []byte { return text(`{"type":"join-room","id":"j%d","roomId":"many-%d"}`, i, i) })
+	said, err := flood(g, n, func(i int) []byte { return text(`{"type":"join-room","id":"j%d","roomId":"many-%d"}`, i, i) }, "forbidden")
 	if joined := strings.Count(said, `"type":"room-joined"`); joined > rooms {
 		err = fmt.Errorf("joined %d rooms, want at most %d", joined, rooms)
 	}
-	return wants(said, err, "forbidden", "rate-limited")
+	if err = wants(said, err, "forbidden", "rate-limited"); err != nil {
+		return err
+	}
+	said, err = flood(g, n, func(i int) []byte { // never in more than one
+		kind := [2]string{"join", "leave"}[i%2]
+		return text(`{"type":"%s-room","roomId":"more-%d"}`, kind, i/2)
+	}, "too many rooms")
+	if joined := strings.Count(said, `"type":"room-joined"`); joined > made {
+		err = fmt.Errorf("made %d rooms, want at most %d", joined, made)
+	}
+	return wants(said, err, "too many rooms")
 }
 
 func bombs(g *target, n int) error {

@@ -30,6 +30,7 @@ const (
 	perAddress = 100
 	perUser    = 50
 	rooms      = 30
+	made       = 40
 )
 
 // target is a Parley process and two clients of it that behave.
@@ -54,7 +55,7 @@ func start(t *testing.T) *target {
 			"PARLEY_DATA_DIR=" + filepath.Join(dir, "data"), "PARLEY_HTTP_ADDR=" + addr, "PARLEY_ADMIN_ADDR=" + admin,
 			"PARLEY_LIMIT_PRIVATE=on", "PARLEY_CONNECT_RATE=200", "PARLEY_CONNECT_BURST=200",
 			fmt.Sprint("PARLEY_MAX_UNAUTHENTICATED=", strangers), fmt.Sprint("PARLEY_MAX_PER_ADDRESS=", perAddress),
-			fmt.Sprint("PARLEY_MAX_PER_USER=", perUser), fmt.Sprint("PARLEY_MAX_ROOMS=", rooms),
+			fmt.Sprint("PARLEY_MAX_PER_USER=", perUser), fmt.Sprint("PARLEY_MAX_ROOMS=", rooms), fmt.Sprint("PARLEY_ROOMS_PER_HOUR=", made),
 			"PARLEY_HEARTBEAT=1s", "PARLEY_AUTH_TIMEOUT=2s", "PARLEY_INPUT_BURST=1MiB", "PARLEY_LOG_LEVEL=warn",
 		},
 	})

@@ -13,6 +13,8 @@ type command struct {
 	anonymous bool
 	// signsIn: whoever sends it does not mean to be a guest.
 	signsIn bool
+	// cost is how many requests it counts as; 0 is one (costs).
+	cost int
 	// guests may send it (guest.go).
 	guests bool
 	// slow requests ask another process and run in the lane.
@@ -81,7 +83,31 @@ func init() { // not a literal: the commands refer to functions that read it
 		"update-room":        updateRoomCommand,
 		"delete-room":        deleteRoomCommand,
 	}
+	for kind, cost := range costs {
+		commands[kind].cost = cost
+	}
 	for _, kind := range guestRequests {
 		commands[kind].guests = true
 	}
+}
+
+// costs are what requests count as, against the limit of a connection, that do
+// more work than to publish a message; all others count as one. PROTOCOL.md,
+// section 6, tells them.
+var costs = map[string]int{
+	// They ask services, for pages of lists or for a place in a room.
+	"join-room": 2, "get-rooms": 2, "get-room-members": 2, "get-room-sanctions": 2, "get-online-users": 2, "get-presence": 2,
+	// It reads the log.
+	"get-history": 4,
+	// They read the log of many rooms, write or erase records that stay, or speak to
+	// everybody.
+	"resume": 5, "create-room": 5, "open-direct": 5, "delete-room": 5, "admin-broadcast": 5,
+}
+
+// costs gives how many requests one counts as; what is none is one, too.
+func (c *command) costs() int {
+	if c == nil {
+		return 1
+	}
+	return max(c.cost, 1)
 }

@@ -153,9 +153,9 @@ func NewHub(o Options) *Hub {
 // now is the time since the hub's start.
 func (h *Hub) now() time.Duration { return time.Since(h.started) }
 
-// limit counts a request against a session's pace, and tells how long it is
-// too early; 0 for a request that may be.
-func (h *Hub) limit(p *pace, who *Identity) time.Duration {
+// limit counts a request, which stands for cost of them, against a session's
+// pace, and tells how long it is too early; 0 for a request that may be.
+func (h *Hub) limit(p *pace, who *Identity, cost int) time.Duration {
 	every, burst := h.every, h.opts.RateBurst
 	if h.guestEvery > 0 && who != nil && who.guest() {
 		if every == 0 || h.opts.Guests.RateBurst < burst {
@@ -166,7 +166,7 @@ func (h *Hub) limit(p *pace, who *Identity) time.Duration {
 	if every == 0 {
 		return 0
 	}
-	return p.take(h.now(), every, max(burst, 1))
+	return p.take(h.now(), every, max(burst, 1), cost)
 }
 
 // Serve begins the session of a connection, with the token it came with, and

@@ -8,10 +8,10 @@ import "time"
 // ITU-T I.371, annex A). A rate.Limiter would cost 80 bytes.
 type pace struct{ full time.Duration }
 
-// take takes a token. When there is none it takes nothing, and tells after
-// which time there will be one.
-func (p *pace) take(now, every time.Duration, burst int) (wait time.Duration) {
-	full := max(p.full, now) + every
+// take takes some tokens, of a bucket of fewer all. When they are not there it
+// takes nothing, and tells after which time they will be.
+func (p *pace) take(now, every time.Duration, burst, tokens int) (wait time.Duration) {
+	full := max(p.full, now) + time.Duration(min(tokens, burst))*every
 	if wait := full - now - time.Duration(burst)*every; wait > 0 {
 		return wait
 	}

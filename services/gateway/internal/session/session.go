@@ -209,7 +209,8 @@ func (s *Session) handle(message []byte) {
 		s.log.Debug("received", "type", kind, "bytes", len(message))
 	}
 	who := s.who()
-	if after := s.hub.limit(&s.pace, who); after > 0 {
+	command := commands[kind]
+	if after := s.hub.limit(&s.pace, who, command.costs()); after > 0 {
 		s.fail(f.Id, &errs.Error{Code: errs.RateLimited, Message: "too many requests", RetryAfter: after})
 		return
 	}
@@ -217,7 +218,6 @@ func (s *Session) handle(message []byte) {
 		s.fail(f.Id, coded(err))
 		return
 	}
-	command := commands[kind]
 	if command == nil {
 		s.fail(f.Id, errs.New(errs.UnknownType, "type %q is not served", kind))
 		return

@@ -74,23 +74,23 @@ func TestPace(t *testing.T) {
 	const every, burst = 20 * time.Millisecond, 5
 	now := time.Hour
 	for i := range burst {
-		if wait := p.take(now, every, burst); wait != 0 {
+		if wait := p.take(now, every, burst, 1); wait != 0 {
 			t.Fatalf("request %d of the burst waits %v", i, wait)
 		}
 	}
-	if wait := p.take(now, every, burst); wait != every {
+	if wait := p.take(now, every, burst, 1); wait != every {
 		t.Errorf("one too many waits %v, want %v", wait, every)
 	}
-	if wait := p.take(now+every-1, every, burst); wait != 1 {
+	if wait := p.take(now+every-1, every, burst, 1); wait != 1 {
 		t.Errorf("a moment early waits %v, want 1ns", wait)
 	}
-	if wait := p.take(now+every, every, burst); wait != 0 {
+	if wait := p.take(now+every, every, burst, 1); wait != 0 {
 		t.Errorf("in time waits %v", wait)
 	}
 	// After a pause there is one burst and no more.
 	now += time.Hour
 	taken := 0
-	for p.take(now, every, burst) == 0 {
+	for p.take(now, every, burst, 1) == 0 {
 		taken++
 	}
 	if taken != burst {
