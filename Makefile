@@ -66,11 +66,12 @@ clean: ## remove what was built (not ./data)
 
 # PARLEY_SOAK_SEED=… repeats a run's choices; services/e2e/faults tells the rest.
 .PHONY: soak
-SOAK ?= 15m
-RATE ?= 1500
+SOAK ?= 30m
+RATE ?= 1000
+CONNECTIONS ?= 10000
 
-soak: ## break a deployment of real processes for SOAK=15m under RATE=1500 messages a second, and check delivery
-	cd services && PARLEY_SOAK_TIME=$(SOAK) PARLEY_SOAK_RATE=$(RATE) go test -count=1 -v -timeout 24h -run '^TestFaults$$' ./e2e/faults
+soak: ## break a deployment of real processes for SOAK=30m under RATE=1000 messages a second and CONNECTIONS=10000 that come and go; check delivery, and that nothing grows (test-artifacts/soak.json)
+	cd services && PARLEY_SOAK_TIME=$(SOAK) PARLEY_SOAK_RATE=$(RATE) PARLEY_SOAK_CONNECTIONS=$(CONNECTIONS) PARLEY_SOAK_RESULT=$(CURDIR)/test-artifacts/soak.json go test -count=1 -v -timeout 24h -run '^TestFaults$$' ./e2e/faults
 
 .PHONY: hostile
 hostile: ## attack a Parley of real processes in full size, while two clients chat: 15,000 connections and more, some minutes (wants 20,000 file descriptors)
@@ -82,6 +83,7 @@ disk: ## let disks and clocks of real processes go wrong, under the delivery che
 
 .PHONY: report
 REPORT ?= 10m
+RUN ?=
 
-report: ## break things for REPORT=10m under RATE=1500 messages a second, run the tests of disks, clocks and hostile clients, and write services/e2e/REPORT.md
-	cd services && go run ./e2e/report/write -time $(REPORT) -rate $(RATE)
+report: ## break things for REPORT=10m under RATE=1000 messages a second, or take a soak (RUN=test-artifacts/soak.json), run the tests of disks, clocks and hostile clients, and write services/e2e/REPORT.md
+	cd services && go run ./e2e/report/write -time $(REPORT) -rate $(RATE) $(if $(RUN),-run $(abspath $(RUN)))

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"math/rand/v2"
+	"slices"
 	"syscall"
 	"time"
 
@@ -18,6 +19,7 @@ type breaker struct {
 	control *check.Control
 	rand    *rand.Rand
 	ctx     context.Context // of the run
+	crowd   *crowd
 	outages []report.Outage
 }
 
@@ -27,28 +29,34 @@ type fault struct {
 	do   func(*breaker)
 }
 
-var faults = []fault{
-	{"gateway killed", func(b *breaker) { b.kill(b.gateways[b.rand.IntN(gateways)]) }},
-	{"gateways restarted in turn", (*breaker).roll},
-	{"gateway paused", func(b *breaker) { b.pause(b.gateways[b.rand.IntN(gateways)], b.seconds(2, 6)) }},
-	{"history killed", func(b *breaker) { b.kill(b.services[process.History]) }},
-	{"registry killed", func(b *breaker) { b.kill(b.services[process.Registry]) }},
-	{"auth killed", func(b *breaker) { b.kill(b.services[process.Auth]) }},
-	{"presence killed", func(b *breaker) { b.kill(b.services[process.Presence]) }},
-	{"nats node killed", func(b *breaker) { b.kill(b.nats[b.rand.IntN(nodes)]) }},
-	{"nats leader killed", func(b *breaker) { b.kill(b.nats[b.leader()]) }},
-	{"nats node paused", func(b *breaker) { b.pause(b.nats[b.rand.IntN(nodes)], b.seconds(2, 8)) }},
-	{"nats leader paused", func(b *breaker) { b.pause(b.nats[b.leader()], b.seconds(2, 8)) }},
-	{"gateway cut off from nats", func(b *breaker) { b.wired((*wire).Cut, b.seconds(0, 4)) }},
-	{"gateway stalled towards nats", func(b *breaker) { b.wired((*wire).Stall, b.seconds(1, 8)) }},
-	{"stranger stops reading", (*breaker).stopReading},
-	{"clients stop reading", func(b *breaker) {
-		d := b.seconds(4, 10)
-		b.control.Stall(1+b.rand.IntN(6), d)
-		b.wait(d)
-	}},
-	{"clients cut", func(b *breaker) { b.control.Cut(1 + b.rand.IntN(12)) }},
-}
+// faults are all kinds; those that are sparing end no process.
+var (
+	faults = slices.Concat(ending, sparing)
+	ending = []fault{
+		{"gateway killed", func(b *breaker) { b.kill(b.gateways[b.rand.IntN(gateways)]) }},
+		{"gateways restarted in turn", (*breaker).roll},
+		{"history killed", func(b *breaker) { b.kill(b.services[process.History]) }},
+		{"registry killed", func(b *breaker) { b.kill(b.services[process.Registry]) }},
+		{"auth killed", func(b *breaker) { b.kill(b.services[process.Auth]) }},
+		{"presence killed", func(b *breaker) { b.kill(b.services[process.Presence]) }},
+		{"nats node killed", func(b *breaker) { b.kill(b.nats[b.rand.IntN(nodes)]) }},
+		{"nats leader killed", func(b *breaker) { b.kill(b.nats[b.leader()]) }},
+	}
+	sparing = []fault{
+		{"gateway paused", func(b *breaker) { b.pause(b.gateways[b.rand.IntN(gateways)], b.seconds(2, 6)) }},
+		{"nats node paused", func(b *breaker) { b.pause(b.nats[b.rand.IntN(nodes)], b.seconds(2, 8)) }},
+		{"nats leader paused", func(b *breaker) { b.pause(b.nats[b.leader()], b.seconds(2, 8)) }},
+		{"gateway cut off from nats", func(b *breaker) { b.wired((*wire).Cut, b.seconds(0, 4)) }},
+		{"gateway stalled towards nats", func(b *breaker) { b.wired((*wire).Stall, b.seconds(1, 8)) }},
+		{"stranger stops reading", (*breaker).stopReading},
+		{"clients stop reading", func(b *breaker) {
+			d := b.seconds(4, 10)
+			b.control.Stall(1+b.rand.IntN(6), d)
+			b.wait(d)
+		}},
+		{"clients cut", func(b *breaker) { b.control.Cut(1 + b.rand.IntN(12)) }},
+	}
+)
 
 // run does one fault and waits until everything is well again.
 func (b *breaker) run(f fault) {
@@ -59,11 +67,11 @@ func (b *breaker) run(f fault) {
 	f.do(b)
 	undone := b.control.Elapsed()
 	b.mended()
-	process.Eventually(b.t, time.Minute, "all clients are back after "+f.name, func() error {
+	process.Eventually(b.t, 2*time.Minute, "all clients are back after "+f.name, func() error {
 		if !b.control.Whole() {
 			return errors.New("some client is not connected, or not in all of its rooms")
 		}
-		return nil
+		return b.crowd.whole()
 	})
 	for waited := time.Duration(0); b.control.Oldest() > flowing && waited < settling; waited += look {
 		b.wait(look)

@@ -32,6 +32,7 @@ type cluster struct {
 	t        testing.TB
 	nats     [nodes]*process.Process
 	stores   [nodes]string // where each keeps its files
+	profiles [nodes]string // where each tells of its goroutines
 	services map[string]*process.Process
 	gateways [gateways]*process.Process
 	urls     []string
@@ -53,6 +54,8 @@ func deployOn(t testing.TB, prepare func(node int, dir string)) *cluster {
 		"PARLEY_JWT_SECRET=" + secret, "PARLEY_SERVICE_TOKEN=" + secret, "PARLEY_RATE_LIMIT=0", "PARLEY_INPUT_RATE=0", "PARLEY_LOG_FORMAT=text",
 		// So that a client that does not read overflows it soon.
 		"PARLEY_QUEUE_BYTES=" + strconv.Itoa(queueBytes),
+		// A gateway may have to take all of a crowd, which comes from one address.
+		"PARLEY_MAX_CONNECTIONS=20000", "PARLEY_MAX_PER_ADDRESS=0", "PARLEY_CONNECT_RATE=0", "PARLEY_MAX_PER_USER=0",
 	}
 	for _, s := range process.Services {
 		env = append(env, "PARLEY_"+strings.ToUpper(s)+"_ADDR="+process.Addr(t))
@@ -99,10 +102,12 @@ func (c *cluster) startNATS(prepare func(node int, dir string)) (direct, wired s
 		if prepare != nil {
 			prepare(i, c.stores[i])
 		}
+		c.profiles[i] = process.Addr(c.t)
+		_, profilePort, _ := net.SplitHostPort(c.profiles[i])
 		c.nats[i] = process.Start(c.t, process.Spec{
 			Program: process.NATS,
 			Args: []string{"--server_name", name, "--addr", host, "--port", port, "--http_port", monitorPort,
-				"--jetstream", "--store_dir", c.stores[i],
+				"--jetstream", "--store_dir", c.stores[i], "--profile", profilePort, "--pid", c.stores[i] + ".pid",
 				"--cluster_name", "parley", "--cluster", routes[i], "--routes", strings.Join(routes, ","),
 				// Or clients would find the other nodes past the wires.
 				"--no_advertise=true"},

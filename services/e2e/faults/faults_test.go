@@ -20,12 +20,17 @@ const ciTime = 100 * time.Second
 // times as slow.
 var ciRate = map[bool]float64{false: 800, true: 200}[raceDetector]
 
-// TestFaults runs the checker while one thing after another fails.
+// TestFaults runs the checker while one thing after another fails, and a crowd
+// comes, goes and talks. In the first third of the time, and until each fault has
+// been done once, that is anything; after that no process ends, so that what each
+// holds can be compared from the beginning to the end.
 //
 // PARLEY_SOAK_TIME makes it longer ("15m"), PARLEY_SOAK_RATE faster (messages
 // per second), PARLEY_SOAK_SEED repeats a run's choices, PARLEY_SOAK_FAULT
-// does one kind of fault only, PARLEY_SOAK_LOGS names a directory for what the
-// processes say, PARLEY_SOAK_RESULT a file for what the report tells of the run.
+// does one kind of fault only, PARLEY_SOAK_CONNECTIONS is how large the crowd is,
+// PARLEY_SOAK_LOGS names a directory for what the processes say, PARLEY_SOAK_RESULT
+// a file for what the report tells of the run. With PARLEY_SOAK_ALL=1 every kind of
+// fault is done for all of the time.
 func TestFaults(t *testing.T) {
 	if testing.Short() {
 		t.Skip("takes two minutes")
@@ -46,23 +51,40 @@ func TestFaults(t *testing.T) {
 		defer c.keepLogs(dir)
 	}
 	o.URLs = c.urls
+	people := gather(t, c, setting(t, "PARLEY_SOAK_CONNECTIONS", 300, strconv.Atoi), o.Seed)
 	m := observe(c)
-	b := &breaker{cluster: c, rand: rand.New(rand.NewPCG(o.Seed, 1))}
+	calm := steady{}
+	all := os.Getenv("PARLEY_SOAK_ALL") == "1"
+	b := &breaker{cluster: c, rand: rand.New(rand.NewPCG(o.Seed, 1)), crowd: people}
 	o.During = func(ctx context.Context, control *check.Control) error {
 		b.ctx, b.control = ctx, control
+		calm.shift = time.Since(m.began) - control.Elapsed()
+		end := control.Elapsed() + o.Duration
 		round := slices.Clone(faults)
 		for i := 0; ctx.Err() == nil; i++ {
-			f := round[i%len(round)]
+			if i == len(round) { // the next round goes in another order
+				b.rand.Shuffle(len(round), func(i, j int) { round[i], round[j] = round[j], round[i] })
+				i = 0
+				left := end - control.Elapsed()
+				if only == "" && !all && calm.from == 0 && left < o.Duration*2/3 {
+					// Its first fifth is left out: what came before is still being
+					// made up for.
+					calm.from = end - left*4/5
+					round = slices.Clone(sparing)
+				}
+			}
+			f := round[i]
 			if only != "" && f.name != only {
 				continue
 			}
 			t.Logf("%7.1fs  %s", control.Elapsed().Seconds(), f.name)
 			b.run(f)
-			b.wait(b.seconds(0.2, 1.5))
-			if i%len(round) == len(round)-1 { // the next round goes in another order
-				b.rand.Shuffle(len(round), func(i, j int) { round[i], round[j] = round[j], round[i] })
+			if calm.from > 0 {
+				b.wait(b.seconds(2, 6)) // these messages tell how quick it is
 			}
+			b.wait(b.seconds(0.2, 1.5))
 		}
+		calm.to = control.Elapsed()
 		return nil
 	}
 	report, err := check.Run(t.Context(), o)
@@ -73,8 +95,14 @@ func TestFaults(t *testing.T) {
 		t.Fatal(err)
 	}
 	m.end(t)
+	t.Log(people.text())
+	if err := people.whole(); err != nil {
+		t.Error(err)
+	}
+	list := m.growths(calm, report.Course)
+	calm.hold(t, c, list)
 	if path := os.Getenv("PARLEY_SOAK_RESULT"); path != "" {
-		b.keep(path, o, report, m)
+		b.keep(path, o, report, m, calm, list)
 	}
 	if !report.OK() {
 		t.Errorf("promises were broken: %v; PARLEY_SOAK_SEED=%d makes the same choices", report.Counts, o.Seed)

@@ -2,7 +2,6 @@ package faults
 
 import (
 	"bufio"
-	"encoding/json"
 	"fmt"
 	"maps"
 	"slices"
@@ -67,14 +66,16 @@ type memory struct {
 	looks    int                 // at gateways
 	counted  map[string]*counted // by what counts, with whose it is
 	broken   []string
+
+	began time.Time
+	lives lives
 }
 
 // observe looks at all processes once a second until end. One that does not
 // answer, because it is broken just now, is passed over.
 func observe(c *cluster) *memory {
-	m := &memory{stop: make(chan struct{}), resident: map[string]float64{}, most: map[string]float64{}, counted: map[string]*counted{}}
-	for _, p := range c.all() {
-		program, admin := p.Program, p.Admin
+	m := &memory{stop: make(chan struct{}), resident: map[string]float64{}, most: map[string]float64{}, counted: map[string]*counted{}, began: time.Now()}
+	for _, w := range c.watched() {
 		m.wg.Go(func() {
 			tick := time.NewTicker(time.Second)
 			defer tick.Stop()
@@ -83,7 +84,7 @@ func observe(c *cluster) *memory {
 				case <-m.stop:
 					return
 				case <-tick.C:
-					m.look(program, admin)
+					m.look(w)
 				}
 			}
 		})
@@ -92,14 +93,14 @@ func observe(c *cluster) *memory {
 }
 
 // look reads a process's metrics and notes what it holds.
-func (m *memory) look(program, admin string) {
+func (m *memory) look(w watched) {
+	program, admin := w.Program, w.Admin
 	values := map[string]float64{}
 	if program == process.NATS {
-		var vars struct{ Mem float64 }
-		if _, body, err := process.Get(admin + "/varz"); err != nil || json.Unmarshal([]byte(body), &vars) != nil {
+		var err error
+		if values, err = w.node(); err != nil {
 			return
 		}
-		values["process_resident_memory_bytes"] = vars.Mem
 	} else {
 		_, body, err := process.Get(admin + "/metrics")
 		if err != nil {
@@ -115,6 +116,7 @@ func (m *memory) look(program, admin string) {
 	}
 	m.mu.Lock()
 	defer m.mu.Unlock()
+	m.live(w, values)
 	m.resident[program] = max(m.resident[program], values["process_resident_memory_bytes"])
 	if program == process.Gateway {
 		m.hold(values)

@@ -3,8 +3,10 @@ package faults
 import (
 	"encoding/json"
 	"os"
+	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/parley-im/parley/services/e2e/check"
 	"github.com/parley-im/parley/services/e2e/internal/process"
@@ -50,7 +52,7 @@ func (m *memory) sum(name string) int {
 
 // keep writes what the report tells of a run; what is still to be found wrong,
 // when the processes end, fails the test alone.
-func (b *breaker) keep(path string, o check.Options, found *check.Report, m *memory) {
+func (b *breaker) keep(path string, o check.Options, found *check.Report, m *memory, s steady, list []report.Growth) {
 	b.t.Helper()
 	machine, err := report.ThisMachine(process.Binary(b.t, process.NATS), process.Binary(b.t, process.Gateway))
 	if err != nil {
@@ -66,12 +68,20 @@ func (b *breaker) keep(path string, o check.Options, found *check.Report, m *mem
 		Passed: !b.t.Failed(),
 		Holes:  m.sum(holes), Filled: m.sum(filled), Dropped: m.sum(dropped),
 	}
+	soak := b.crowd.fared()
+	if s.from > 0 {
+		soak.Steady, soak.Growth = (s.to - s.from).Round(time.Second), list
+	}
+	r.Soak = &soak
 	// Ports that nobody has any more, and what Outages tells with more.
 	r.Checker.URLs, r.Checker.Windows, r.Checker.Course = nil, nil, nil
 	for _, f := range faults {
 		r.Faults = append(r.Faults, f.name)
 	}
 	text, err := json.Marshal(r)
+	if err == nil {
+		err = os.MkdirAll(filepath.Dir(path), 0o755)
+	}
 	if err == nil {
 		err = os.WriteFile(path, text, 0o644)
 	}

@@ -15,7 +15,7 @@ import (
 var words string
 
 var page = template.Must(template.New("page").Funcs(template.FuncMap{
-	"n": thousands, "d": short, "pair": pair, "delays": delays, "cell": cell, "outcome": outcome, "join": strings.Join, "promises": func() []promise { return promises },
+	"n": thousands, "d": short, "pair": pair, "delays": delays, "cell": cell, "outcome": outcome, "join": strings.Join, "tenth": tenth, "promises": func() []promise { return promises },
 }).Parse(words))
 
 // Page is the report for people, in Markdown.

@@ -42,6 +42,8 @@ type Run struct {
 	// Passed says whether no bound of memory was passed either, and no process
 	// ended or raced that should not have.
 	Passed bool `json:"passed"`
+	// Soak is nil for a run that was none.
+	Soak *Soak `json:"soak,omitempty"`
 }
 
 // Workload is what was running, and what was asked of it.
@@ -76,7 +78,7 @@ type Outage struct {
 // OK says whether every promise was kept and every test passed or had a reason
 // to be skipped.
 func (r *Report) OK() bool {
-	ok := r.Run.Passed && r.Run.Checker.OK()
+	ok := r.Run.Passed && r.Run.Checker.OK() && (r.Run.Soak == nil || r.Run.Soak.OK())
 	for _, s := range r.Suites {
 		ok = ok && s.OK()
 	}

@@ -40,10 +40,10 @@ type Test struct {
 
 // Suites are those that `make report` runs.
 var Suites = []Suite{
-	{Title: "Disks and clocks", Package: "e2e/faults", Pattern: "^Test(Disk|Clock)", Env: "PARLEY_DISK=full",
-		About: "A disk or a clock goes wrong, below real NATS servers and gateways; [what each does then](../../deploy/DISKS_AND_CLOCKS.md) is a page of its own. Some need root, and are skipped without."},
 	{Title: "Hostile clients", Package: "e2e/hostile", Pattern: "^TestHostile$",
 		About: "Each attack is made on a real process while two clients chat, which must lose nothing; memory and files must be given back. These are the quick sizes; `make hostile` makes them as large as they get."},
+	{Title: "Disks and clocks", Package: "e2e/faults", Pattern: "^Test(Disk|Clock)", Env: "PARLEY_DISK=full",
+		About: "What is stored is made to fail under the checker's clients, and the clocks of single processes are moved by an hour, both ways; [what each comes to](../../deploy/DISKS_AND_CLOCKS.md) is written down for operators. `make disk` runs the same."},
 	{Title: "The checker itself", Package: "e2e/check", Pattern: "^Test(RunAgainstLiar|Verify|Run|RunPastRetention)$",
 		About: "A checker that finds nothing says something only if it finds what is put there: by a gateway that lies now and then, and by records in which one thing was changed."},
 }

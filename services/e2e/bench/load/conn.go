@@ -8,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"net/netip"
 	"os"
 	"strconv"
 
@@ -44,22 +45,9 @@ const (
 const perAddress = 20_000
 
 func (c *Client) dial(room int) error {
-	at := c.opts.Gateways[len(c.conns)%len(c.opts.Gateways)]
-	fd, err := unix.Socket(unix.AF_INET, unix.SOCK_STREAM|unix.SOCK_NONBLOCK|unix.SOCK_CLOEXEC, 0)
+	fd, err := connect(c.opts.Gateways[len(c.conns)%len(c.opts.Gateways)], len(c.conns)/perAddress)
 	if err != nil {
-		return os.NewSyscallError("socket", err)
-	}
-	err = unix.SetsockoptInt(fd, unix.IPPROTO_TCP, unix.TCP_NODELAY, 1)
-	if from := len(c.conns) / perAddress; err == nil && from > 0 && at.Addr().IsLoopback() {
-		err = errors.Join(unix.SetsockoptInt(fd, unix.IPPROTO_IP, unix.IP_BIND_ADDRESS_NO_PORT, 1),
-			unix.Bind(fd, &unix.SockaddrInet4{Addr: [4]byte{127, 0, byte(from >> 8), byte(from) + 1}}))
-	}
-	if err == nil {
-		err = unix.Connect(fd, &unix.SockaddrInet4{Port: int(at.Port()), Addr: at.Addr().As4()})
-	}
-	if err != nil && !errors.Is(err, unix.EINPROGRESS) {
-		_ = unix.Close(fd) // the first error counts
-		return fmt.Errorf("connecting to %v: %w", at, err)
+		return err
 	}
 	cn := &conn{asked: c.now, room: room}
 	if cn.Conn, err = socket.NewConn(c.poller, fd, len(c.conns)); err != nil {
@@ -69,6 +57,28 @@ func (c *Client) dial(room int) error {
 	c.conns = append(c.conns, cn)
 	c.making++
 	return nil
+}
+
+// connect begins to connect a socket; from is which of the loopback addresses
+// it comes from, 0 for the one that the kernel takes.
+func connect(at netip.AddrPort, from int) (fd int, err error) {
+	fd, err = unix.Socket(unix.AF_INET, unix.SOCK_STREAM|unix.SOCK_NONBLOCK|unix.SOCK_CLOEXEC, 0)
+	if err != nil {
+		return 0, os.NewSyscallError("socket", err)
+	}
+	err = unix.SetsockoptInt(fd, unix.IPPROTO_TCP, unix.TCP_NODELAY, 1)
+	if err == nil && from > 0 && at.Addr().IsLoopback() {
+		err = errors.Join(unix.SetsockoptInt(fd, unix.IPPROTO_IP, unix.IP_BIND_ADDRESS_NO_PORT, 1),
+			unix.Bind(fd, &unix.SockaddrInet4{Addr: [4]byte{127, 0, byte(from >> 8), byte(from) + 1}}))
+	}
+	if err == nil {
+		err = unix.Connect(fd, &unix.SockaddrInet4{Port: int(at.Port()), Addr: at.Addr().As4()})
+	}
+	if err != nil && !errors.Is(err, unix.EINPROGRESS) {
+		_ = unix.Close(fd) // the first error counts
+		return 0, fmt.Errorf("connecting to %v: %w", at, err)
+	}
+	return fd, nil
 }
 
 // writable goes on with a connection that can be written to.

@@ -67,6 +67,9 @@ func try(ctx context.Context, r *report.Report, earlier string, sending time.Dur
 	}
 	w := r.Run.Workload
 	r.Command = fmt.Sprintf("PARLEY_SOAK_SEED=%d make report REPORT=%s RATE=%v", r.Run.Checker.Seed, brief(w.Sending), w.Rate)
+	if soak := r.Run.Soak; earlier != "" && soak != nil {
+		r.Command = fmt.Sprintf("PARLEY_SOAK_SEED=%d make soak SOAK=%s RATE=%v CONNECTIONS=%d", r.Run.Checker.Seed, brief(w.Sending), w.Rate, soak.Connections)
+	}
 	for _, s := range report.Suites {
 		if s.Tests, err = test(ctx, s.Package, s.Pattern, s.Env); err != nil {
 			return err
@@ -93,7 +96,7 @@ func faults(ctx context.Context, r *report.Run, sending time.Duration, rate floa
 	defer os.RemoveAll(dir) //nolint:errcheck // what is left lies among the temporary files
 	path := filepath.Join(dir, "run.json")
 	tests, err := test(ctx, "e2e/faults", "^TestFaults$",
-		"PARLEY_SOAK_TIME="+sending.String(), fmt.Sprintf("PARLEY_SOAK_RATE=%v", rate), "PARLEY_SOAK_RESULT="+path)
+		"PARLEY_SOAK_TIME="+sending.String(), fmt.Sprintf("PARLEY_SOAK_RATE=%v", rate), "PARLEY_SOAK_RESULT="+path, "PARLEY_SOAK_ALL=1")
 	if err != nil {
 		return err
 	}
