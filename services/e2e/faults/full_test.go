@@ -37,9 +37,7 @@ func TestDiskLimit(t *testing.T) {
 	s.WaitReady()
 	talker := s.talk(t, 0)
 	refused := talker.fill(t, 1000)
-	if !strings.Contains(s.Stderr(), "insufficient resources") {
-		t.Errorf("the log does not say why:\n%s", s.Stderr())
-	}
+	s.WaitSaid("insufficient resources")
 	s.wantCheck(t, "log", "insufficient resources")
 	talker.reads(t)
 	nats.WaitSaid("resource limits exceeded")
