@@ -149,6 +149,56 @@ func (c *cluster) mended() {
 	}
 }
 
+// wantReplicas wants all nodes to have the same of each stream of the log, when
+// nothing is written any more.
+func (c *cluster) wantReplicas() {
+	c.t.Helper()
+	process.Eventually(c.t, 30*time.Second, "the replicas are alike", func() error {
+		first := map[string]string{}
+		for i, n := range c.nats {
+			var view struct {
+				Accounts []struct {
+					Streams []struct {
+						Name  string `json:"name"`
+						State struct {
+							Messages uint64 `json:"messages"`
+							First    uint64 `json:"first_seq"`
+							Last     uint64 `json:"last_seq"`
+							Deleted  int    `json:"num_deleted"`
+						} `json:"state"`
+					} `json:"stream_detail"`
+				} `json:"account_details"`
+			}
+			_, body, err := process.Get(n.Admin + "/jsz?streams=true")
+			if err == nil {
+				err = json.Unmarshal([]byte(body), &view)
+			}
+			if err != nil {
+				return err
+			}
+			seen := 0
+			for _, a := range view.Accounts {
+				for _, s := range a.Streams {
+					if !strings.HasPrefix(s.Name, "PARLEY_LOG_") {
+						continue
+					}
+					seen++
+					has := fmt.Sprintf("%+v", s.State)
+					if i == 0 {
+						first[s.Name] = has
+					} else if first[s.Name] != has {
+						return fmt.Errorf("%s: n0 has %s, n%d %s", s.Name, first[s.Name], i, has)
+					}
+				}
+			}
+			if seen != shards {
+				return fmt.Errorf("n%d tells of %d streams", i, seen)
+			}
+		}
+		return nil
+	})
+}
+
 // leader gives the NATS node that leads most of the log's streams.
 func (c *cluster) leader() int {
 	var led [nodes]int

@@ -33,12 +33,14 @@ func TestDiskOfOneNode(t *testing.T) {
 			{"store of a nats node corrupted", (*breaker).corrupt},
 			{"store of a nats node removed", (*breaker).removeStore},
 			{"disk of a nats leader slow", (*breaker).slowDisk},
+			{"disks of all nats nodes full", func(b *breaker) { b.allFull(volumes[:]) }},
 		} {
 			t.Logf("%7.1fs  %s", b.control.Elapsed().Seconds(), f.name)
 			b.run(f)
 		}
 	})
-	t.Logf("OUTCOME one node's disk full, read-only, corrupted, removed, slow: %d acknowledged, %v", report.Acked, report.Counts)
+	c.wantReplicas()
+	t.Logf("OUTCOME one node's disk full, read-only, corrupted, removed, slow, then all full: %d acknowledged, broken promises %v, replicas alike", report.Acked, report.Counts)
 }
 
 // checked runs the checker for at most a while, until do has returned.
@@ -99,6 +101,31 @@ func (b *breaker) diskFull(volumes []*volume) {
 	n.Restart()
 }
 
+// allFull takes the space from all nodes: nothing can be said any more until
+// they have room and are started anew.
+func (b *breaker) allFull(volumes []*volume) {
+	if volumes[0] == nil {
+		b.t.Log("NOT TESTED HERE: full disks, for mounting needs root")
+		return
+	}
+	for _, v := range volumes {
+		v.fill()
+	}
+	g := b.gateways[0]
+	process.Eventually(b.t, time.Minute, "a gateway says that the log takes no messages", func() error {
+		status, body, err := process.Get(g.Admin + "/readyz")
+		if err == nil && !strings.Contains(body, "the log takes no messages") && !strings.Contains(body, "the log does not answer") {
+			err = fmt.Errorf("%d %s", status, body)
+		}
+		return err
+	})
+	for i, n := range b.nats {
+		n.Kill()
+		volumes[i].resize(256 * mib)
+		n.Restart()
+	}
+}
+
 // readOnly starts a node on files that it cannot write to.
 func (b *breaker) readOnly(volumes []*volume) {
 	i := b.rand.IntN(nodes)
@@ -121,18 +148,60 @@ func (b *breaker) readOnly(volumes []*volume) {
 }
 
 // blocks are the files in which a node has the messages of the log.
-func (b *breaker) blocks(node int) []string {
+func (c *cluster) blocks(node int) []string {
 	var list []string
-	err := filepath.WalkDir(b.stores[node], func(path string, d fs.DirEntry, err error) error {
+	err := filepath.WalkDir(c.stores[node], func(path string, d fs.DirEntry, err error) error {
 		if err == nil && filepath.Ext(path) == ".blk" && strings.Contains(path, "PARLEY_LOG_") {
 			list = append(list, path)
 		}
 		return err
 	})
 	if err != nil || len(list) == 0 {
-		b.t.Fatalf("the node has no messages: %v", err)
+		c.t.Fatalf("the node has no messages: %v", err)
 	}
 	return list
+}
+
+// spoil changes some bytes in each file of messages of a node that is down.
+func (c *cluster) spoil(node, bytes int) {
+	for _, name := range c.blocks(node) {
+		text, err := os.ReadFile(name)
+		if err != nil {
+			c.t.Fatal(err)
+		}
+		for at := len(text) / 10; at < len(text); at += 1 + len(text)/bytes {
+			text[at] ^= 0xff
+		}
+		if err := os.WriteFile(name, text, 0o600); err != nil {
+			c.t.Fatal(err)
+		}
+	}
+}
+
+// TestDiskCorrupted reads what was acknowledged again and again when a replica
+// has come back with changed bytes in its messages.
+func TestDiskCorrupted(t *testing.T) {
+	if os.Getenv("PARLEY_DISK") == "" {
+		t.Skip("make disk runs it")
+	}
+	c := deploy(t)
+	k := talk(t, c.urls[0], 0)
+	for range 100 {
+		if err := k.trySay(); err != nil {
+			t.Fatal(err)
+		}
+	}
+	i := c.leader()
+	n := c.nats[i]
+	n.Stop()
+	c.spoil(i, 20)
+	n.Restart()
+	n.WaitReady()
+	for range 20 {
+		k.reads(t)
+	}
+	c.wantReplicas()
+	t.Logf("OUTCOME a corrupted replica: %d messages read 20 times", len(k.acked))
 }
 
 // corrupt flips bytes in the messages of the node that leads most, while that is
@@ -141,18 +210,7 @@ func (b *breaker) corrupt() {
 	i := b.leader()
 	n := b.nats[i]
 	n.Kill()
-	for _, name := range b.blocks(i) {
-		text, err := os.ReadFile(name)
-		if err != nil {
-			b.t.Fatal(err)
-		}
-		for at := len(text) / 3; at < len(text); at += 1 + len(text)/5 {
-			text[at] ^= 0xff
-		}
-		if err := os.WriteFile(name, text, 0o600); err != nil {
-			b.t.Fatal(err)
-		}
-	}
+	b.spoil(i, 5)
 	b.alone(n, i)
 }
 

@@ -35,7 +35,7 @@ func TestDiskLimit(t *testing.T) {
 	nats.WaitReady()
 	s := serve(t, filepath.Join(dir, "data"), "PARLEY_NATS_URL=nats://"+addr)
 	s.WaitReady()
-	talker := s.talk(t, 0)
+	talker := talk(t, s.url, 0)
 	refused := talker.fill(t, 1000)
 	s.WaitSaid("insufficient resources")
 	s.wantCheck(t, "log", "insufficient resources")
@@ -64,7 +64,7 @@ func TestDiskFull(t *testing.T) {
 	}
 	s := serve(t, dir)
 	s.WaitReady()
-	talker := s.talk(t, 0)
+	talker := talk(t, s.url, 0)
 	for range 20 {
 		if err := talker.trySay(); err != nil {
 			t.Fatal(err)
@@ -82,7 +82,7 @@ func TestDiskFull(t *testing.T) {
 	s.Stop()
 	s.Restart()
 	s.WaitReady()
-	again := s.talk(t, len(talker.acked))
+	again := talk(t, s.url, len(talker.acked))
 	again.acked = talker.acked
 	again.reads(t)
 	if err := again.trySay(); err != nil {
@@ -136,14 +136,14 @@ type talker struct {
 
 const fullRoom = "full"
 
-func (s serving) talk(t *testing.T, said int) *talker {
+func talk(t *testing.T, url string, said int) *talker {
 	token, err := jwt.NewWithClaims(jwt.SigningMethodHS256, jwt.MapClaims{
 		"userId": "talker", "username": "talker", "exp": time.Now().Add(time.Hour).Unix(),
 	}).SignedString([]byte(secret))
 	if err != nil {
 		t.Fatal(err)
 	}
-	k := &talker{Client: client.Dial(t, s.url, client.Options{}), said: said}
+	k := &talker{Client: client.Dial(t, url, client.Options{}), said: said}
 	k.SignIn(token)
 	k.Join(fullRoom)
 	return k
