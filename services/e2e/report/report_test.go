@@ -64,6 +64,15 @@ func TestPage(t *testing.T) {
 		}, false, []string{"**NOT EVERYTHING WAS AS PROMISED**", "violations: 1.", `- lost: a, client 0, seq 7: gone\|`}},
 		{"a bound passed", func(r *Report) { r.Run.Passed = false }, false, []string{"The run's test failed beside that"}},
 		{"a test failed", func(r *Report) { r.Suites[0].Tests[0].Outcome = "fail" }, false, []string{"| TestA |  | **FAILED** |"}},
+		{"a soak", func(r *Report) {
+			r.Run.Soak = &Soak{Connections: 10000, Gone: 12, Cut: 34, Steady: 19 * time.Minute, Growth: []Growth{
+				{Process: "auth", Measure: "resident", Unit: "MiB", Minutes: 19, Start: 30, End: 31.25, PerHour: 4, Allowed: 21, Judged: true, OK: true},
+				{Process: "nats 0", Measure: "open files", Minutes: 2, Start: 1, End: 900, PerHour: 9, Allowed: 30},
+			}}
+		}, true, []string{"a crowd of 10,000 connections", "For the last 19m\n", "| auth | resident, MiB | 19.0 | 30.0 | 31.2 | 4.0 | 21.0 | steady |", "| nats 0 | open files | 2.0 | 1.0 | 900.0 | 9.0 | 30.0 | too short to judge |"}},
+		{"what grows", func(r *Report) {
+			r.Run.Soak = &Soak{Growth: []Growth{{Process: "auth", Measure: "goroutines", Start: 30, End: 90, Judged: true}}}
+		}, false, []string{"| auth | goroutines | 0.0 | 30.0 | 90.0 | 0.0 | 0.0 | GROWS |"}},
 		{"no tests", func(r *Report) { r.Suites[0].Tests = nil }, false, []string{"Others: 0 of 0 passed"}},
 	} {
 		t.Run(test.name, func(t *testing.T) {

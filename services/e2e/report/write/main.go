@@ -28,6 +28,7 @@ func write(ctx context.Context, args []string) error {
 	rate := flags.Float64("rate", 1500, "messages a second")
 	dir := flags.String("dir", "e2e", "where REPORT.json and REPORT.md lie")
 	earlier := flags.String("run", "", "what PARLEY_SOAK_RESULT had a run of services/e2e/faults write, instead of another run")
+	keep := flags.Bool("keep", false, "run no tests, keep the outcomes that REPORT.json has of them")
 	only := flags.Bool("page", false, "run nothing, write REPORT.md from REPORT.json")
 	if err := flags.Parse(args); err != nil {
 		return err
@@ -37,6 +38,14 @@ func write(ctx context.Context, args []string) error {
 		r, err = report.Read(filepath.Join(*dir, "REPORT.json"))
 	} else {
 		err = try(ctx, r, *earlier, *sending, *rate)
+		if err == nil && *keep {
+			var old *report.Report
+			if old, err = report.Read(filepath.Join(*dir, "REPORT.json")); err == nil {
+				r.Suites = old.Suites
+			}
+		} else if err == nil {
+			r.Suites, err = suites(ctx)
+		}
 	}
 	if err != nil {
 		return err
@@ -50,7 +59,7 @@ func write(ctx context.Context, args []string) error {
 	return nil
 }
 
-// try does what the report tells of.
+// try has things break, or takes what a run has left.
 func try(ctx context.Context, r *report.Report, earlier string, sending time.Duration, rate float64) error {
 	r.Date = time.Now().UTC().Truncate(time.Second)
 	var err error
@@ -70,13 +79,18 @@ func try(ctx context.Context, r *report.Report, earlier string, sending time.Dur
 	if soak := r.Run.Soak; earlier != "" && soak != nil {
 		r.Command = fmt.Sprintf("PARLEY_SOAK_SEED=%d make soak SOAK=%s RATE=%v CONNECTIONS=%d", r.Run.Checker.Seed, brief(w.Sending), w.Rate, soak.Connections)
 	}
+	return nil
+}
+
+// suites runs the tests that the report tells of.
+func suites(ctx context.Context) (list []report.Suite, err error) {
 	for _, s := range report.Suites {
 		if s.Tests, err = test(ctx, s.Package, s.Pattern, s.Env); err != nil {
-			return err
+			return nil, err
 		}
-		r.Suites = append(r.Suites, s)
+		list = append(list, s)
 	}
-	return nil
+	return list, nil
 }
 
 // brief writes 10m0s as 10m.
