@@ -257,7 +257,7 @@ func testTooManyBadMessages(t *testing.T, b *badInput) {
 
 // testRateLimit sends more than a connection may.
 func testRateLimit(t *testing.T, b *badInput) {
-	n := b.s.AddGateway(t, func(o *gateway.Options) { o.RateLimit, o.RateBurst = 4, 20 })
+	n := b.s.AddGateway(t, func(o *gateway.Options) { o.RateLimit, o.RateBurst, o.WeighRequests = 4, 20, true })
 	c := client.Dial(t, b.s.URLs[n], client.Options{})
 	if limits := c.Want("welcome").GetWelcome().Limits; limits.RateLimit != 4 || limits.RateBurst != 20 {
 		t.Errorf("limits %v", limits)

@@ -114,7 +114,7 @@ func New(o Options) (*Gateway, error) {
 			MaxContent: int(o.GuestMaxContent)},
 		Lobby: !o.NoLobby, AuthTimeout: o.AuthTimeout, TokenWarning: o.TokenWarning, CommandTimeout: o.CommandTimeout,
 		MaxUnauthenticated: g.strangers(), MaxPerUser: o.MaxPerUser, MaxRooms: o.MaxRooms,
-		MaxInFlight: o.MaxInFlight, RateLimit: o.RateLimit, RateBurst: o.RateBurst,
+		MaxInFlight: o.MaxInFlight, RateLimit: o.RateLimit, RateBurst: o.RateBurst, WeighRequests: o.WeighRequests,
 		MaxMessage: o.MaxMessage, MaxContent: int(o.MaxContent), MaxData: int(o.MaxData), MaxHistoryBytes: o.HistoryBytes,
 		Lease: o.Lease, Heartbeat: o.Heartbeat,
 	})

@@ -92,10 +92,12 @@ type Options struct {
 	// InputBurst how many may come at once; 0 is no limit. See conn.Options.
 	InputRate, InputBurst int64
 	// RateLimit is requests per second and connection; 0 is no limit.
-	// RateBurst is how many may come at once. Those that do more work than a message
-	// count as several (PROTOCOL.md, section 6).
+	// RateBurst is how many may come at once.
 	RateLimit float64
 	RateBurst int
+	// WeighRequests has those that do more work than a message count as several
+	// (PROTOCOL.md, section 6).
+	WeighRequests bool
 	// MaxMessage is the largest frame of a client, MaxContent and MaxData what
 	// may be in it; bytes. Defaults 64 KiB, 16 KiB, 16 KiB.
 	MaxMessage, MaxContent, MaxData int64
@@ -171,7 +173,7 @@ const minInputRate = 32 << 10
 
 // Defaults are the options that a program shows as defaults.
 func Defaults() Options {
-	o := Options{RateLimit: 50, RateBurst: 100, TokenWarning: time.Minute, GuestRateLimit: 5, GuestRateBurst: 30,
+	o := Options{RateLimit: 50, RateBurst: 100, TokenWarning: time.Minute, GuestRateLimit: 5, GuestRateBurst: 10,
 		// What an office behind one address needs when a gateway was restarted.
 		MaxPerAddress: 1000, ConnectRate: 50, ConnectBurst: 500,
 		MaxPerUser: 100, MaxRooms: 1000,

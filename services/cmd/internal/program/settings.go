@@ -130,7 +130,7 @@ type RegistrySettings struct {
 func (r *RegistrySettings) register(s *config.Set) {
 	s.Section("Rooms")
 	s.Bool(&r.RefuseCreateByJoin, "no-create-by-join", "joining a room that does not exist is an error")
-	r.RoomsPerHour = 100
+	r.RoomsPerHour = 1000
 	s.Int(&r.RoomsPerHour, "rooms-per-hour", "rooms that one user may make at once, and then in an hour, by joining or otherwise, at each replica of the registry; 0 for no limit")
 	r.EmptyGrace, r.ExpireAfter = time.Minute, 24*time.Hour // PROTOCOL.md, 5.6
 	s.Duration(&r.EmptyGrace, "empty-grace", "how long a room that is not persistent may be empty before it leaves the lists")
@@ -203,8 +203,9 @@ func (g *GatewaySettings) register(s *config.Set) {
 	s.Int(&g.MaxRooms, "max-rooms", "rooms that a connection may be in, beside the lobby; 0 for no limit")
 	s.Bytes(&g.InputRate, "input-rate", "bytes per second that are read from one connection, which waits beyond that; 0 for no limit")
 	s.Bytes(&g.InputBurst, "input-burst", "bytes that may come from it at once; 0 for no limit")
-	s.Float64(&g.RateLimit, "rate-limit", "requests per second and connection, of which some count as several; 0 for no limit")
+	s.Float64(&g.RateLimit, "rate-limit", "requests per second and connection; 0 for no limit")
 	s.Int(&g.RateBurst, "rate-burst", "requests that may come at once; 0 for no limit")
+	s.Bool(&g.WeighRequests, "weigh-requests", "joins and lists count as 2 requests, history as 4, what makes or ends a room as 5")
 	s.Bytes(&g.MaxMessage, "max-message", "largest frame of a client").Check(some(&g.MaxMessage))
 	s.Bytes(&g.MaxContent, "max-content", "largest content of a message").Check(some(&g.MaxContent))
 	s.Bytes(&g.MaxData, "max-data", "largest data of a message").Check(some(&g.MaxData))

@@ -118,10 +118,7 @@ func (d *Deployment) AddReplica(program string) *Process {
 // StartGateway starts a gateway.
 func (d *Deployment) StartGateway(i int) {
 	d.t.Helper()
-	// Tests ask again until they are served, and do not wait for as long as they
-	// are told.
-	d.Gateways[i] = Start(d.t, d.spec(Gateway, "PARLEY_HTTP_ADDR="+d.URLs[i][len("http://"):],
-		"PARLEY_RATE_LIMIT=1000", "PARLEY_RATE_BURST=2000"))
+	d.Gateways[i] = Start(d.t, d.spec(Gateway, "PARLEY_HTTP_ADDR="+d.URLs[i][len("http://"):]))
 }
 
 // spec gives a program its environment, most of which is the same for all.

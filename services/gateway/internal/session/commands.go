@@ -92,8 +92,8 @@ func init() { // not a literal: the commands refer to functions that read it
 }
 
 // costs are what requests count as, against the limit of a connection, that do
-// more work than to publish a message; all others count as one. PROTOCOL.md,
-// section 6, tells them.
+// more work than to publish a message, where Options.WeighRequests is set; all
+// others count as one. PROTOCOL.md, section 6, tells them.
 var costs = map[string]int{
 	// They ask services, for pages of lists or for a place in a room.
 	"join-room": 2, "get-rooms": 2, "get-room-members": 2, "get-room-sanctions": 2, "get-online-users": 2, "get-presence": 2,
@@ -104,9 +104,9 @@ var costs = map[string]int{
 	"resume": 5, "create-room": 5, "open-direct": 5, "delete-room": 5, "admin-broadcast": 5,
 }
 
-// costs gives how many requests one counts as; what is none is one, too.
-func (c *command) costs() int {
-	if c == nil {
+// cost gives how many requests one counts as; what is none is one, too.
+func (h *Hub) cost(c *command) int {
+	if c == nil || !h.opts.WeighRequests {
 		return 1
 	}
 	return max(c.cost, 1)

@@ -87,6 +87,8 @@ type Options struct {
 	// come at once; 0 in either is no limit.
 	RateLimit float64
 	RateBurst int
+	// WeighRequests has those that do more work count as several (costs).
+	WeighRequests bool
 	// MaxMessage, MaxContent and MaxData are bytes.
 	MaxMessage int64
 	MaxContent int

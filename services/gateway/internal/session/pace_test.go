@@ -32,12 +32,13 @@ func TestTokens(t *testing.T) {
 
 // Each cost is one of a request that there is.
 func TestCosts(t *testing.T) {
+	weighs, not := &Hub{opts: Options{WeighRequests: true}}, new(Hub)
 	for kind, cost := range costs {
-		if c := commands[kind]; c == nil || c.costs() != cost || cost < 2 {
+		if c := commands[kind]; c == nil || weighs.cost(c) != cost || not.cost(c) != 1 || cost < 2 {
 			t.Errorf("%s costs %d", kind, cost)
 		}
 	}
-	if n := commands["chat-message"].costs(); n != 1 {
+	if n := weighs.cost(commands["chat-message"]); n != 1 {
 		t.Errorf("a message costs %d", n)
 	}
 }

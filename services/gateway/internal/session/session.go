@@ -210,7 +210,7 @@ func (s *Session) handle(message []byte) {
 	}
 	who := s.who()
 	command := commands[kind]
-	if after := s.hub.limit(&s.pace, who, command.costs()); after > 0 {
+	if after := s.hub.limit(&s.pace, who, s.hub.cost(command)); after > 0 {
 		s.fail(f.Id, &errs.Error{Code: errs.RateLimited, Message: "too many requests", RetryAfter: after})
 		return
 	}
