@@ -416,15 +416,17 @@ func oneToken(g *target, n int) error {
 	if len(all) < n {
 		return fmt.Errorf("%d of %d sockets", len(all), n)
 	}
-	refused := 0
+	refused, others := 0, map[string]int{}
 	for _, c := range all {
 		_ = c.SetReadDeadline(time.Now().Add(10 * time.Second))
 		if code, err := toEnd(c); err == nil && code == 4103 {
 			refused++
+		} else {
+			others[fmt.Sprint(code, err)]++
 		}
 	}
 	if refused < n-perUser {
-		return fmt.Errorf("%d of %d connections are too many, want %d", refused, n, n-perUser)
+		return fmt.Errorf("%d of %d connections are too many, want %d; the others: %v", refused, n, n-perUser, others)
 	}
 	return nil
 }
