@@ -128,17 +128,7 @@ func (b *Bus) place(ctx context.Context, room string, which map[string]any) (uin
 			Seq uint64 `json:"seq"`
 		} `json:"message"`
 	}
-	for {
-		// While a leader is elected nobody answers, and one that is elected then
-		// was never asked: a room would stand still for as long as the caller has
-		// time.
-		attempt, cancel := context.WithTimeout(ctx, askAgain)
-		err = b.api(attempt, "STREAM.MSG.GET."+b.streamOf(room), request, &answer)
-		cancel()
-		if !errors.Is(err, context.DeadlineExceeded) || ctx.Err() != nil {
-			break
-		}
-	}
+	err = b.api(ctx, "STREAM.MSG.GET."+b.streamOf(room), request, &answer)
 	if err == nil {
 		err = answer.error()
 	}
@@ -147,9 +137,6 @@ func (b *Bus) place(ctx context.Context, room string, which map[string]any) (uin
 	}
 	return answer.Message.Seq, err
 }
-
-// askAgain is after what time a leader that has not answered is asked anew.
-const askAgain = time.Second
 
 // Erase takes a room's whole log away, and tells how many entries it had.
 func (b *Bus) Erase(ctx context.Context, room string) (uint64, error) {

@@ -22,7 +22,7 @@ const (
 // then what it returns on the worker.
 func (h *Hub) read(r *room, f func(context.Context) (func(), error)) {
 	h.wg.Go(func() {
-		for pause := 100 * time.Millisecond; ; pause = min(2*pause, 500*time.Millisecond) {
+		for pause := 100 * time.Millisecond; ; pause = min(2*pause, 2*time.Second) {
 			install, err := h.once(f)
 			if err == nil {
 				h.install(r, install)
