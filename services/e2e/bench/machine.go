@@ -12,8 +12,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// ThisMachine is what the figures depend on, with the versions in the program.
-func ThisMachine(program string) Machine {
+// thisMachine is what the figures depend on, with the versions in the program.
+func thisMachine(program string) Machine {
 	m := Machine{CPU: "unknown", Cores: runtime.NumCPU(), Go: runtime.Version(), NATS: "unknown"}
 	var name unix.Utsname
 	if unix.Uname(&name) == nil {
@@ -30,7 +30,7 @@ func ThisMachine(program string) Machine {
 	}
 	if info, err := buildinfo.ReadFile(program); err == nil {
 		m.Go = info.GoVersion
-		for _, dep := range append(info.Deps, &info.Main) { // a nats-server's Main is it
+		for _, dep := range info.Deps {
 			if dep.Path == "github.com/nats-io/nats-server/v2" {
 				m.NATS = strings.TrimPrefix(dep.Version, "v")
 			}

@@ -34,7 +34,7 @@ func Run(ctx context.Context, o Options) (*Report, error) {
 	defer runtime.UnlockOSThread()
 	b := &bench{opts: o, name: fmt.Sprintf("b%x", time.Now().UnixMilli()&0xFFFFFFFF)}
 	report := &Report{
-		Machine: ThisMachine(o.Program), Duration: o.Duration, Warmup: o.Warmup, Settle: o.Settle, Repeat: o.Repeat, Scale: o.Scale, Protocol: o.Protocol,
+		Machine: thisMachine(o.Program), Duration: o.Duration, Warmup: o.Warmup, Settle: o.Settle, Repeat: o.Repeat, Scale: o.Scale, Protocol: o.Protocol,
 	}
 	if len(o.URLs) == 0 {
 		report.Settings = settings

@@ -108,7 +108,7 @@ func (r *Report) WriteText(out io.Writer) error {
 		if name == "" {
 			name = "(none)"
 		}
-		fmt.Fprintf(&b, "  %-28s %5d  %23s  %26s  %8s\n", name, t.Times, t.Ack.text(), t.Delivery.text(), short(t.Silence))
+		fmt.Fprintf(&b, "  %-28s %5d  %23s  %26s  %8s\n", name, t.Times, t.Ack.text(), t.Delivery.text(), Short(t.Silence))
 	}
 	if len(r.Notes) > 0 {
 		b.WriteString("\n  refusals that clients got over:\n")
@@ -127,10 +127,11 @@ func (r *Report) WriteText(out io.Writer) error {
 }
 
 func (d Delays) text() string {
-	return short(d.P50) + " / " + short(d.P99) + " / " + short(d.Max)
+	return Short(d.P50) + " / " + Short(d.P99) + " / " + Short(d.Max)
 }
 
-func short(d time.Duration) string {
+// Short writes a duration with no more digits than it is worth.
+func Short(d time.Duration) string {
 	switch {
 	case d >= 10*time.Second:
 		return d.Round(100 * time.Millisecond).String()

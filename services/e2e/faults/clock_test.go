@@ -90,12 +90,8 @@ func (b *breaker) tokens(wrong time.Duration) {
 		if dated {
 			claims["iat"] = now.Unix()
 		}
-		token, err := jwt.NewWithClaims(jwt.SigningMethodHS256, claims).SignedString([]byte(secret))
-		if err != nil {
-			b.t.Fatal(err)
-		}
 		conn := client.Dial(b.t, b.urls[0], client.Options{})
-		answer := conn.Ask(&wirev1.ClientFrame{Request: &wirev1.ClientFrame_Auth{Auth: &wirev1.Auth{Token: token}}})
+		answer := conn.Ask(&wirev1.ClientFrame{Request: &wirev1.ClientFrame_Auth{Auth: &wirev1.Auth{Token: signed(b.t, claims)}}})
 		refused[dated] = answer.GetAuthSuccess() == nil
 		if refused[dated] {
 			b.t.Logf("a gateway %v wrong says: %v", wrong, answer)

@@ -11,6 +11,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/golang-jwt/jwt/v5"
+
 	"github.com/parley-im/parley/services/e2e/internal/process"
 )
 
@@ -155,76 +157,74 @@ func (c *cluster) wantReplicas() {
 	c.t.Helper()
 	process.Eventually(c.t, 30*time.Second, "the replicas are alike", func() error {
 		first := map[string]string{}
-		for i, n := range c.nats {
-			var view struct {
-				Accounts []struct {
-					Streams []struct {
-						Name  string `json:"name"`
-						State struct {
-							Messages uint64 `json:"messages"`
-							First    uint64 `json:"first_seq"`
-							Last     uint64 `json:"last_seq"`
-							Deleted  int    `json:"num_deleted"`
-						} `json:"state"`
-					} `json:"stream_detail"`
-				} `json:"account_details"`
-			}
-			_, body, err := process.Get(n.Admin + "/jsz?streams=true")
-			if err == nil {
-				err = json.Unmarshal([]byte(body), &view)
-			}
+		for i := range c.nats {
+			streams, err := c.logStreams(i)
 			if err != nil {
 				return err
 			}
-			seen := 0
-			for _, a := range view.Accounts {
-				for _, s := range a.Streams {
-					if !strings.HasPrefix(s.Name, "PARLEY_LOG_") {
-						continue
-					}
-					seen++
-					has := fmt.Sprintf("%+v", s.State)
-					if i == 0 {
-						first[s.Name] = has
-					} else if first[s.Name] != has {
-						return fmt.Errorf("%s: n0 has %s, n%d %s", s.Name, first[s.Name], i, has)
-					}
+			for _, s := range streams {
+				has := fmt.Sprintf("%+v", s.State)
+				if i == 0 {
+					first[s.Name] = has
+				} else if first[s.Name] != has {
+					return fmt.Errorf("%s: n0 has %s, n%d %s", s.Name, first[s.Name], i, has)
 				}
 			}
-			if seen != shards {
-				return fmt.Errorf("n%d tells of %d streams", i, seen)
+			if len(streams) != shards {
+				return fmt.Errorf("n%d tells of %d streams", i, len(streams))
 			}
 		}
 		return nil
 	})
 }
 
+// logStream is what a NATS node tells of one stream of the log.
+type logStream struct {
+	Name  string `json:"name"`
+	State struct {
+		Messages uint64 `json:"messages"`
+		First    uint64 `json:"first_seq"`
+		Last     uint64 `json:"last_seq"`
+		Deleted  int    `json:"num_deleted"`
+	} `json:"state"`
+	Cluster struct {
+		Leader string `json:"leader"`
+	} `json:"cluster"`
+}
+
+// logStreams asks a NATS node for the log's streams that it keeps.
+func (c *cluster) logStreams(node int) (list []logStream, err error) {
+	var view struct {
+		Accounts []struct {
+			Streams []logStream `json:"stream_detail"`
+		} `json:"account_details"`
+	}
+	_, body, err := process.Get(c.nats[node].Admin + "/jsz?streams=true")
+	if err == nil {
+		err = json.Unmarshal([]byte(body), &view)
+	}
+	for _, a := range view.Accounts {
+		for _, s := range a.Streams {
+			if strings.HasPrefix(s.Name, "PARLEY_LOG_") {
+				list = append(list, s)
+			}
+		}
+	}
+	return list, err
+}
+
 // leader gives the NATS node that leads most of the log's streams.
 func (c *cluster) leader() int {
 	var led [nodes]int
-	for i, n := range c.nats {
-		var view struct {
-			Accounts []struct {
-				Streams []struct {
-					Name    string `json:"name"`
-					Cluster struct {
-						Leader string `json:"leader"`
-					} `json:"cluster"`
-				} `json:"stream_detail"`
-			} `json:"account_details"`
-		}
-		process.Eventually(c.t, 10*time.Second, "a NATS node tells its streams", func() error {
-			_, body, err := process.Get(n.Admin + "/jsz?streams=true")
-			if err == nil {
-				err = json.Unmarshal([]byte(body), &view)
-			}
+	for i := range c.nats {
+		var streams []logStream
+		process.Eventually(c.t, 10*time.Second, "a NATS node tells its streams", func() (err error) {
+			streams, err = c.logStreams(i)
 			return err
 		})
-		for _, a := range view.Accounts {
-			for _, s := range a.Streams {
-				if strings.HasPrefix(s.Name, "PARLEY_LOG_") && s.Cluster.Leader == fmt.Sprintf("n%d", i) {
-					led[i]++
-				}
+		for _, s := range streams {
+			if s.Cluster.Leader == fmt.Sprintf("n%d", i) {
+				led[i]++
 			}
 		}
 	}
@@ -235,4 +235,18 @@ func (c *cluster) leader() int {
 		}
 	}
 	return best
+}
+
+// signed makes a token that the gateways take, for an hour unless claims say
+// otherwise.
+func signed(t testing.TB, claims jwt.MapClaims) string {
+	t.Helper()
+	if claims["exp"] == nil {
+		claims["exp"] = time.Now().Add(time.Hour).Unix()
+	}
+	token, err := jwt.NewWithClaims(jwt.SigningMethodHS256, claims).SignedString([]byte(secret))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return token
 }

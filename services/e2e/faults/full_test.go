@@ -137,14 +137,8 @@ type talker struct {
 const fullRoom = "full"
 
 func talk(t *testing.T, url string, said int) *talker {
-	token, err := jwt.NewWithClaims(jwt.SigningMethodHS256, jwt.MapClaims{
-		"userId": "talker", "username": "talker", "exp": time.Now().Add(time.Hour).Unix(),
-	}).SignedString([]byte(secret))
-	if err != nil {
-		t.Fatal(err)
-	}
 	k := &talker{Client: client.Dial(t, url, client.Options{}), said: said}
-	k.SignIn(token)
+	k.SignIn(signed(t, jwt.MapClaims{"userId": "talker", "username": "talker"}))
 	k.Join(fullRoom)
 	return k
 }

@@ -2,7 +2,6 @@ package faults
 
 import (
 	"encoding/json"
-	"time"
 
 	"github.com/golang-jwt/jwt/v5"
 
@@ -13,12 +12,6 @@ import (
 // others must not notice; the gateway may close it, and has to bound what it
 // keeps for it.
 func (b *breaker) stopReading() {
-	token, err := jwt.NewWithClaims(jwt.SigningMethodHS256, jwt.MapClaims{
-		"userId": "sleeper", "username": "sleeper", "exp": time.Now().Add(time.Hour).Unix(),
-	}).SignedString([]byte(secret))
-	if err != nil {
-		b.t.Fatal(err)
-	}
 	c, answer := client.Upgrade(b.t, b.urls[b.rand.IntN(gateways)], "/ws", nil)
 	if c == nil {
 		b.t.Errorf("a gateway answered %s", answer.Status)
@@ -32,7 +25,7 @@ func (b *breaker) stopReading() {
 		}
 		c.Write(client.OpText, text)
 	}
-	say(map[string]any{"type": "auth", "token": token})
+	say(map[string]any{"type": "auth", "token": signed(b.t, jwt.MapClaims{"userId": "sleeper", "username": "sleeper"})})
 	for _, room := range b.control.Rooms() {
 		say(map[string]any{"type": "join-room", "roomId": room})
 	}

@@ -159,8 +159,7 @@ func (p *Program) Run(ctx context.Context, args []string, build func(*Env) (*Par
 			made := part.Load()
 			return made != nil && made.Full != nil && made.Full()
 		}, Pages: pagesOf(&part),
-		Ready: []obs.Check{{Name: p.name, Check: ready}, {Name: "nats", Check: asking((*bus.Bus).Check)},
-			{Name: "log", Check: asking((*bus.Bus).CheckLog), Borne: true}, {Name: "clock", Check: asking((*bus.Bus).CheckClock), Borne: true}},
+		Ready: append([]obs.Check{{Name: p.name, Check: ready}}, busChecks(asking)...),
 		Drain: func(token string) error {
 			who, err := p.trust.credentials.Caller(access.Proof{Token: token})
 			if err == nil && !who.May(access.Admin) {
@@ -225,4 +224,14 @@ func (env *Env) server(name string, parts ...*Part) *rpc.Server {
 		server.Health(part.grpc.service, part.Ready)
 	}
 	return server
+}
+
+// busChecks are what /readyz tells of NATS; asking makes each of them one of the
+// program's bus.
+func busChecks(asking func(func(*bus.Bus, context.Context) error) func(context.Context) error) []obs.Check {
+	return []obs.Check{
+		{Name: "nats", Check: asking((*bus.Bus).Check)},
+		{Name: "log", Check: asking((*bus.Bus).CheckLog), Borne: true},
+		{Name: "clock", Check: asking((*bus.Bus).CheckClock), Borne: true},
+	}
 }

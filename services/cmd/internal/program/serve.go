@@ -189,11 +189,10 @@ func (p *Program) Serve(ctx context.Context, args []string) error {
 			return err
 		}
 	}
-	if err := env.Admin.AddCheck(
-		obs.Check{Name: "nats", Check: env.Bus.Check},
-		obs.Check{Name: "log", Check: env.Bus.CheckLog, Borne: true},
-		obs.Check{Name: "clock", Check: env.Bus.CheckClock, Borne: true},
-	); err != nil {
+	asking := func(check func(*bus.Bus, context.Context) error) func(context.Context) error {
+		return func(ctx context.Context) error { return check(env.Bus, ctx) }
+	}
+	if err := env.Admin.AddCheck(busChecks(asking)...); err != nil {
 		return err
 	}
 	for _, part := range services {

@@ -139,7 +139,7 @@ func NewHub(o Options) *Hub {
 		started: time.Now(),
 		codes:   make(map[conn.Code]int64), errs: make(map[errs.Code]int64),
 	}
-	h.admissions = coalesce.New(coalesce.Options[*registryv1.AdmitRequest, *registryv1.AdmitResponse]{Ask: h.admitAll})
+	h.admissions = coalesce.New(coalesce.Options[*registryv1.AdmitRequest, *registryv1.AdmitResponse]{Ask: h.admitAll, Batch: maxAdmissions})
 	h.joinCounts = coalesce.New(coalesce.Options[string, int64]{Ask: h.countJoined})
 	h.lobbyStandings = coalesce.New(coalesce.Options[string, lobbyStanding]{Ask: h.askLobbyStandings})
 	h.deadlines.now, h.deadlines.ended = h.now, (*Session).overdue
