@@ -18,6 +18,8 @@ func FuzzCallers(f *testing.F) {
 		"callers: [{name: s, token-sha256: " + strings.Repeat("0a", 32) + ", scopes: [users, rooms]}]",
 		"callers: [{name: TOKEN, token: TOKEN TOKEN, scopes: [service, everything]}]",
 		"callers: &a [{<<: *a, token: TOKEN}]\n---\ncallers: 1\n", "callers: {TOKEN: TOKEN}", "\t", "",
+		"callers: [{0a TOKEN: x}, {tokens: x}]", "callers: [{TOKEN\": x, \"a\": {TOKEN: TOKEN}}]", "TOKEN: 1\nTOKEN: 2\n",
+		"callers: [{scope: !TOKEN x, TOKEN: y}]", "callers: !a%20TOKEN 1", "callers: *TOKEN", "callers: [{token: &TOKEN [*TOKEN]}]",
 	} {
 		f.Add(seed)
 	}
