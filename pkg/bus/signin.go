@@ -11,6 +11,8 @@ import (
 	"strings"
 
 	"github.com/nats-io/nats.go"
+
+	"github.com/parley-im/parley/pkg/secret"
 )
 
 // Validate says what is wrong with how the connection signs in to NATS and
@@ -89,7 +91,7 @@ func (o *Options) checkTLS() error {
 	}
 	if o.TLSCertFile != "" {
 		if _, err := tls.LoadX509KeyPair(o.TLSCertFile, o.TLSKeyFile); err != nil {
-			return fmt.Errorf("nats-cert, nats-key: %w", err)
+			return fmt.Errorf("nats-cert, nats-key: %s", secret.Untyped(err))
 		}
 	}
 	return nil

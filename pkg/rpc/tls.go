@@ -15,6 +15,7 @@ import (
 	"google.golang.org/grpc/credentials/insecure"
 
 	"github.com/parley-im/parley/pkg/reload"
+	"github.com/parley-im/parley/pkg/secret"
 )
 
 // TLSFiles name PEM files; when they change, the connections made from then on
@@ -67,7 +68,7 @@ func parseTLS(contents [][]byte) (material, error) {
 	if len(contents) > 1 {
 		pair, err := tls.X509KeyPair(contents[1], contents[2])
 		if err != nil {
-			return m, err
+			return m, errors.New(secret.Untyped(err))
 		}
 		m.certificate = &pair
 	}
