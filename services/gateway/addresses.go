@@ -1,6 +1,7 @@
 package gateway
 
 import (
+	"errors"
 	"fmt"
 	"net"
 	"net/netip"
@@ -125,8 +126,12 @@ func (g *Gateway) newDoor() (*door.Listener, error) {
 	return door.Listen(g.opts.Listener, door.Options{
 		Trusted: g.opts.TrustedProxies, Proxy: proxy, Most: g.strangers(), Limited: g.addresses.limits,
 		Refused: func(peer net.Addr, err error) {
-			g.refused[header].Add(1)
-			g.complain.Do(func() { g.log.Warn("refused", "remote", peer.String(), "cause", header.String(), "error", err) })
+			cause := header
+			if errors.Is(err, door.ErrCrowded) {
+				cause = crowded
+			}
+			g.refused[cause].Add(1)
+			g.complain.Do(func() { g.log.Warn("refused", "remote", peer.String(), "cause", cause.String(), "error", err) })
 		},
 	}), nil
 }

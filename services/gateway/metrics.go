@@ -38,11 +38,7 @@ func (g *Gateway) observe(meter metric.Meter) error {
 		metric.WithDescription("Connections that were not taken, by cause."),
 		metric.WithInt64Callback(func(_ context.Context, o metric.Int64Observer) error {
 			for cause := range g.refused {
-				n := g.refused[cause].Load()
-				if refusal(cause) == crowded && g.door != nil {
-					n = g.door.CrowdedOut()
-				}
-				o.Observe(n, metric.WithAttributes(attribute.String("cause", refusal(cause).String())))
+				o.Observe(g.refused[cause].Load(), metric.WithAttributes(attribute.String("cause", refusal(cause).String())))
 			}
 			return nil
 		}))

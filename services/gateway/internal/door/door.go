@@ -10,7 +10,6 @@ import (
 	"net/netip"
 	"slices"
 	"sync"
-	"sync/atomic"
 	"time"
 
 	"github.com/parley-im/parley/pkg/limit"
@@ -31,10 +30,14 @@ type Options struct {
 	// Limited says whether an address is one client's, and not a load balancer's
 	// with many behind it; nil says so of all that are not Trusted.
 	Limited func(netip.Addr) bool
-	// Refused is told of each connection that was ended because of its PROXY
-	// header, or for want of one; nil is told nothing.
+	// Refused is told of each connection that is ended because of its PROXY
+	// header, or for want of one, and with ErrCrowded of each for others that came;
+	// nil is told nothing. It must not call the Listener.
 	Refused func(peer net.Addr, err error)
 }
+
+// ErrCrowded: the socket had waited longest of too many.
+var ErrCrowded = errors.New("too many sockets have not become WebSockets")
 
 // Listener gives the sockets that another one takes. Its Track has to be the
 // http.Server's ConnState.
@@ -42,8 +45,6 @@ type Listener struct {
 	net.Listener
 	opts Options
 	each int // of one address
-
-	crowdedOut atomic.Int64
 
 	mu      sync.Mutex
 	waiting *list.List                  // of *socket, the one that was busy last at the end
@@ -97,9 +98,6 @@ func (l *Listener) Waiting() int {
 	defer l.mu.Unlock()
 	return l.waiting.Len()
 }
-
-// CrowdedOut is how many of them were ended so far for others that came.
-func (l *Listener) CrowdedOut() int64 { return l.crowdedOut.Load() }
 
 // Track follows what becomes of a socket.
 func (l *Listener) Track(c net.Conn, state http.ConnState) {
@@ -163,9 +161,16 @@ func (l *Listener) told(s *socket, of netip.Addr) {
 // crowdOut ends a socket at once, also for the kernel; l.mu is held.
 func (l *Listener) crowdOut(s *socket) {
 	l.remove(s)
-	l.crowdedOut.Add(1)
+	l.refused(s, ErrCrowded)
 	_ = s.SetLinger(0) // it may be closed already, as in the next line
 	_ = s.TCPConn.Close()
+}
+
+// refused tells of a socket that is ended.
+func (l *Listener) refused(s *socket, err error) {
+	if l.opts.Refused != nil {
+		l.opts.Refused(s.TCPConn.RemoteAddr(), err)
+	}
 }
 
 // remove forgets a socket; l.mu is held.

@@ -29,13 +29,19 @@ var here = netip.MustParsePrefix("127.0.0.0/8")
 // house is a door with an HTTP server behind it, which says whose a request is.
 type house struct {
 	*Listener
-	refused atomic.Int64
+	refused, crowded atomic.Int64
 }
 
 func open(t *testing.T, o Options) *house {
 	t.Helper()
 	h := new(house)
-	o.Refused = func(net.Addr, error) { h.refused.Add(1) }
+	o.Refused = func(_ net.Addr, err error) {
+		if errors.Is(err, ErrCrowded) {
+			h.crowded.Add(1)
+		} else {
+			h.refused.Add(1)
+		}
+	}
 	if o.Most == 0 {
 		o.Most = 100
 	}
@@ -229,7 +235,7 @@ func TestCrowd(t *testing.T) {
 			t.Errorf("socket %d is answered %q", i, got)
 		}
 	}
-	if n := h.CrowdedOut(); n != 3 {
+	if n := h.crowded.Load(); n != 3 {
 		t.Errorf("%d were crowded out, want 3", n)
 	}
 	for _, c := range all {
@@ -251,9 +257,9 @@ func TestCrowdOfOneAddress(t *testing.T) {
 	deadline := time.Now().Add(patience)
 	for i := range 5 {
 		h.dial(t, of("192.0.2.2")+"GET / HTT")
-		for h.CrowdedOut() < int64(i+1) {
+		for h.crowded.Load() < int64(i+1) {
 			if time.Now().After(deadline) {
-				t.Fatalf("%d were crowded out, want %d", h.CrowdedOut(), i+1)
+				t.Fatalf("%d were crowded out, want %d", h.crowded.Load(), i+1)
 			}
 			time.Sleep(time.Millisecond)
 		}
@@ -264,5 +270,34 @@ func TestCrowdOfOneAddress(t *testing.T) {
 	}
 	if got := answer(t, calm); got != "192.0.2.1 0" {
 		t.Errorf("another address's is answered %q", got)
+	}
+}
+
+// Of a proxy's socket that is crowded out before its header came, that alone is told.
+func TestCrowdedOutIsToldOnce(t *testing.T) {
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	var told []error
+	d := Listen(l, Options{Proxy: Required, Trusted: []netip.Prefix{here}, Most: 1, Refused: func(_ net.Addr, err error) { told = append(told, err) }})
+	var accepted []net.Conn
+	for range 2 {
+		c, err := net.DialTimeout("tcp", l.Addr().String(), patience)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer c.Close()
+		s, err := d.Accept()
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer s.Close()
+		accepted = append(accepted, s)
+	}
+	accepted[0].RemoteAddr() // as the server does, which is what reads a header
+	if len(told) != 1 || !errors.Is(told[0], ErrCrowded) {
+		t.Errorf("told %v", told)
 	}
 }

@@ -37,8 +37,8 @@ func (h *header) read(s *socket) net.Addr {
 		if h.err = h.take(s); h.err == nil {
 			return
 		}
-		if refused := s.door.opts.Refused; refused != nil {
-			refused(s.TCPConn.RemoteAddr(), h.err)
+		if !errors.Is(h.err, net.ErrClosed) { // for another reason, which was told
+			s.door.refused(s, h.err)
 		}
 		_ = s.Close() // it may be closed already
 	})
