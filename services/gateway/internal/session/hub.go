@@ -186,6 +186,13 @@ func (h *Hub) Serve(c *conn.Conn, token string) {
 	h.mu.Unlock()
 	s := start(h, c)
 	h.directory.open(s)
+	begun := false
+	defer func() {
+		if !begun { // a panic, after which net/http goes on
+			s.close(conn.InternalError, "internal error")
+		}
+		go s.read()
+	}()
 	if h.isClosing() {
 		// Drain may have listed the sessions before this one was there.
 		s.close(conn.GoingAway, "the gateway is shutting down")
@@ -204,7 +211,7 @@ func (h *Hub) Serve(c *conn.Conn, token string) {
 		}
 		s.authenticate(context.Background(), nil, token)
 	}
-	go s.read()
+	begun = true
 }
 
 func (h *Hub) isClosing() bool {
