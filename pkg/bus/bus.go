@@ -330,6 +330,10 @@ func (b *Bus) Check(ctx context.Context) error {
 			return fmt.Errorf("NATS is %s", status)
 		}
 		lost := b.outage
+		// Of a NATS that answers and refuses us, ReconnectErrHandler is told nothing.
+		if err := b.nc.LastError(); err != nil {
+			lost.Why = err
+		}
 		return &lost
 	}
 	if err := b.Flush(ctx); err != nil {
