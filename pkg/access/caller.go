@@ -10,6 +10,7 @@ import (
 	"google.golang.org/protobuf/reflect/protoreflect"
 	"google.golang.org/protobuf/reflect/protoregistry"
 
+	"github.com/parley-im/parley/pkg/secret"
 	accessv1 "github.com/parley-im/parley/proto/access/v1"
 )
 
@@ -39,6 +40,9 @@ func parseScope(name string) (Scope, error) {
 			return s, nil
 		}
 		names = append(names, ScopeName(s))
+	}
+	if !secret.Plain(name) {
+		name = "…"
 	}
 	return 0, fmt.Errorf("%q is no scope: want some of %s", name, strings.Join(names, ", "))
 }

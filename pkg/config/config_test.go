@@ -207,6 +207,7 @@ func TestFile(t *testing.T) {
 		{"window: 1\nhtpp-addr: x\n", ":2: unknown setting htpp-addr: did you mean http-addr?"},
 		{"PARLEY_HTTP_ADDR: x\n", ":1: unknown setting PARLEY_HTTP_ADDR: did you mean http-addr?"},
 		{"httpAddr: x\n", ":1: unknown setting httpAddr: did you mean http-addr?"},
+		{"jwt-secret:\na secret in two lines: x\n", ":2: unknown setting …: the nearest known one is "},
 		{"window: 1\nwindow: 2\n", ":2: window was given already in line 1"},
 		{"\n\nwindow: many\n", `window: "many" from FILE:3: want a whole number`},
 		{"window: {a: b}\n", ":1: window: want a value, not a mapping"},

@@ -39,7 +39,11 @@ func (s *Set) readFile(path string) (found []reading, errs []error) {
 		switch first, twice := lines[name]; {
 		case t == nil && slices.Contains(known, name): // another program's
 		case t == nil:
-			errs = append(errs, fmt.Errorf("%s: unknown setting %s%s", where, name, suggest(spelled(name), known)))
+			word, told := spelled(name), name
+			if !secret.Plain(word) {
+				told = "…"
+			}
+			errs = append(errs, fmt.Errorf("%s: unknown setting %s%s", where, told, suggest(word, known)))
 		case twice:
 			errs = append(errs, fmt.Errorf("%s: %s was given already in line %d", where, name, first))
 		default:

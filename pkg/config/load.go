@@ -5,7 +5,9 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"os"
+	"path/filepath"
 	"slices"
 	"strings"
 )
@@ -175,6 +177,10 @@ func (t *Setting) readSecret(path string) error {
 		return nil
 	}
 	content, err := readBounded(path, 64<<10)
+	var unread *fs.PathError
+	if errors.As(err, &unread) && !filepath.IsAbs(path) {
+		err = unread.Err // the secret itself may stand where its file belongs
+	}
 	if err != nil {
 		return fmt.Errorf("%s from %v: %w", t.name, t.source, err)
 	}

@@ -54,6 +54,7 @@ func TestSecretRefusals(t *testing.T) {
 		{nil, []string{"PARLEY_JWT_SECRET=" + revealing, "PARLEY_JWT_SECRET_FILE=" + key},
 			"jwt-secret and jwt-secret-file are both given (environment variable PARLEY_JWT_SECRET, environment variable PARLEY_JWT_SECRET_FILE): want one of them"},
 		{nil, []string{"PARLEY_JWT_SECRET_FILE=/does/not/exist"}, "jwt-secret-file from environment variable PARLEY_JWT_SECRET_FILE: open /does/not/exist"},
+		{[]string{"--jwt-secret-file", revealing}, nil, "jwt-secret-file from flag --jwt-secret-file: no such file"},
 		{[]string{"--jwt-secret-file", secretFile(t, "\n")}, nil, "is empty"},
 		{[]string{"--jwt-secret-file", secretFile(t, mask)}, nil, "--print-config"},
 		{[]string{"--jwt-secret-file", secretFile(t, strings.Repeat("x", 64<<10+1))}, nil, "is larger than 64KiB"},

@@ -17,11 +17,17 @@ var (
 	ownTag     = regexp.MustCompile(`(?s)\bconstruct (!.*) (into|as a) `)
 	namedField = regexp.MustCompile(`(?s)\bfield (.*) (not found|already set) in type .*`)
 
-	yamlsTag = regexp.MustCompile(`^!![a-z]{1,15}( |$)`)
+	// yamlsTag is followed by the value in quotes, but where it is a list's or a
+	// mapping's.
+	yamlsTag = regexp.MustCompile("(?s)^!!((binary|bool|float|int|merge|null|str|timestamp) `.*`|[a-z]{1,15})$")
 	// plainName is what can be a field of ours that is misspelled, and is shorter than
 	// a secret may be.
 	plainName = regexp.MustCompile(`^[a-z][a-z0-9-]{0,14}$`)
 )
+
+// Plain says whether a name that stands in a file, and is none that is known, may be
+// told: it is shorter than a secret may be, and of lower case letters, digits and dashes.
+func Plain(name string) bool { return plainName.MatchString(name) }
 
 // Unquoted gives the text of an error of package yaml without what it repeats of
 // the file, which may be a secret: a value in the wrong place, a secret that is

@@ -20,6 +20,8 @@ func TestUnquoted(t *testing.T) {
 		{`"HIDDEN\"HIDDEN": 1`, "line 1: field … not found"},
 		{"HIDDEN: 1\nHIDDEN: 2", "already defined"},
 		{"list: HIDDEN", "line 1: cannot construct !!str … into []int"},
+		{"list: !!seq\n  HIDDEN", "cannot construct … into []int"},
+		{"list: !!map a `HIDDEN", "cannot construct … into []int"},
 		{"list: !HIDDEN 1", "cannot construct … into []int"},
 		{"list: !a%20s3cr3t%20of%20the%20shop 1", "cannot construct … into []int"},
 		{"list: *HIDDEN", ""},
