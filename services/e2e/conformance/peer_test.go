@@ -14,6 +14,8 @@ import (
 	"net/http"
 	"strings"
 	"time"
+
+	"github.com/parley-im/parley/services/e2e/internal/client"
 )
 
 // patience bounds every wait for a peer's answer; it is never waited out where
@@ -76,24 +78,8 @@ func (p *peer) write(b []byte) error {
 	return err
 }
 
-// masked frames a payload as a client has to, its length in the shortest form.
-func masked(first byte, payload []byte) []byte {
-	mask := [4]byte{0xa1, 0x00, 0x5f, 0xff}
-	frame := []byte{first}
-	switch n := len(payload); {
-	case n < 126:
-		frame = append(frame, 0x80|byte(n))
-	case n < 1<<16:
-		frame = binary.BigEndian.AppendUint16(append(frame, 0x80|126), uint16(n))
-	default:
-		frame = binary.BigEndian.AppendUint64(append(frame, 0x80|127), uint64(n))
-	}
-	frame = append(frame, mask[:]...)
-	for i, b := range payload {
-		frame = append(frame, b^mask[i%4])
-	}
-	return frame
-}
+// masked frames a payload as a client has to.
+func masked(first byte, payload []byte) []byte { return client.Frame(first, payload) }
 
 // received is a frame of the server.
 type received struct {

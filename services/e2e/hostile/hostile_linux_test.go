@@ -4,7 +4,6 @@ import (
 	"bufio"
 	"bytes"
 	"compress/flate"
-	"encoding/binary"
 	"errors"
 	"fmt"
 	"io"
@@ -16,6 +15,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/parley-im/parley/services/e2e/internal/client"
 	"github.com/parley-im/parley/services/e2e/internal/process"
 )
 
@@ -101,21 +101,9 @@ func after(d time.Duration) <-chan struct{} {
 	return done
 }
 
-// frame masks with zeros, which change nothing.
-func frame(first byte, payload []byte) []byte {
-	b := []byte{first}
-	switch n := len(payload); {
-	case n < 126:
-		b = append(b, 0x80|byte(n))
-	case n < 1<<16:
-		b = binary.BigEndian.AppendUint16(append(b, 0x80|126), uint16(n))
-	default:
-		b = binary.BigEndian.AppendUint64(append(b, 0x80|127), uint64(n))
-	}
-	return append(append(b, 0, 0, 0, 0), payload...)
+func text(format string, args ...any) []byte {
+	return client.Frame(0x81, fmt.Appendf(nil, format, args...))
 }
-
-func text(format string, args ...any) []byte { return frame(0x81, fmt.Appendf(nil, format, args...)) }
 
 // attacker is signed in; what comes is thrown away, and the end of it told.
 func (g *target) attacker(i int, header ...string) (net.Conn, *bufio.Reader, error) {
@@ -258,7 +246,7 @@ func flood(g *target, n int, message func(i int) []byte, words ...string) (said 
 		case <-time.After(patience):
 		}
 	}
-	_, _ = c.Write(frame(0x88, []byte{3, 232})) // 1000; behind all that was sent
+	_, _ = c.Write(client.Frame(0x88, []byte{3, 232})) // 1000; behind all that was sent
 	return <-answers, nil
 }
 
@@ -315,7 +303,7 @@ func bombs(g *target, n int) error {
 	if err = errors.Join(err, w.Flush()); err != nil {
 		return err
 	}
-	bomb := frame(0xc1, b.Bytes()[:b.Len()-4]) // without the end of the flush (RFC 7692, section 7.2.1)
+	bomb := client.Frame(0xc1, b.Bytes()[:b.Len()-4]) // without the end of the flush (RFC 7692, section 7.2.1)
 	for range n {
 		c, r, err := g.attacker(9002, "Sec-WebSocket-Extensions: permessage-deflate")
 		if err != nil {
@@ -351,9 +339,9 @@ func fragments(g *target, n int) error {
 				_ = c.Close() // which ends the writing
 				ended <- err
 			}()
-			first, pong := byte(0x01), frame(0x8a, nil)
+			first, pong := byte(0x01), client.Frame(0x8a, nil)
 			for {
-				if _, err := c.Write(append(frame(first, payload), pong...)); err != nil {
+				if _, err := c.Write(append(client.Frame(first, payload), pong...)); err != nil {
 					break
 				}
 				first = 0
@@ -374,7 +362,7 @@ func pings(g *target, n int) error {
 		return err
 	}
 	defer c.Close()
-	ping := bytes.Repeat(frame(0x89, make([]byte, 125)), 100)
+	ping := bytes.Repeat(client.Frame(0x89, make([]byte, 125)), 100)
 	_ = c.SetWriteDeadline(time.Now().Add(time.Second)) // it is read at a rate
 	for range n / 100 {
 		if _, err := c.Write(ping); err != nil {

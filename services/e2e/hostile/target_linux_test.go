@@ -211,26 +211,12 @@ func toEnd(c io.Reader) (code int, err error) {
 		}
 	}
 	for {
-		var head [10]byte
-		if _, err := io.ReadFull(r, head[:2]); err != nil {
+		first, payload, err := client.ReadFrame(r)
+		if err != nil {
 			return 0, ended(err)
 		}
-		length := int(head[1])
-		if more := map[int]int{126: 2, 127: 8}[length]; more > 0 {
-			if _, err := io.ReadFull(r, head[2:2+more]); err != nil {
-				return 0, ended(err)
-			}
-			length = 0
-			for _, b := range head[2 : 2+more] {
-				length = length<<8 | int(b)
-			}
-		}
-		payload := make([]byte, length)
-		if _, err := io.ReadFull(r, payload); err != nil {
-			return 0, ended(err)
-		}
-		if head[0] == 0x88 && length >= 2 {
-			return int(payload[0])<<8 | int(payload[1]), nil
+		if code := client.CloseCode(payload); first == 0x80|client.OpClose && code != 0 {
+			return code, nil
 		}
 	}
 }

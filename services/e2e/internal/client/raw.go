@@ -2,24 +2,13 @@ package client
 
 import (
 	"bufio"
-	"encoding/binary"
 	"encoding/json"
 	"fmt"
-	"io"
 	"net"
 	"net/http"
 	"strings"
 	"testing"
 	"time"
-)
-
-// Opcodes of RFC 6455, section 5.2.
-const (
-	OpText   = 0x1
-	OpBinary = 0x2
-	OpClose  = 0x8
-	OpPing   = 0x9
-	OpPong   = 0xa
 )
 
 // Raw is a connection without a WebSocket library: it does nothing by itself,
@@ -84,46 +73,19 @@ func (c *Raw) Write(opcode byte, payload []byte) {
 
 // TryWrite is Write for who expects that it may fail.
 func (c *Raw) TryWrite(opcode byte, payload []byte) error {
-	frame := []byte{0x80 | opcode}
-	switch n := len(payload); {
-	case n <= 125:
-		frame = append(frame, 0x80|byte(n))
-	case n <= 0xffff:
-		frame = binary.BigEndian.AppendUint16(append(frame, 0x80|126), uint16(n))
-	default:
-		frame = binary.BigEndian.AppendUint64(append(frame, 0x80|127), uint64(n))
-	}
-	frame = append(frame, 0, 0, 0, 0) // a mask that changes nothing
 	_ = c.conn.SetWriteDeadline(time.Now().Add(Patience))
-	_, err := c.conn.Write(append(frame, payload...))
+	_, err := c.conn.Write(Frame(0x80|opcode, payload))
 	return err
 }
 
 // Read gives the next frame; an error when the connection has ended.
 func (c *Raw) Read() (opcode byte, payload []byte, err error) {
 	_ = c.conn.SetReadDeadline(time.Now().Add(Patience))
-	var head [2]byte
-	if _, err := io.ReadFull(c.r, head[:]); err != nil {
-		return 0, nil, err
+	first, payload, err := ReadFrame(c.r)
+	if err == nil && first&0xf0 != 0x80 {
+		err = fmt.Errorf("a frame begins %#x: not whole, or compressed", first)
 	}
-	if head[0]&0xf0 != 0x80 || head[1]&0x80 != 0 {
-		return 0, nil, fmt.Errorf("a frame begins %x: not whole, compressed or masked", head)
-	}
-	length := uint64(head[1])
-	if length >= 126 {
-		size := 2
-		if length == 127 {
-			size = 8
-		}
-		var b [8]byte
-		if _, err := io.ReadFull(c.r, b[8-size:]); err != nil {
-			return 0, nil, err
-		}
-		length = binary.BigEndian.Uint64(b[:])
-	}
-	payload = make([]byte, length)
-	_, err = io.ReadFull(c.r, payload)
-	return head[0] & 0x0f, payload, err
+	return first & 0x0f, payload, err
 }
 
 // ReadText gives the next text frame as a JSON object and passes over others
@@ -146,12 +108,4 @@ func (c *Raw) ReadText() map[string]any {
 			return object
 		}
 	}
-}
-
-// CloseCode reads the code in a close frame; 0 for none.
-func CloseCode(payload []byte) int {
-	if len(payload) < 2 {
-		return 0
-	}
-	return int(binary.BigEndian.Uint16(payload))
 }
