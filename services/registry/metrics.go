@@ -9,7 +9,7 @@ import (
 
 // counters are what the registry counts; observe describes them.
 type counters struct {
-	watchRestarts, conflicts, sweeps, hidden, expired, erased, overSanctions metric.Int64Counter
+	watchRestarts, conflicts, sweeps, hidden, expired, erased, overSanctions, markReads metric.Int64Counter
 }
 
 // observe makes the registry's metrics.
@@ -25,20 +25,13 @@ func (s *Service) observe(meter metric.Meter) error {
 		{&s.metrics.expired, "parley.registry.rooms.expired", "{room}", "Rooms that ended because nobody came back."},
 		{&s.metrics.overSanctions, "parley.registry.sanctions.ended", "{sanction}", "Bans and mutes that were taken out of the store because they were over."},
 		{&s.metrics.erased, "parley.registry.logs.erased", "{erasure}", "Erasures of the log of a room that had ended; most rooms need two."},
+		{&s.metrics.markReads, "parley.registry.marks.reads", "{read}", "Reads of the read marks of users who join; many at once are one."},
 	} {
 		counter, err := meter.Int64Counter(c.name, metric.WithUnit(c.unit), metric.WithDescription(c.help))
 		if err != nil {
 			return fmt.Errorf("making metric %s: %w", c.name, err)
 		}
 		*c.counter = counter
-	}
-	if _, err := meter.Int64ObservableCounter("parley.registry.marks.reads", metric.WithUnit("{read}"),
-		metric.WithDescription("Reads of the read marks of users who join; many at once are one."),
-		metric.WithInt64Callback(func(_ context.Context, o metric.Int64Observer) error {
-			o.Observe(s.marks.Batches())
-			return nil
-		})); err != nil {
-		return fmt.Errorf("making metric parley.registry.marks.reads: %w", err)
 	}
 	for _, g := range []struct {
 		name, unit, help string

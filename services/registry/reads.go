@@ -17,9 +17,9 @@ import (
 
 // Read marks are written far more often than rooms, each by one user and read
 // by the same, so they have a bucket of their own that nobody watches: a call
-// asks the bucket's leader; only for joins, of which many come at once, the marks
-// of many are asked together, of any replica. A mark names the epoch it belongs to, and one of an
-// earlier life of the room counts for nothing.
+// asks the bucket's leader; only for joins, of which many come at once (AdmitAll),
+// the marks of many are asked together, of any replica. A mark names the epoch it
+// belongs to, and one of an earlier life of the room counts for nothing.
 
 func readsKey(room, user string) string { return ids.Token(room) + "." + ids.Token(user) }
 
@@ -105,22 +105,6 @@ func (s *Service) GetReadMark(ctx context.Context, req *registryv1.GetReadMarkRe
 // can do without.
 const readMarkTimeout = time.Second
 
-// readSeq tells how far a user has read in a room, as far as some replica of the
-// bucket knows; nil where there is no mark, or none can be read now.
-func (s *Service) readSeq(ctx context.Context, room *registryv1.Room, user string) *uint64 {
-	if !s.bus.Connected() {
-		return nil
-	}
-	ctx, cancel := context.WithTimeout(ctx, readMarkTimeout)
-	defer cancel()
-	mark, err := s.marks.Ask(ctx, readsKey(room.Id, user))
-	if err != nil {
-		s.log.DebugContext(ctx, "reading a read mark for a join", "room", room.Id, "error", err)
-		return nil
-	}
-	return mark.in(room)
-}
-
 // in is the mark's seq, nil where it belongs to no life of the room or to an
 // earlier one.
 func (m readMark) in(room *registryv1.Room) *uint64 {
@@ -130,27 +114,19 @@ func (m readMark) in(room *registryv1.Room) *uint64 {
 	return &m.Seq
 }
 
-// marksNow reads the marks of some keys for joins; none where they cannot be
-// read now.
+// marksNow reads the marks of some keys for joins, as far as some replica of the
+// bucket knows; none where they cannot be read now.
 func (s *Service) marksNow(ctx context.Context, keys []string) []readMark {
 	if len(keys) == 0 || !s.bus.Connected() {
 		return nil
 	}
 	ctx, cancel := context.WithTimeout(ctx, readMarkTimeout)
 	defer cancel()
-	marks, err := s.readMarks(ctx, keys)
+	s.metrics.markReads.Add(ctx, 1)
+	entries, err := s.reads.Load().GetMany(ctx, keys)
 	if err != nil {
 		s.log.DebugContext(ctx, "reading read marks for joins", "marks", len(keys), "error", err)
 		return nil
-	}
-	return marks
-}
-
-// readMarks reads the marks of some keys.
-func (s *Service) readMarks(ctx context.Context, keys []string) ([]readMark, error) {
-	entries, err := s.reads.Load().GetMany(ctx, keys)
-	if err != nil {
-		return nil, err
 	}
 	marks := make([]readMark, len(keys))
 	for i, key := range keys {
@@ -158,7 +134,7 @@ func (s *Service) readMarks(ctx context.Context, keys []string) ([]readMark, err
 			marks[i] = s.decodeMark(entry)
 		}
 	}
-	return marks, nil
+	return marks
 }
 
 // lifeOf gives the epoch of a room that the actor may know of. Another replica

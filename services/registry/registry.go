@@ -30,7 +30,6 @@ import (
 	"google.golang.org/grpc"
 
 	"github.com/parley-im/parley/pkg/bus"
-	"github.com/parley-im/parley/pkg/coalesce"
 	"github.com/parley-im/parley/pkg/errs"
 	registryv1 "github.com/parley-im/parley/proto/registry/v1"
 )
@@ -136,8 +135,6 @@ type Service struct {
 	reads atomic.Pointer[bus.KV]
 	ready atomic.Bool
 
-	marks *coalesce.Asker[string, readMark] // by key, for Admit
-
 	again  chan telling // what is told a second time
 	trims  chan trim    // logs of rooms that keep less by now
 	turns  turns
@@ -170,7 +167,6 @@ func New(opts Options) (*Service, error) {
 		return nil, err
 	}
 	s.making = making
-	s.marks = coalesce.New(coalesce.Options[string, readMark]{Ask: s.readMarks})
 	s.picture = newPicture(opts.Bus.Epoch, s.vacancy.consider)
 	if err := s.observe(opts.Meter); err != nil {
 		return nil, err

@@ -398,7 +398,9 @@ func (s *Service) Admit(ctx context.Context, req *registryv1.AdmitRequest) (*reg
 	if a.user != nil {
 		s.standIn(answer, a.user.Id)
 		if req.ReadMark {
-			answer.ReadSeq = s.readSeq(ctx, answer.Room, a.user.Id)
+			for _, mark := range s.marksNow(ctx, []string{readsKey(answer.Room.Id, a.user.Id)}) {
+				answer.ReadSeq = mark.in(answer.Room)
+			}
 		}
 	}
 	return answer, nil
