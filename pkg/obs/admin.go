@@ -12,6 +12,8 @@ import (
 	"sync"
 	"sync/atomic"
 	"time"
+
+	"github.com/parley-im/parley/pkg/headers"
 )
 
 // AdminOptions configure an [Admin].
@@ -163,12 +165,8 @@ func (a *Admin) Handler() http.Handler {
 		mux.HandleFunc("POST /debug/pprof/symbol", pprof.Symbol) // addresses by the thousand
 	}
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		h := w.Header()
-		h.Set("Cache-Control", "no-store")
-		h.Set("Content-Security-Policy", "default-src 'none'; frame-ancestors 'none'") // pages set their own
-		h.Set("X-Content-Type-Options", "nosniff")
-		h.Set("Referrer-Policy", "no-referrer")
-		h.Set("Cross-Origin-Resource-Policy", "same-origin")
+		w.Header().Set("Cache-Control", "no-store")
+		headers.Guard(w.Header(), headers.NoPage) // pages set their own
 		mux.ServeHTTP(w, r)
 	})
 }

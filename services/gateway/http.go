@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/parley-im/parley/pkg/errs"
+	"github.com/parley-im/parley/pkg/headers"
 	"github.com/parley-im/parley/pkg/token"
 	"github.com/parley-im/parley/services/gateway/internal/conn"
 )
@@ -21,21 +22,10 @@ func (g *Gateway) Handler() http.Handler {
 	if g.opts.Web != nil {
 		mux.Handle("/", g.opts.Web)
 	}
-	return g.behindProxies(guarded(mux))
-}
-
-// guarded sets what every answer carries, refusals included, unless what
-// answers knows better: it is no page, none of it is for other origins' pages,
-// and nobody hears from where it was asked for.
-func guarded(next http.Handler) http.Handler {
-	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		h := w.Header()
-		h.Set("Content-Security-Policy", "default-src 'none'; frame-ancestors 'none'")
-		h.Set("X-Content-Type-Options", "nosniff")
-		h.Set("Referrer-Policy", "no-referrer")
-		h.Set("Cross-Origin-Resource-Policy", "same-origin")
-		next.ServeHTTP(w, r)
-	})
+	return g.behindProxies(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		headers.Guard(w.Header(), headers.NoPage) // unless what answers knows better
+		mux.ServeHTTP(w, r)
+	}))
 }
 
 // tokenProtocol begins a subprotocol entry that carries a token, for browsers,

@@ -19,6 +19,8 @@ import (
 	"path"
 	"strings"
 	"time"
+
+	"github.com/parley-im/parley/pkg/headers"
 )
 
 //go:embed assets parley.js
@@ -138,11 +140,8 @@ func load(from fs.FS, page, root string) map[string]asset {
 
 // setHeaders sets what every answer carries, refusals included.
 func setHeaders(h http.Header) {
-	h.Set("Content-Security-Policy", contentSecurityPolicy)
-	h.Set("X-Content-Type-Options", "nosniff")
-	h.Set("Referrer-Policy", "no-referrer")
+	headers.Guard(h, contentSecurityPolicy)
 	h.Set("Cross-Origin-Opener-Policy", "same-origin")
-	h.Set("Cross-Origin-Resource-Policy", "same-origin")
 	h.Set("Permissions-Policy", "camera=(), display-capture=(), geolocation=(), microphone=(), payment=(), usb=()")
 	// Ask each time, and get a short 304 while the file is the same: after an
 	// upgrade no page may mix old scripts with new ones.
