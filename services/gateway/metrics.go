@@ -21,7 +21,7 @@ const (
 	address                 // its address has as many as it may have
 	tooFast                 // its address opens them faster than it may
 	header                  // of the PROXY protocol: missing or malformed
-	crowded                 // it has not asked for an upgrade, and many others neither
+	crowded                 // it is no WebSocket yet, and too many others neither
 	causes
 )
 
