@@ -18,6 +18,7 @@ import (
 	"golang.org/x/time/rate"
 
 	"github.com/parley-im/parley/pkg/nowait"
+	"github.com/parley-im/parley/pkg/secret"
 )
 
 // Options says how to reach NATS and what the deployment is to be like.
@@ -310,7 +311,7 @@ type LostError struct {
 func (e *LostError) Error() string {
 	text := "NATS is out of reach"
 	if e.Why != nil {
-		text += ": " + e.Why.Error()
+		text += ": " + secret.Untyped(e.Why) // of a certificate's file that has changed, perhaps
 	}
 	return text
 }
