@@ -192,6 +192,9 @@ func (b *bench) rush(ctx context.Context, n int, start starter) (row Row, err er
 		return row, err
 	}
 	defer c.Close()
+	if err := c.Prepare(n); err != nil {
+		return row, err
+	}
 	m, err := d.meter()
 	if err != nil {
 		return row, err

@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"net/netip"
+	"strconv"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -49,7 +50,8 @@ type Client struct {
 	now    int64 // ns since began
 
 	requests  requests
-	conns     []*conn // by tag; nil for those that are gone
+	tokens    []string // by tag, those that Prepare has made
+	conns     []*conn  // by tag; nil for those that are gone
 	rooms     []roomOf
 	planned   []int // rooms of connections that are to be made
 	toJoin    []*conn
@@ -106,6 +108,38 @@ func (c *Client) Close() {
 		}
 	}
 	c.poller.Close()
+}
+
+// Prepare makes the tokens of the first n connections, which a client has before
+// it connects. Those of others are made when they connect.
+func (c *Client) Prepare(n int) error {
+	for tag := len(c.tokens); tag < n && c.opts.Secret != nil; tag++ {
+		token, err := c.sign(tag)
+		if err != nil {
+			return err
+		}
+		c.tokens = append(c.tokens, token)
+	}
+	return nil
+}
+
+// token is that of a connection.
+func (c *Client) token(tag int) (string, error) {
+	switch {
+	case c.opts.Secret == nil:
+		return "", nil
+	case tag < len(c.tokens):
+		return c.tokens[tag], nil
+	}
+	return c.sign(tag)
+}
+
+func (c *Client) sign(tag int) (string, error) {
+	token, err := sign(c.opts.Secret, c.opts.Name+"-"+strconv.Itoa(tag))
+	if err != nil {
+		return "", fmt.Errorf("signing a token: %w", err)
+	}
+	return token, nil
 }
 
 // connectPatience is how long making any number of connections, or joins, may

@@ -10,7 +10,6 @@ import (
 	"io"
 	"net/netip"
 	"os"
-	"strconv"
 
 	"golang.org/x/sys/unix"
 
@@ -89,12 +88,9 @@ func (c *Client) writable(cn *conn) error {
 	if err := cn.Established(); err != nil {
 		return err
 	}
-	var token string
-	if c.opts.Secret != nil {
-		var err error
-		if token, err = sign(c.opts.Secret, c.opts.Name+"-"+strconv.Itoa(cn.Tag)); err != nil {
-			return fmt.Errorf("signing a token: %w", err)
-		}
+	token, err := c.token(cn.Tag)
+	if err != nil {
+		return err
 	}
 	cn.state = upgrading
 	host := c.opts.Gateways[cn.Tag%len(c.opts.Gateways)].String()
