@@ -169,26 +169,45 @@ func (t *tokens) signResume(r session.Resumption) (string, error) {
 	if key == nil {
 		return "", errors.New("the key of resume tokens is not read yet")
 	}
-	claims := resumeClaims{
-		RegisteredClaims: jwt.RegisteredClaims{
-			Subject:   r.Identity.User.Id,
-			Audience:  jwt.ClaimStrings{resumeAudience},
-			IssuedAt:  jwt.NewNumericDate(r.Identity.IssuedAt),
-			ExpiresAt: jwt.NewNumericDate(time.Now().Add(session.ResumeTTL)),
-		},
-		Username: r.Identity.User.Username,
-		Roles:    r.Identity.Roles,
-		SignIn:   r.Identity.SignIn,
-		Session:  r.Session,
-		SignedAt: jwt.NewNumericDate(r.SignedAt),
-	}
-	if r.Identity.IssuedAt.IsZero() {
-		claims.IssuedAt = nil
-	}
-	if !r.Identity.ExpiresAt.IsZero() {
-		claims.TokenEnd = jwt.NewNumericDate(r.Identity.ExpiresAt)
+	claims := &madeClaims{
+		Subject:   r.Identity.User.Id,
+		Audience:  resumeAudience,
+		IssuedAt:  seconds(r.Identity.IssuedAt),
+		ExpiresAt: time.Now().Add(session.ResumeTTL).Unix(),
+		Username:  r.Identity.User.Username,
+		Roles:     r.Identity.Roles,
+		SignIn:    r.Identity.SignIn,
+		Session:   r.Session,
+		SignedAt:  seconds(r.SignedAt),
+		TokenEnd:  seconds(r.Identity.ExpiresAt),
 	}
 	return jwt.NewWithClaims(jwt.SigningMethodHS256, claims).SignedString(*key)
+}
+
+// madeClaims is resumeClaims as a gateway writes them: every sign-in makes a token,
+// and each jwt.NumericDate is a decimal number, made of two strings.
+type madeClaims struct {
+	jwt.Claims `json:"-"` // its questions are for who reads
+
+	Subject   string   `json:"sub"`
+	Audience  string   `json:"aud"`
+	IssuedAt  *int64   `json:"iat,omitempty"`
+	ExpiresAt int64    `json:"exp"`
+	Username  string   `json:"username"`
+	Roles     []string `json:"roles,omitempty"`
+	SignIn    string   `json:"sid,omitempty"`
+	Session   string   `json:"session"`
+	SignedAt  *int64   `json:"signed"`
+	TokenEnd  *int64   `json:"token_exp,omitempty"`
+}
+
+// seconds are those since 1970; nil for no time.
+func seconds(t time.Time) *int64 {
+	if t.IsZero() {
+		return nil
+	}
+	s := t.Unix()
+	return &s
 }
 
 func (t *tokens) readResume(raw string) (*session.Resumption, error) {

@@ -5,8 +5,6 @@ import (
 	"compress/gzip"
 	"sync"
 
-	"google.golang.org/protobuf/proto"
-
 	"github.com/parley-im/parley/pkg/frame"
 	wirev1 "github.com/parley-im/parley/proto/wire/v1"
 	"github.com/parley-im/parley/services/gateway/internal/conn"
@@ -63,8 +61,20 @@ func (o *Outgoing) Gzipped(encoding frame.Encoding) (*conn.Prepared, error) {
 	return p.prepared, err
 }
 
+// scratches are buffers for payloads, which are copied behind their headers: a
+// frame of its own costs one allocation, of its size.
+var scratches = sync.Pool{New: func() any { return new([]byte) }}
+
+// keptScratch bounds what a scratch keeps, bytes; a page of history may be larger.
+const keptScratch = 64 << 10
+
 func encode(encoding frame.Encoding, f *wirev1.ServerFrame) (*conn.Prepared, error) {
-	payload, err := frame.AppendServer(make([]byte, 0, 64+proto.Size(f)*3/2), encoding, f)
+	scratch := scratches.Get().(*[]byte)
+	payload, err := frame.AppendServer((*scratch)[:0], encoding, f)
+	if cap(payload) <= keptScratch {
+		*scratch = payload[:0]
+		defer scratches.Put(scratch)
+	}
 	if err != nil {
 		return nil, err
 	}

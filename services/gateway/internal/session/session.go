@@ -244,8 +244,11 @@ func (s *Session) handle(message []byte) {
 	}
 	if s.hub.slow(command) || s.lane.has(room) {
 		came := s.hub.now()
+		behind := !s.lane.idle()
 		s.lane.add(room, func() {
-			s.hub.waited(s.hub.now() - came)
+			if behind {
+				s.hub.waited(s.hub.now() - came)
+			}
 			s.run(ctx, command, f, known)
 		})
 		return
