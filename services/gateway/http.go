@@ -2,6 +2,7 @@ package gateway
 
 import (
 	"net/http"
+	"net/url"
 	"strconv"
 	"strings"
 	"time"
@@ -41,7 +42,7 @@ const retryAfter = 2
 const maxRefusing = 256
 
 func (g *Gateway) upgrade(w http.ResponseWriter, r *http.Request) {
-	if query := r.URL.Query(); query.Has("token") || query.Has("access_token") || query.Has("jwt") {
+	if r.URL.RawQuery != "" && namesToken(r.URL.Query()) {
 		// A URL ends up in logs and histories.
 		writeError(w, errs.Invalid("token", "does not belong into the URL: use auth, the Authorization header or a subprotocol entry"))
 		return
@@ -92,6 +93,10 @@ func (g *Gateway) upgrade(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	g.sessions.Serve(c, bearer)
+}
+
+func namesToken(query url.Values) bool {
+	return query.Has("token") || query.Has("access_token") || query.Has("jwt")
 }
 
 // takeToken finds the token that came with an upgrade, in the Authorization

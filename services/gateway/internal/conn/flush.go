@@ -17,6 +17,15 @@ func (f *Flusher) Send(c *Conn, message *Prepared, ephemeral bool) {
 	c.mu.Unlock()
 }
 
+// SendHistory queues a message as Conn.SendHistory does, to be written by Flush.
+func (f *Flusher) SendHistory(c *Conn, message *Prepared) {
+	c.mu.Lock()
+	if c.pushHistory(message) {
+		f.add(c)
+	}
+	c.mu.Unlock()
+}
+
 // add has Flush write what waits for a connection; c.mu is held.
 func (f *Flusher) add(c *Conn) {
 	if !c.gathered && !c.writing && !c.written {

@@ -117,18 +117,22 @@ func (c *Conn) push(q queued, size int) {
 // consumer, for it holds memory that others could have.
 func (c *Conn) SendHistory(message *Prepared) {
 	c.mu.Lock()
-	if c.closing {
-		c.mu.Unlock()
-		return
-	}
-	size := len(message.frame(c.deflate))
-	c.push(queued{message: message, history: true}, size)
-	c.accountHistory(size)
-	flush := !c.writing && !c.gathered
+	flush := c.pushHistory(message) && !c.writing && !c.gathered
 	c.mu.Unlock()
 	if flush {
 		c.flushNow()
 	}
+}
+
+// pushHistory says whether it is queued; c.mu is held.
+func (c *Conn) pushHistory(message *Prepared) bool {
+	if c.closing {
+		return false
+	}
+	size := len(message.frame(c.deflate))
+	c.push(queued{message: message, history: true}, size)
+	c.accountHistory(size)
+	return true
 }
 
 // HistoryWritten says whether nothing of SendHistory waits any more.

@@ -2,9 +2,9 @@ package conn
 
 import (
 	"bufio"
-	"bytes"
 	"net"
 	"net/http"
+	"strings"
 	"syscall"
 )
 
@@ -41,10 +41,22 @@ func (h *hijacker) WriteHeader(status int) {
 	if agreed := h.Header().Get(extensions); h.tellWindow && agreed != "" {
 		h.Header().Set(extensions, agreed+"; "+fullWindow)
 	}
-	answer := bytes.NewBufferString("HTTP/1.1 101 Switching Protocols\r\n")
-	_ = h.Header().Write(answer) // a buffer takes all
-	answer.WriteString("\r\n")
-	h.answer = answer.Bytes()
+	answer := append(make([]byte, 0, 512), "HTTP/1.1 101 Switching Protocols\r\n"...)
+	for name, values := range h.Header() {
+		for _, value := range values {
+			answer = append(append(append(answer, name...), ": "...), strings.Map(visible, value)...)
+			answer = append(answer, "\r\n"...)
+		}
+	}
+	h.answer = append(answer, "\r\n"...)
+}
+
+// visible puts a space for what would end a header.
+func visible(r rune) rune {
+	if r == '\r' || r == '\n' {
+		return ' '
+	}
+	return r
 }
 
 // Hijack implements http.Hijacker.

@@ -73,6 +73,8 @@ func (s *Session) send(out *fanout.Outgoing, f *conn.Flusher) {
 		s.log.Debug("sent", "type", frame.EventType(out.Frame), "bytes", len(prepared.Payload()))
 	}
 	switch {
+	case out.History && f != nil:
+		f.SendHistory(s.conn, prepared)
 	case out.History:
 		s.conn.SendHistory(prepared)
 	case f != nil:
