@@ -190,7 +190,8 @@ func (g *Gateway) Run(ctx context.Context) error {
 	}
 	group.Go("http", func(ctx context.Context) error {
 		if g.door != nil {
-			if err := server.Serve(g.door); !errors.Is(err, http.ErrServerClosed) {
+			err := g.door.Serve(server, door.Upgrades{Paths: sockets, Handler: g.outer(http.HandlerFunc(g.upgrade))})
+			if !errors.Is(err, http.ErrServerClosed) {
 				return fmt.Errorf("serving clients: %w", err)
 			}
 		}

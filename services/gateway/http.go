@@ -13,19 +13,28 @@ import (
 	"github.com/parley-im/parley/services/gateway/internal/conn"
 )
 
+// sockets are the paths of the WebSocket.
+var sockets = []string{"/ws", "/chat"}
+
 // Handler is all that the gateway answers on its client port.
 func (g *Gateway) Handler() http.Handler {
 	mux := http.NewServeMux()
-	mux.HandleFunc("GET /ws", g.upgrade)
-	mux.HandleFunc("GET /chat", g.upgrade)
+	for _, path := range sockets {
+		mux.HandleFunc("GET "+path, g.upgrade)
+	}
 	mux.HandleFunc("GET /.well-known/jwks.json", g.jwks)
 	mux.Handle("/api/", g.api())
 	if g.opts.Web != nil {
 		mux.Handle("/", g.opts.Web)
 	}
+	return g.outer(mux)
+}
+
+// outer is around everything that is answered.
+func (g *Gateway) outer(inner http.Handler) http.Handler {
 	return g.behindProxies(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		headers.Guard(w.Header(), headers.NoPage) // unless what answers knows better
-		mux.ServeHTTP(w, r)
+		inner.ServeHTTP(w, r)
 	}))
 }
 

@@ -4,6 +4,9 @@
 // opens sockets and says nothing, or says it a byte at a time, does not keep
 // others out.
 //
-// It knows sockets and addresses, and nothing of what is said on them; package
-// conn has those that have become WebSockets.
+// Upgrades that are plainly such it takes itself, and leaves the rest to the HTTP
+// server (Upgrades).
+//
+// It knows sockets, addresses and the head of a request, and nothing of what is said
+// on a WebSocket; package conn has those that have become one.
 package door

@@ -39,8 +39,8 @@ type Options struct {
 // ErrCrowded: the socket had waited longest of too many.
 var ErrCrowded = errors.New("too many sockets have not become WebSockets")
 
-// Listener gives the sockets that another one takes. Its Track has to be the
-// http.Server's ConnState.
+// Listener gives the sockets that another one takes. Serve serves them; whoever
+// does that in another way has Track be the http.Server's ConnState.
 type Listener struct {
 	net.Listener
 	opts Options
@@ -73,7 +73,7 @@ func (l *Listener) Accept() (net.Conn, error) {
 	if !ok {
 		return c, nil // of a test
 	}
-	s := &socket{TCPConn: tcp, door: l}
+	s := &socket{TCPConn: tcp, door: l, silent: true}
 	peer := addressOf(tcp.RemoteAddr())
 	if l.opts.Proxy != Off && l.trusts(peer) {
 		s.header = newHeader(tcp)
@@ -194,8 +194,10 @@ type socket struct {
 	*net.TCPConn
 	door   *Listener
 	header *header // nil where none is expected
+	read   []byte  // what Serve has read ahead of who reads
 
 	// The door's mutex is held for these.
+	silent       bool          // nothing has come, as far as Serve knows
 	place, among *list.Element // nil where it is in none
 	network      netip.Prefix  // whose list among is of
 }
@@ -212,6 +214,13 @@ func (s *socket) RemoteAddr() net.Addr {
 
 // Read implements net.Conn.
 func (s *socket) Read(b []byte) (int, error) {
+	if len(s.read) > 0 {
+		n := copy(b, s.read)
+		if s.read = s.read[n:]; len(s.read) == 0 {
+			s.read = nil
+		}
+		return n, nil
+	}
 	if s.header == nil {
 		return s.TCPConn.Read(b)
 	}
