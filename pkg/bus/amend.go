@@ -31,7 +31,7 @@ func (b *Bus) Get(ctx context.Context, room string, seq uint64) (Stored, error) 
 	if seq == 0 { // JetStream takes it for a request without a seq
 		return Stored{}, ErrNotFound
 	}
-	err = b.api(ctx, "STREAM.MSG.GET."+b.streamOf(room), request, &answer)
+	err = b.askLeader(ctx, "STREAM.MSG.GET."+b.streamOf(room), request, &answer)
 	if err == nil {
 		err = answer.error()
 	}

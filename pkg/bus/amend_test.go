@@ -113,7 +113,7 @@ func TestDurability(t *testing.T) {
 		b    *bus.Bus
 		want bus.Durability
 	}{{b, bus.Durability{Kept: "file"}}, {synced, bus.Durability{Kept: "file", Synced: true}}} {
-		if _, err := c.b.LogLimits(t.Context()); err != nil {
+		if _, err := c.b.LogLimits(t.Context(), 0); err != nil {
 			t.Fatal(err)
 		}
 		if d := c.b.Durability(); d != c.want {

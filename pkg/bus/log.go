@@ -103,6 +103,28 @@ func (b *Bus) streamConfig(shard int, c LogConfig) jetstream.StreamConfig {
 	}
 }
 
+// LogLimits tells how much a shard of the log (see Shard) keeps of each room, as its
+// leader has it now. All are set to the same, but not in the same moment. Errors:
+// unavailable.
+func (b *Bus) LogLimits(ctx context.Context, shard int) (LogConfig, error) {
+	ctx, cancel := withTimeout(ctx)
+	defer cancel()
+	var answer struct {
+		apiAnswer
+		Config jetstream.StreamConfig `json:"config"`
+	}
+	err := b.askLeader(ctx, "STREAM.INFO."+streamLog(shard), nil, &answer)
+	if err == nil {
+		err = answer.error()
+	}
+	if err != nil {
+		return LogConfig{}, errs.Missing("the log", fmt.Errorf("reading its limits: %w", err))
+	}
+	config := answer.Config
+	b.noteDurability(config)
+	return LogConfig{Retention: config.MaxMsgsPerSubject, MaxAge: config.MaxAge, Window: config.Duplicates}, nil
+}
+
 // Tail gives the seq of a room's newest entry, 0 if it has none. It asks the
 // stream's leader, so nothing acknowledged before is missing.
 func (b *Bus) Tail(ctx context.Context, room string) (uint64, error) {
@@ -128,7 +150,7 @@ func (b *Bus) place(ctx context.Context, room string, which map[string]any) (uin
 			Seq uint64 `json:"seq"`
 		} `json:"message"`
 	}
-	err = b.api(ctx, "STREAM.MSG.GET."+b.streamOf(room), request, &answer)
+	err = b.askLeader(ctx, "STREAM.MSG.GET."+b.streamOf(room), request, &answer)
 	if err == nil {
 		err = answer.error()
 	}
@@ -171,7 +193,7 @@ func (b *Bus) entries(ctx context.Context, room string) (uint64, error) {
 			Subjects map[string]uint64 `json:"subjects"`
 		} `json:"state"`
 	}
-	err = b.api(ctx, "STREAM.INFO."+b.streamOf(room), request, &answer)
+	err = b.askLeader(ctx, "STREAM.INFO."+b.streamOf(room), request, &answer)
 	if err == nil {
 		err = answer.error()
 	}
@@ -202,7 +224,10 @@ func (b *Bus) purge(ctx context.Context, room string, which map[string]any) (uin
 	return answer.Purged, nil
 }
 
-func (b *Bus) streamOf(room string) string { return streamLog(shardOf(room, b.deployment.Shards)) }
+// Shard is that of the log which a room is in, from 0 on.
+func (b *Bus) Shard(room string) int { return shardOf(room, b.deployment.Shards) }
+
+func (b *Bus) streamOf(room string) string { return streamLog(b.Shard(room)) }
 
 // apiAnswer is the part that all answers of the JetStream API share.
 type apiAnswer struct {
@@ -236,6 +261,34 @@ func (b *Bus) api(ctx context.Context, call string, request []byte, answer any) 
 	return json.Unmarshal(msg.Data, answer)
 }
 
+// askAgain is after what time a leader that has not answered is asked once more.
+const askAgain = 500 * time.Millisecond
+
+// askLeader is api for what may be asked twice. While a leader is elected nobody
+// answers, and the one that is elected then was never asked: so it is asked again
+// and again, and whichever answer comes first is taken.
+func (b *Bus) askLeader(ctx context.Context, call string, request []byte, answer any) error {
+	sub, err := b.nc.SubscribeSync(b.nc.NewInbox())
+	if err != nil {
+		return err
+	}
+	defer sub.Unsubscribe() //nolint:errcheck // fails only when the connection is closed
+	for {
+		if err := b.nc.PublishRequest("$JS.API."+call, sub.Subject, request); err != nil {
+			return err
+		}
+		msg, err := nextWithin(ctx, sub, askAgain)
+		switch {
+		case err == nil && len(msg.Data) == 0 && msg.Header.Get("Status") == "503":
+			return nats.ErrNoResponders
+		case err == nil:
+			return json.Unmarshal(msg.Data, answer)
+		case !errors.Is(err, context.DeadlineExceeded) || ctx.Err() != nil:
+			return err
+		}
+	}
+}
+
 // decodeStored reads one message that came out of the log, live or by a read.
 func (b *Bus) decodeStored(msg *nats.Msg, subject string) (Stored, error) {
 	s, err := decodePlace(msg, subject)
@@ -263,18 +316,4 @@ func decodePlace(msg *nats.Msg, subject string) (Stored, error) {
 		}
 	}
 	return s, nil
-}
-
-// LogLimits tells how much the log keeps of each room, as its streams are set
-// now.
-func (b *Bus) LogLimits(ctx context.Context) (LogConfig, error) {
-	ctx, cancel := withTimeout(ctx)
-	defer cancel()
-	stream, err := b.js.Stream(ctx, streamLog(0))
-	if err != nil {
-		return LogConfig{}, errs.Missing("the log", fmt.Errorf("reading its limits: %w", err))
-	}
-	config := stream.CachedInfo().Config
-	b.noteDurability(config)
-	return LogConfig{Retention: config.MaxMsgsPerSubject, MaxAge: config.MaxAge, Window: config.Duplicates}, nil
 }

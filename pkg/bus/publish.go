@@ -15,6 +15,7 @@ import (
 
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
+	"golang.org/x/time/rate"
 	"google.golang.org/protobuf/proto"
 
 	"github.com/parley-im/parley/pkg/errs"
@@ -102,6 +103,8 @@ type publisher struct {
 	inFlight               atomic.Int64
 	acked, retried, failed atomic.Int64
 	refused                atomic.Pointer[refusal] // nil while the log takes messages
+	complain               rate.Sometimes          // about that, and
+	complained             atomic.Bool             // whether it is to be told when it is over
 
 	ctx    context.Context // ends with the publisher
 	cancel context.CancelFunc
@@ -141,7 +144,7 @@ const (
 )
 
 func newPublisher(b *Bus) (*publisher, error) {
-	p := &publisher{b: b, inbox: b.nc.NewInbox() + ".", lanes: make([]lane, b.deployment.Shards), silent: make(chan struct{})}
+	p := &publisher{b: b, inbox: b.nc.NewInbox() + ".", lanes: make([]lane, b.deployment.Shards), silent: make(chan struct{}), complain: rate.Sometimes{Interval: 10 * time.Second}}
 	for i := range p.lanes {
 		p.lanes[i].byToken = make(map[uint64]*pending)
 	}

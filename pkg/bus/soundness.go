@@ -49,15 +49,18 @@ func (p *publisher) refuse(why error) {
 	r := &refusal{since: now, last: now, why: why}
 	if before := p.refused.Load(); before != nil {
 		r.since = before.since
-	} else {
-		p.b.log.Warn("the log takes no messages", "error", why)
 	}
 	p.refused.Store(r)
+	// While one shard has no leader and others have, this changes with each message.
+	p.complain.Do(func() {
+		p.complained.Store(true)
+		p.b.log.Warn("the log takes no messages", "error", why)
+	})
 }
 
 // taken notes that one was acknowledged.
 func (p *publisher) taken() {
-	if p.refused.Load() != nil && p.refused.Swap(nil) != nil {
+	if p.refused.Load() != nil && p.refused.Swap(nil) != nil && p.complained.Swap(false) {
 		p.b.log.Info("the log takes messages again")
 	}
 }

@@ -133,7 +133,7 @@ func (m *maker) startLog(ctx context.Context, shard int) (at place, err error) {
 // before the shard has given away as many seqs behind it. before is when the
 // entry in front of them was stored.
 func (m *maker) dropped(ctx context.Context, shard int, from uint64, before time.Time) (bool, error) {
-	limits, err := m.s.bus.LogLimits(ctx)
+	limits, err := m.s.bus.LogLimits(ctx, shard)
 	if err != nil {
 		return false, err
 	}

@@ -189,7 +189,7 @@ func (s *Service) turn(ctx context.Context) error {
 		return err
 	}
 	s.ready.Store(true)
-	if _, err := s.bus.LogLimits(starting); err != nil {
+	if _, err := s.bus.LogLimits(starting, 0); err != nil {
 		return fmt.Errorf("%w: %w", errNoLog, err)
 	}
 	lease := &lease{kv: kv, id: s.id, timeout: s.opts.LeaseTimeout}

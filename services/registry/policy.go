@@ -91,11 +91,11 @@ func suits(room *registryv1.Room) error {
 
 // checkRetention says whether a room may keep so many entries: at most as many
 // as the deployment does.
-func (s *Service) checkRetention(ctx context.Context, p *registryv1.Policy) error {
+func (s *Service) checkRetention(ctx context.Context, room string, p *registryv1.Policy) error {
 	if p.GetRetention() == 0 {
 		return nil
 	}
-	limits, err := s.bus.LogLimits(ctx)
+	limits, err := s.bus.LogLimits(ctx, s.bus.Shard(room))
 	if err != nil {
 		return err
 	}

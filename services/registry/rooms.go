@@ -54,7 +54,7 @@ func (s *Service) CreateRoom(ctx context.Context, req *registryv1.CreateRoomRequ
 	if err := a.notGuest("make no rooms"); err != nil {
 		return nil, err
 	}
-	if err := s.checkRetention(ctx, room.Policy); err != nil {
+	if err := s.checkRetention(ctx, room.Id, room.Policy); err != nil {
 		return nil, err
 	}
 	lessKept(room)
@@ -194,7 +194,7 @@ func (s *Service) UpdateRoom(ctx context.Context, req *registryv1.UpdateRoomRequ
 	if err := checkUpdate(req); err != nil {
 		return nil, err
 	}
-	if err := s.checkRetention(ctx, req.Policy); err != nil {
+	if err := s.checkRetention(ctx, req.RoomId, req.Policy); err != nil {
 		return nil, err
 	}
 	changed, closed, binds := false, false, false

@@ -242,7 +242,7 @@ func testRetention(t *testing.T, d *Deployment) {
 		{bus.LogConfig{Retention: 30}, 30},
 	} {
 		ensure(t, b, c.config)
-		limits, err := b.LogLimits(ctx)
+		limits, err := b.LogLimits(ctx, b.Shard("general"))
 		if err != nil || limits.Retention != c.config.Retention || limits.MaxAge != c.config.MaxAge {
 			t.Errorf("limits %+v, %v, want %+v", limits, err, c.config)
 		}

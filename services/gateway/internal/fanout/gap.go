@@ -13,7 +13,7 @@ import (
 // leader has the say, and where it cannot rule a loss out there is one: the
 // same rule makes a resume from that place recovered:false.
 func (h *Hub) missed(ctx context.Context, log kept, after, reach uint64, current time.Time) (bool, error) {
-	limits, err := h.limits.fresh(ctx)
+	limits, err := h.limits.fresh(ctx, log.room)
 	if err != nil {
 		return false, err
 	}

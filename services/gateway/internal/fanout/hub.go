@@ -33,7 +33,9 @@ type Source interface {
 	ReadAfter(ctx context.Context, room string, after uint64, limit int, reach uint64) (bus.Page, error)
 	ReadNewest(ctx context.Context, room string, before uint64, limit int, reach uint64) (bus.Page, error)
 	CountAfter(ctx context.Context, room string, seq uint64) (uint64, error)
-	LogLimits(ctx context.Context) (bus.LogConfig, error)
+	// LogLimits are those of a shard, and its leader's word; Shard tells which has a room.
+	LogLimits(ctx context.Context, shard int) (bus.LogConfig, error)
+	Shard(room string) int
 }
 
 // feed is what the rooms hear by; *bus.Feed is one.
@@ -149,7 +151,7 @@ func newHub(o Options, source Source, open func(workers int, handle func(int, []
 	for i, memory := range newMemories(o.Workers, o.RecentBytes, &h.remembered) {
 		h.workers[i] = &worker{rooms: make(map[string]*room), memory: memory}
 	}
-	h.limits.source, h.limits.turn = source, make(chan struct{}, 1)
+	h.limits.source, h.limits.shards = source, make(map[int]*shardLimits)
 	h.ctx, h.cancel = context.WithCancel(context.Background())
 	if err := h.observe(o.Meter); err != nil {
 		h.cancel()

@@ -4,10 +4,12 @@ import (
 	"context"
 	"log/slog"
 	"math"
+	"sync"
 	"sync/atomic"
 	"time"
 
 	"github.com/parley-im/parley/pkg/bus"
+	"github.com/parley-im/parley/pkg/ids"
 	busv1 "github.com/parley-im/parley/proto/bus/v1"
 )
 
@@ -103,10 +105,18 @@ func (h *Hub) alive(r *room) bool {
 // limits is what the log's streams are set to, which may change at any time.
 type limits struct {
 	source Source
-	known  atomic.Pointer[bus.LogConfig]
+	known  atomic.Pointer[bus.LogConfig] // what was read last, of any shard
 
-	turn chan struct{} // held by who reads them
-	read time.Time     // when known was
+	mu     sync.Mutex
+	shards map[int]*shardLimits // those that were asked for
+}
+
+// shardLimits are those of one shard: what a room needs must not depend on
+// whether another shard has a leader.
+type shardLimits struct {
+	turn   chan struct{} // held by who reads them, and for these:
+	config bus.LogConfig
+	read   time.Time
 }
 
 const (
@@ -119,7 +129,7 @@ const (
 
 func (l *limits) watch(ctx context.Context) {
 	for pause := 100 * time.Millisecond; ; pause = min(2*pause, limitsEvery) {
-		if _, err := l.fresh(ctx); err == nil {
+		if _, err := l.fresh(ctx, ids.Lobby); err == nil {
 			pause = limitsEvery
 		}
 		select {
@@ -130,26 +140,39 @@ func (l *limits) watch(ctx context.Context) {
 	}
 }
 
-// fresh gives the limits as they are now. Many callers make one read.
-func (l *limits) fresh(ctx context.Context) (bus.LogConfig, error) {
+func (l *limits) of(shard int) *shardLimits {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	s := l.shards[shard]
+	if s == nil {
+		s = &shardLimits{turn: make(chan struct{}, 1)}
+		l.shards[shard] = s
+	}
+	return s
+}
+
+// fresh gives a room's limits as they are now. Many callers make one read.
+func (l *limits) fresh(ctx context.Context, room string) (bus.LogConfig, error) {
+	shard := l.source.Shard(room)
+	s := l.of(shard)
 	select {
-	case l.turn <- struct{}{}:
+	case s.turn <- struct{}{}:
 	case <-ctx.Done():
 		return bus.LogConfig{}, ctx.Err()
 	}
-	defer func() { <-l.turn }()
-	if known := l.known.Load(); known != nil && time.Since(l.read) < limitsFresh {
-		return *known, nil
+	defer func() { <-s.turn }()
+	if time.Since(s.read) < limitsFresh {
+		return s.config, nil
 	}
-	c, err := l.source.LogLimits(ctx)
+	c, err := l.source.LogLimits(ctx, shard)
 	if err != nil {
 		return bus.LogConfig{}, err
 	}
 	if c.Retention <= 0 { // the stream's way to say that there is no limit
 		c.Retention = math.MaxInt64
 	}
+	s.config, s.read = c, time.Now()
 	l.known.Store(&c)
-	l.read = time.Now()
 	return c, nil
 }
 
@@ -184,7 +207,7 @@ func (l *limits) maxAge() time.Duration {
 // current is since when the log is known to have had nothing more after that
 // seq, where somebody knows.
 func (h *Hub) readWhole(ctx context.Context, log kept, after uint64, current time.Time, read func(reach uint64) (bus.Page, error)) (page bus.Page, first uint64, whole bool, err error) {
-	limits, err := h.limits.fresh(ctx)
+	limits, err := h.limits.fresh(ctx, log.room)
 	limits = log.limit(limits)
 	if err == nil {
 		page, err = read(0)

@@ -424,7 +424,9 @@ func (w *world) ReadNewest(ctx context.Context, name string, before uint64, limi
 	return page, nil
 }
 
-func (w *world) LogLimits(ctx context.Context) (bus.LogConfig, error) {
+func (w *world) Shard(string) int { return 0 }
+
+func (w *world) LogLimits(ctx context.Context, _ int) (bus.LogConfig, error) {
 	return bus.LogConfig{Retention: int64(w.retention)}, w.reading(ctx)
 }
 
