@@ -1,6 +1,7 @@
 package faults
 
 import (
+	"encoding/json"
 	"fmt"
 	"net/http"
 	"os"
@@ -9,8 +10,10 @@ import (
 	"time"
 
 	"github.com/golang-jwt/jwt/v5"
+	"google.golang.org/protobuf/types/known/timestamppb"
 
 	wirev1 "github.com/parley-im/parley/proto/wire/v1"
+	"github.com/parley-im/parley/services/e2e/internal/ask"
 	"github.com/parley-im/parley/services/e2e/internal/client"
 	"github.com/parley-im/parley/services/e2e/internal/process"
 )
@@ -31,21 +34,22 @@ func TestClockOfOneProcess(t *testing.T) {
 			for _, victim := range []struct {
 				name string
 				*process.Process
+				shows func(*breaker, time.Duration) // what is different then
 			}{
-				{"gateway", c.gateways[0]},
-				{"nats leader", c.nats[b.leader()]},
-				{process.Auth, c.services[process.Auth]},
-				{process.Presence, c.services[process.Presence]},
-				{process.Registry, c.services[process.Registry]},
-				{process.History, c.services[process.History]},
+				{"gateway", c.gateways[0], (*breaker).tokens},
+				{"nats leader", c.nats[b.leader()], nil},
+				{process.Auth, c.services[process.Auth], (*breaker).issued},
+				{process.Registry, c.services[process.Registry], (*breaker).judged},
+				{process.Presence, c.services[process.Presence], nil},
+				{process.History, c.services[process.History], nil},
 			}[:map[bool]int{false: 2, true: 6}[all]] {
 				f := fault{fmt.Sprintf("clock of %s %+.0f h", victim.name, wrong.Hours()), func(b *breaker) {
 					victim.SetClock(wrong)
-					if victim.Process == c.gateways[0] {
-						b.tokens(wrong)
-						if all || wrong > 0 {
-							b.told(wrong)
-						}
+					if victim.shows != nil {
+						victim.shows(b, wrong)
+					}
+					if victim.Process == c.gateways[0] && (all || wrong > 0) {
+						b.told(wrong)
 					}
 					b.control.Cut(2) // they resume, or sign in anew
 					b.flows()
@@ -101,5 +105,61 @@ func (b *breaker) tokens(wrong time.Duration) {
 	// Ahead, each has expired; behind, one was made in the future.
 	if !refused[true] || refused[false] != (wrong > 0) {
 		b.t.Errorf("a gateway %v wrong refuses a token with iat: %v, without: %v", wrong, refused[true], refused[false])
+	}
+}
+
+// issued has an auth service whose clock is wrong make a token: of one that is
+// ahead the gateways think that it comes too early, and one of a service that is
+// behind ends before its time.
+func (b *breaker) issued(wrong time.Duration) {
+	b.t.Helper()
+	body := fmt.Sprintf(`{"username": "late%d", "password": "a password of this test"}`, wrong/time.Hour+1)
+	var answer struct{ Token string }
+	process.Eventually(b.t, 20*time.Second, "auth makes a token", func() error {
+		response, err := http.Post(b.urls[1]+"/api/register", "application/json", strings.NewReader(body))
+		if err != nil {
+			return err
+		}
+		defer response.Body.Close()
+		if response.StatusCode != http.StatusOK {
+			return fmt.Errorf("status %s", response.Status)
+		}
+		return json.NewDecoder(response.Body).Decode(&answer)
+	})
+	var claims jwt.RegisteredClaims
+	if _, _, err := jwt.NewParser().ParseUnverified(answer.Token, &claims); err != nil || claims.IssuedAt == nil || claims.ExpiresAt == nil {
+		b.t.Errorf("auth makes a token %+v: %v", claims, err)
+		return
+	}
+	if off := time.Until(claims.IssuedAt.Time) - wrong; off.Abs() > time.Minute {
+		b.t.Errorf("auth %v wrong makes a token of %v", wrong, claims.IssuedAt)
+	}
+	conn := client.Dial(b.t, b.urls[1], client.Options{})
+	defer conn.Close()
+	said := conn.Ask(ask.Auth(answer.Token))
+	b.t.Logf("of a token that an auth service %v wrong has made, which ends in %v, a gateway says: %v", wrong, time.Until(claims.ExpiresAt.Time).Round(time.Second), said.GetAuthFailed())
+	if wrong > 0 && said.GetAuthSuccess() != nil || wrong < 0 && time.Until(claims.ExpiresAt.Time) > time.Minute {
+		b.t.Errorf("the token of an auth service %v wrong is as good as any", wrong)
+	}
+}
+
+// judged has a registry whose clock is wrong mute somebody for half an hour, which is
+// over for one that is ahead.
+func (b *breaker) judged(wrong time.Duration) {
+	b.t.Helper()
+	owner, other := client.Dial(b.t, b.urls[1], client.Options{}), client.Dial(b.t, b.urls[2], client.Options{})
+	defer owner.Close()
+	defer other.Close()
+	owner.SignIn(signed(b.t, jwt.MapClaims{"userId": "judge", "username": "judge"}))
+	other.SignIn(signed(b.t, jwt.MapClaims{"userId": "judged", "username": "judged"}))
+	room := fmt.Sprintf("court-%d", wrong/time.Hour+1)
+	owner.Ask(ask.CreateRoom(&wirev1.CreateRoom{RoomId: room}))
+	owner.Join(room)
+	other.Join(room)
+	mute := ask.Mute(&wirev1.Moderate{RoomId: room, UserId: "judged", Until: timestamppb.New(time.Now().Add(30 * time.Minute))})
+	said := owner.Ask(mute).GetError()
+	b.t.Logf("a registry %v wrong says of a mute for half an hour: %v", wrong, said)
+	if refused := said != nil; refused != (wrong > 0) {
+		b.t.Errorf("a registry %v wrong refuses a mute for half an hour: %v", wrong, said)
 	}
 }
