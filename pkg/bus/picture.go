@@ -35,8 +35,8 @@ func (p *picture) watch(ctx context.Context, bucket Bucket, prefix string, note 
 	})
 }
 
-// forget has dropped, once a minute until ctx ends, what was stored before any
-// token that is still good.
+// forget has dropped, once a minute until ctx ends, what came to be known before any
+// token that is still good. The times are of the clock that nobody can set.
 func forget(ctx context.Context, drop func(until time.Time)) {
 	tick := time.NewTicker(time.Minute)
 	defer tick.Stop()
@@ -45,7 +45,7 @@ func forget(ctx context.Context, drop func(until time.Time)) {
 		case <-ctx.Done():
 			return
 		case now := <-tick.C:
-			drop(now.Add(-SessionTTL - time.Minute)) // the clocks of two machines may differ
+			drop(now.Add(-SessionTTL - time.Minute)) // a gateway takes a token for good a little longer
 		}
 	}
 }

@@ -32,18 +32,20 @@ type Revocation struct {
 // revocation anywhere is known here within milliseconds, and asking costs no
 // call. NATS out of reach leaves it at what it knew.
 //
-// An entry is forgotten with its key, SessionTTL after it was made: no token
-// of ours lives longer. That also is the bound of its memory.
+// An entry is forgotten SessionTTL after it came to be known here: no token of
+// ours lives longer. That also is the bound of its memory. No time of day has a
+// part in it, neither NATS's nor ours: a clock that is set would make good again
+// what was revoked.
 type Revocations struct {
 	picture
 	learned func(Revocation)
 
 	mu       sync.RWMutex
-	sessions map[string]time.Time
+	sessions map[string]time.Time // when they came to be known
 	users    map[string]userRevocation
 }
 
-type userRevocation struct{ before, stored time.Time }
+type userRevocation struct{ before, known time.Time }
 
 // NewRevocations makes a picture that Run fills. learned, which may be nil, is
 // called with each revocation that is new to it, also those found at the
@@ -111,7 +113,7 @@ func (r *Revocations) put(ctx context.Context, key string, at time.Time) error {
 	if _, err := kv.Put(ctx, key, value); err != nil {
 		return err
 	}
-	r.note(Entry{Key: key, Value: value, Stored: time.Now()})
+	r.note(Entry{Key: key, Value: value})
 	return nil
 }
 
@@ -126,24 +128,24 @@ func (r *Revocations) note(e Entry) {
 		r.b.PassOver(e.Key, err)
 		return
 	}
-	if r.keep(revocation, e.Stored) {
+	if r.keep(revocation, time.Now()) {
 		r.learned(revocation)
 	}
 }
 
 // keep remembers a revocation and says whether it was new.
-func (r *Revocations) keep(v Revocation, stored time.Time) bool {
+func (r *Revocations) keep(v Revocation, now time.Time) bool {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if v.UserID != "" {
 		if known, ok := r.users[v.UserID]; ok && !known.before.Before(v.Before) {
 			return false
 		}
-		r.users[v.UserID] = userRevocation{v.Before, stored}
+		r.users[v.UserID] = userRevocation{v.Before, now}
 		return true
 	}
 	_, known := r.sessions[v.SessionID]
-	r.sessions[v.SessionID] = stored
+	r.sessions[v.SessionID] = now
 	return !known
 }
 
@@ -167,13 +169,13 @@ func parseRevocation(e Entry) (Revocation, error) {
 func (r *Revocations) drop(until time.Time) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	for id, stored := range r.sessions {
-		if stored.Before(until) {
+	for id, known := range r.sessions {
+		if known.Before(until) {
 			delete(r.sessions, id)
 		}
 	}
 	for id, user := range r.users {
-		if user.stored.Before(until) {
+		if user.known.Before(until) {
 			delete(r.users, id)
 		}
 	}

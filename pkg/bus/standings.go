@@ -84,7 +84,7 @@ type Standings struct {
 type userRoles struct {
 	roles    []string
 	revision uint64
-	stored   time.Time
+	since    time.Time // it is known
 }
 
 // NewStandings makes a picture that Run fills. changed, which may be nil, is
@@ -172,11 +172,11 @@ func (s *Standings) noteDisabled(user string, v *busv1.Standing, _ Entry) bool {
 }
 
 // noteRoles is called with the lock held.
-func (s *Standings) noteRoles(user string, v *busv1.Standing, e Entry) bool {
+func (s *Standings) noteRoles(user string, v *busv1.Standing, _ Entry) bool {
 	if s.roles[user].revision > v.Revision {
 		return false
 	}
-	s.roles[user] = userRoles{roles: v.Roles, revision: v.Revision, stored: e.Stored}
+	s.roles[user] = userRoles{roles: v.Roles, revision: v.Revision, since: time.Now()}
 	return true
 }
 
@@ -184,7 +184,7 @@ func (s *Standings) drop(until time.Time) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	for user, known := range s.roles {
-		if known.stored.Before(until) {
+		if known.since.Before(until) {
 			delete(s.roles, user)
 		}
 	}

@@ -45,7 +45,8 @@ type Value[T any] struct {
 	log   *slog.Logger
 
 	current atomic.Pointer[T]
-	next    atomic.Int64 // when to look again, in Unix nanoseconds
+	began   time.Time
+	next    atomic.Int64 // when to look again, since then, ns: whoever sets the clock does not put it off
 
 	mu     sync.Mutex // of a look
 	seen   digest
@@ -64,7 +65,7 @@ func New[T any](o Options, parse func(contents [][]byte) (T, error), paths ...st
 	if o.Logger == nil {
 		o.Logger = slog.New(slog.DiscardHandler)
 	}
-	v := &Value[T]{paths: paths, parse: parse, every: o.Every, log: o.Logger}
+	v := &Value[T]{paths: paths, parse: parse, every: o.Every, log: o.Logger, began: time.Now()}
 	contents, seen, err := v.read()
 	if err != nil {
 		return nil, err
@@ -75,16 +76,16 @@ func New[T any](o Options, parse func(contents [][]byte) (T, error), paths ...st
 	}
 	v.seen = seen
 	v.current.Store(&made)
-	v.next.Store(time.Now().Add(v.every).UnixNano())
+	v.next.Store(int64(v.every))
 	return v, nil
 }
 
 // Get gives what the files say, or said when they could last be understood.
 func (v *Value[T]) Get() T {
 	// Who finds somebody else looking takes what there is.
-	if time.Now().UnixNano() >= v.next.Load() && v.mu.TryLock() {
+	if int64(time.Since(v.began)) >= v.next.Load() && v.mu.TryLock() {
 		v.look()
-		v.next.Store(time.Now().Add(v.every).UnixNano())
+		v.next.Store(int64(time.Since(v.began) + v.every))
 		v.mu.Unlock()
 	}
 	return *v.current.Load()

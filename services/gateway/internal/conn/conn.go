@@ -27,8 +27,8 @@ type Conn struct {
 	place    int32 // in it
 
 	in    atomic.Int64 // bytes of messages
-	paid  int64        // until when what has come may have come (pay.go); only who reads has it
-	begun atomic.Int64 // when the message whose fragments are coming began, ns; 0 for none
+	paid  int64        // until when what has come may have come (pay.go), by the listener's now; only who reads has it
+	begun atomic.Int64 // when the message whose fragments are coming began, by the listener's now; 0 for none
 
 	outgoing
 }

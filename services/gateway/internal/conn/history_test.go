@@ -47,7 +47,7 @@ func TestHistoryIsBeyondTheLimit(t *testing.T) {
 // a little is not.
 func TestStalledHistoryEnds(t *testing.T) {
 	l := NewListener(Options{})
-	now := time.Now()
+	now := l.now()
 	stalled, slow := &Conn{listener: l}, &Conn{listener: l}
 	for _, c := range []*Conn{stalled, slow} {
 		c.writing = true // nobody writes, as with a peer that does not read
@@ -57,8 +57,8 @@ func TestStalledHistoryEnds(t *testing.T) {
 	if code, _ := stalled.Ended(); code != 0 {
 		t.Fatalf("ended with %d at once", code)
 	}
-	later := now.Add(stallAfter + time.Minute)
-	slow.progress.Store(later.Add(-time.Second).UnixNano())
+	later := now + int64(stallAfter+time.Minute)
+	slow.progress.Store(later - int64(time.Second))
 	l.endStalled(later)
 	if code, _ := stalled.Ended(); code != SlowConsumer {
 		t.Errorf("the stalled connection ended with %d, want 4102", code)

@@ -71,6 +71,7 @@ func (o *Options) complete() {
 type Listener struct {
 	opts                     Options
 	closeTimeout, stallAfter time.Duration
+	began                    time.Time
 
 	queuedBytes, historyBytes, dropped, overflows, heldUp atomic.Int64
 
@@ -95,8 +96,12 @@ const closeTimeout = 5 * time.Second
 // NewListener makes a Listener. Run must be running for heartbeats.
 func NewListener(opts Options) *Listener {
 	opts.complete()
-	return &Listener{opts: opts, closeTimeout: closeTimeout, stallAfter: stallAfter, heavy: make(map[*Conn]struct{})}
+	return &Listener{opts: opts, closeTimeout: closeTimeout, stallAfter: stallAfter, began: time.Now().Add(-1), heavy: make(map[*Conn]struct{})}
 }
+
+// now is how long the listener has been there, ns, and never 0: a time of day would
+// be wrong by as much as somebody sets the machine's clock.
+func (l *Listener) now() int64 { return int64(time.Since(l.began)) }
 
 // Accept answers an upgrade request. When it fails it has written the refusal:
 // 403 for a foreign origin, 400, 405 or 426 for what is no upgrade. The answer
@@ -176,12 +181,12 @@ func (l *Listener) unwatch(c *Conn) {
 
 // endStalled ends the connections that take nothing of the history that waits
 // for them.
-func (l *Listener) endStalled(now time.Time) {
+func (l *Listener) endStalled(now int64) {
 	l.mu.Lock()
 	heavy := slices.Collect(maps.Keys(l.heavy))
 	l.mu.Unlock()
 	for _, c := range heavy {
-		c.stall(now.Add(-l.stallAfter))
+		c.stall(now - int64(l.stallAfter))
 	}
 }
 
@@ -203,8 +208,8 @@ func (l *Listener) Run(ctx context.Context) error {
 		select {
 		case <-ctx.Done():
 			return nil
-		case now := <-stalls.C:
-			l.endStalled(now)
+		case <-stalls.C:
+			l.endStalled(l.now())
 			continue
 		case <-tick.C:
 		}

@@ -22,7 +22,7 @@ type outgoing struct {
 	reported   int          // of size, what the listener's sum has
 	out        int64        // bytes of messages that were written
 	history    int          // those of them that SendHistory has queued
-	progress   atomic.Int64 // when the peer last took something, ns; only looked at while history waits
+	progress   atomic.Int64 // when the peer last took something, by the listener's now; only looked at while history waits
 	answer     []byte       // to the upgrade; goes out before everything else
 	pongs      []byte       // answers to pings, framed
 	ping       bool         // one is due
@@ -157,7 +157,7 @@ func (c *Conn) accountHistory(size int) {
 		return
 	}
 	if c.history == 0 {
-		c.progress.Store(time.Now().UnixNano())
+		c.progress.Store(c.listener.now())
 		c.listener.watch(c)
 	}
 	c.history += size
@@ -168,11 +168,11 @@ func (c *Conn) accountHistory(size int) {
 }
 
 // stall ends the connection when it has taken nothing of the history it was
-// sent since then.
-func (c *Conn) stall(since time.Time) {
+// sent since then, as the listener counts.
+func (c *Conn) stall(since int64) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if c.history > 0 && c.progress.Load() < since.UnixNano() {
+	if c.history > 0 && c.progress.Load() < since {
 		c.listener.overflows.Add(1)
 		c.close(SlowConsumer, "what was asked for is not read")
 	}
@@ -301,7 +301,7 @@ func (c *Conn) beat(f *Flusher) {
 		c.close(NoPong, "no pong within two heartbeats")
 		return
 	}
-	if c.dawdles(time.Now()) {
+	if c.dawdles() {
 		c.close(Policy, "a message takes too long to come")
 		return
 	}

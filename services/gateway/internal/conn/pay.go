@@ -14,7 +14,7 @@ func (c *Conn) pay(bytes int) {
 	if o.InputRate == 0 || o.InputBurst == 0 {
 		return
 	}
-	now := time.Now().UnixNano()
+	now := c.listener.now()
 	c.paid = max(c.paid, now) + inputTime(int64(bytes), o.InputRate)
 	if ahead := c.paid - now - inputTime(o.InputBurst, o.InputRate); ahead > 0 {
 		c.listener.heldUp.Add(1)
@@ -33,13 +33,13 @@ func (c *Conn) fragments(coming bool) {
 	case noted && !coming:
 		c.begun.Store(0)
 	case coming && !noted:
-		c.begun.Store(time.Now().UnixNano())
+		c.begun.Store(c.listener.now())
 	}
 }
 
 // dawdles says whether the peer has not brought a message to its end for two
 // heartbeats; what has come of it takes memory all the time.
-func (c *Conn) dawdles(now time.Time) bool {
+func (c *Conn) dawdles() bool {
 	begun := c.begun.Load()
-	return begun != 0 && now.UnixNano()-begun > int64(2*c.listener.opts.Heartbeat)
+	return begun != 0 && c.listener.now()-begun > int64(2*c.listener.opts.Heartbeat)
 }

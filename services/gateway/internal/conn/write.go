@@ -97,7 +97,7 @@ func (c *Conn) put(out []byte) error {
 		if err != nil {
 			return err
 		}
-		c.progress.Store(time.Now().UnixNano())
+		c.progress.Store(c.listener.now())
 		out = out[n:]
 	}
 	return nil
