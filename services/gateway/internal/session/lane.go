@@ -44,13 +44,6 @@ func (l *lane) has(room string) bool {
 	return false
 }
 
-// idle says whether a request would be run at once.
-func (l *lane) idle() bool {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return !l.running
-}
-
 // add queues a request; it waits while the lane is full.
 func (l *lane) add(room string, run func()) {
 	l.mu.Lock()

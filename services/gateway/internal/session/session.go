@@ -244,11 +244,8 @@ func (s *Session) handle(message []byte) {
 	}
 	if s.hub.slow(command) || s.lane.has(room) {
 		came := s.hub.now()
-		behind := !s.lane.idle()
 		s.lane.add(room, func() {
-			if behind {
-				s.hub.waited(s.hub.now() - came)
-			}
+			s.hub.waited(s.hub.now() - came)
 			s.run(ctx, command, f, known)
 		})
 		return
