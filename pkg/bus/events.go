@@ -247,7 +247,7 @@ func (b *Bus) eventMessage(ctx context.Context, which map[string]any) (storedMes
 		apiAnswer
 		Message storedMessage `json:"message"`
 	}
-	err = b.api(ctx, "STREAM.MSG.GET."+streamEvents, request, &answer)
+	err = b.askLeader(ctx, "STREAM.MSG.GET."+streamEvents, request, &answer)
 	if err == nil {
 		err = answer.error()
 	}

@@ -26,7 +26,7 @@ func TestLeaderThatComesLate(t *testing.T) {
 	}
 	t.Cleanup(b.Close)
 	var asked atomic.Int64
-	var first atomic.Pointer[nats.Msg]
+	var second atomic.Pointer[nats.Msg]
 	leader := func(answers func(m *nats.Msg, n int64)) {
 		asked.Store(0)
 		sub, err := b.nc.Subscribe("$JS.API.TEST", func(m *nats.Msg) { answers(m, asked.Add(1)) })
@@ -44,10 +44,10 @@ func TestLeaderThatComesLate(t *testing.T) {
 	leader(func(m *nats.Msg, n int64) {
 		switch n {
 		case 1: // nobody leads yet
-			first.Store(m)
 		case 2: // it leads, and is slow
+			second.Store(m)
 		default:
-			_ = first.Load().Respond([]byte(`{"N": 3}`)) // the one who asks sees
+			_ = second.Load().Respond([]byte(`{"N": 3}`)) // the one who asks sees
 		}
 	})
 	if answer, err := ask(); err != nil || answer.N != 3 {

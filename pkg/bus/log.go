@@ -266,8 +266,15 @@ const askAgain = 500 * time.Millisecond
 
 // askLeader is api for what may be asked twice. While a leader is elected nobody
 // answers, and the one that is elected then was never asked: so it is asked again
-// and again, and whichever answer comes first is taken.
+// and again, and whichever answer comes first is taken. That takes a subscription,
+// which nearly all can do without: their first question is answered at once.
 func (b *Bus) askLeader(ctx context.Context, call string, request []byte, answer any) error {
+	once, cancel := context.WithTimeout(ctx, askAgain)
+	defer cancel()
+	err := b.api(once, call, request, answer)
+	if !errors.Is(err, context.DeadlineExceeded) || ctx.Err() != nil {
+		return err
+	}
 	sub, err := b.nc.SubscribeSync(b.nc.NewInbox())
 	if err != nil {
 		return err
