@@ -22,13 +22,17 @@ const (
 	// breath is what a busy gateway may allocate between two collections even
 	// where it holds less, bytes: each of them looks through the stacks of all
 	// connections.
-	breath = 24 << 20
+	breath = 16 << 20
+	// busyLeast is what GOGC is at least for a busy gateway, however much it
+	// holds: what it allocates beside what it keeps, and throws away, is left as
+	// holes.
+	busyLeast = 35
 )
 
-// busyPercent is what GOGC is for a busy gateway that holds so many bytes: Go's
-// default, and more where that is little.
-func busyPercent(live uint64) int {
-	return int(min(max(breath*100/max(live, 1), 100), 800))
+// busyPercent is what GOGC is for a busy gateway on which a collection has so
+// much to look at, bytes: GOGC is a part of that (runtime/debug.SetGCPercent).
+func busyPercent(seen uint64) int {
+	return int(min(max(breath*100/max(seen, 1), busyLeast), 800))
 }
 
 // settling runs a gateway, and has it give back the memory that a storm of
@@ -52,16 +56,17 @@ func settle(ctx context.Context) {
 	tick := time.NewTicker(look)
 	defer tick.Stop()
 	collected := collections(ctx)
-	sample := []metrics.Sample{{Name: "/gc/heap/allocs:bytes"}, {Name: "/gc/heap/live:bytes"}}
+	sample := []metrics.Sample{{Name: "/gc/heap/allocs:bytes"}, {Name: "/gc/heap/live:bytes"}, {Name: "/gc/scan/stack:bytes"}}
 	metrics.Read(sample)
 	last, percent, settled := sample[0].Value.Uint64(), 0, false
+	seen := func() uint64 { return sample[1].Value.Uint64() + sample[2].Value.Uint64() }
 	set := func(p int) {
 		if p != percent {
 			percent = p
 			debug.SetGCPercent(p)
 		}
 	}
-	set(busyPercent(sample[1].Value.Uint64()))
+	set(busyPercent(seen()))
 	for {
 		select {
 		case <-ctx.Done():
@@ -73,7 +78,7 @@ func settle(ctx context.Context) {
 			}
 			if !settled {
 				// What was little may not be little any more.
-				set(busyPercent(sample[1].Value.Uint64()))
+				set(busyPercent(seen()))
 			}
 			continue
 		case <-tick.C:
@@ -88,7 +93,7 @@ func settle(ctx context.Context) {
 			set(quietPercent)
 			debug.FreeOSMemory() // collects, and gives back what is free
 		case was && !settled:
-			set(busyPercent(sample[1].Value.Uint64()))
+			set(busyPercent(seen()))
 		}
 	}
 }

@@ -114,4 +114,9 @@ func TestFlush(t *testing.T) {
 	if len(f.conns) != 0 {
 		t.Errorf("%d connections are left", len(f.conns))
 	}
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if w.queue != nil || w.one[0].message != nil {
+		t.Error("a message is kept that was written")
+	}
 }

@@ -103,6 +103,9 @@ func (c *Conn) push(q queued, size int) {
 		c.queue = c.one[:0]
 	}
 	c.queue = append(c.queue, q)
+	if len(c.queue) == 2 {
+		c.one[0] = queued{} // it has moved to a larger array, and would be kept by this one
+	}
 	c.size += size
 	if c.writing {
 		c.report()

@@ -13,7 +13,7 @@ import (
 type memory struct {
 	share int // bytes
 	bytes int
-	rooms list.List     // of *room, the one used last at the front
+	rooms list.List     // of *room that hold something, the one used last at the front
 	total *atomic.Int64 // of all workers
 }
 
@@ -29,10 +29,13 @@ func newMemories(workers, limit int, total *atomic.Int64) []*memory {
 // used notes that a room was used and what it holds now, and makes place. The
 // room itself keeps what it has.
 func (m *memory) used(r *room) {
-	if r.place == nil {
-		r.place = m.rooms.PushFront(r)
-	} else {
+	switch {
+	case r.place != nil:
 		m.rooms.MoveToFront(r.place)
+	case r.recent.bytes == 0:
+		return
+	default:
+		r.place = m.rooms.PushFront(r)
 	}
 	m.account(r)
 	for m.bytes > m.share && m.rooms.Back() != r.place {
