@@ -109,9 +109,9 @@ func start(h *Hub, c *conn.Conn) *Session {
 	return s
 }
 
-// earlyMessages is how many messages a client sends before it is taken for one
-// that goes on talking; to sign in and join takes two or three.
-const earlyMessages = 8
+// early is how long a client may take to sign in and join, which many do before
+// they fall silent.
+const early = 3 * time.Second
 
 // read serves the client until the connection has ended; it is a goroutine that
 // the hub waits for.
@@ -119,7 +119,8 @@ const earlyMessages = 8
 // A stack that has grown with the work on a message stays larger than one that
 // only waits needs, so read goes on in a new goroutine, whose stack is the
 // smallest, before it waits again: while the client is new, and later, when a
-// heartbeat has gone by without a message.
+// heartbeat has gone by without a message. For one who talks it would wake a
+// thread for each message.
 func (s *Session) read() {
 	defer s.hub.wg.Done()
 	for grown := false; ; {
@@ -130,7 +131,7 @@ func (s *Session) read() {
 		}
 		silent := s.received == before
 		grown = grown || !silent
-		if grown && (silent || s.received <= earlyMessages) && s.conn.Quiet() {
+		if grown && (silent || s.hub.now()-s.opened < early) && s.conn.Quiet() {
 			s.hub.wg.Add(1) // this one's own has not ended
 			go s.read()
 			return
