@@ -55,6 +55,7 @@ func benchFloor(ctx context.Context, args []string) error {
 	s := config.New("floor", "Delivers messages and does nothing else.")
 	s.String(&o.Addr, "addr", "where to listen: an IPv4 address with a port").Required()
 	s.Bool(&o.Coalesce, "coalesce", "write pending messages together")
+	s.String(&o.Other, "other", "another floor, with members of the same rooms")
 	if action, err := s.Load(args, nil, os.Stdout); err != nil || action == config.Stop {
 		return err
 	}

@@ -81,7 +81,7 @@ func leavesNothing(t *testing.T) {
 // Each scenario measures all that it is for, and loses nothing.
 func TestScenarios(t *testing.T) {
 	t.Cleanup(func() { leavesNothing(t) })
-	rows := map[string]int{"fan-out": 9, "many-rooms": 8, "two-gateways": 4, "idle": 5, "storm": 2, "join-history": 1, "churn": 1}
+	rows := map[string]int{"fan-out": 9, "many-rooms": 8, "two-gateways": 5, "idle": 5, "storm": 2, "join-history": 1, "churn": 1}
 	for _, name := range bench.Names() {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel() // most of it is waiting for processes to be ready

@@ -90,6 +90,29 @@ func startFloor(coalesce bool) starter {
 	}
 }
 
+// startFloors starts two floors, with the members of each room on both.
+func startFloors(ctx context.Context, b *bench) (*deployment, error) {
+	return b.deploy(ctx, "2 floors", func(d *deployment) error {
+		d.floor = true
+		var other []string
+		for range 2 {
+			addr, err := d.gateway()
+			if err != nil {
+				return err
+			}
+			err = d.start("floor", gatewayPart, listens(addr), append([]string{ProcessCommand, "floor", "--addr", addr}, other...), nil)
+			if err == nil {
+				err = d.await(ctx)
+			}
+			if err != nil {
+				return err
+			}
+			other = []string{"--other", addr}
+		}
+		return nil
+	})
+}
+
 // gateway gives the next gateway's address.
 func (d *deployment) gateway() (string, error) {
 	addr, err := loopback.Addr()

@@ -62,7 +62,7 @@ func (b *bench) measure(ctx context.Context, f flow, start starter) (row Row, er
 		return Row{}, err
 	}
 	defer d.stop()
-	row = Row{Load: f.String(), Server: d.name, saturated: f.rate == 0}
+	row = Row{Load: f.String(), Server: d.name, saturated: f.rate == 0, floor: d.floor}
 	total := f.rooms * f.members
 	if err := checkFiles(total); err != nil {
 		return row, err
@@ -135,7 +135,7 @@ func (b *bench) compare(ctx context.Context, scenario string, f flow, servers ..
 		if i > 0 {
 			rows[i].ToFloor = rows[i].to(&rows[0])
 		}
-		if i > 1 {
+		if i > 1 && !rows[i].floor {
 			rows[i].ToFloorPlus = rows[i].to(&rows[1])
 		}
 	}

@@ -46,6 +46,7 @@ type Row struct {
 	Server string `json:"server"`
 	// saturated loads are compared by what is delivered, others by CPU.
 	saturated bool
+	floor     bool
 
 	Deliveries int64   `json:"deliveries,omitempty"`
 	PerSecond  float64 `json:"deliveriesPerSecond,omitempty"`

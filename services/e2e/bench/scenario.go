@@ -19,7 +19,7 @@ type scenario struct {
 var scenarios = []scenario{
 	{"fan-out", "One large room, whose members send in turn.", fanOut},
 	{"many-rooms", "Small rooms; in each the members send in turn.", manyRooms},
-	{"two-gateways", "The members of each room are spread over two gateways; beside it, the same on one. NATS is apart.", twoGateways},
+	{"two-gateways", "The members of each room are spread over two gateways, or two floors, which tell each other each message; beside it, the same on one. NATS is apart.", twoGateways},
 	{"idle", "Connections that are signed in, have joined a room, and are left alone.", idle},
 	{"storm", "Connections are made, sign in and join, with 512 of them in progress.", storm},
 	{"join-history", "Joins of a room in which messages flow, each with 50 messages of history; 32 are in progress. CPU includes what the messages cost.", joinHistory},
@@ -46,9 +46,9 @@ func manyRooms(b *bench, ctx context.Context) ([]Row, error) {
 }
 
 func twoGateways(b *bench, ctx context.Context) ([]Row, error) {
-	servers := []starter{startApart(1), startApart(2)}
+	servers := []starter{startFloors, startApart(1), startApart(2)}
 	if len(b.opts.URLs) > 0 {
-		servers = servers[:1]
+		servers = servers[1:2]
 	}
 	return b.flows(ctx, "two-gateways", []flow{{rooms: 100, members: 10, rate: 20_000}}, servers...)
 }

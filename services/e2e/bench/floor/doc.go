@@ -9,6 +9,9 @@
 // does all of it, in a process of its own, with Go's garbage collector off and
 // system calls that its scheduler does not see.
 //
+// Two floors tell each other each message: what a server must do at least whose
+// members are spread over two processes.
+//
 // It does nothing else: no accounts, no rights, no log, no order between
 // servers, no acknowledgements, no idempotence, no history, no limits, no
 // pings, no compression. Its frames are shorter than Parley's by what those put

@@ -27,6 +27,9 @@ type Options struct {
 	Addr string
 	// Coalesce makes it the floor+.
 	Coalesce bool
+	// Other is the address of another floor, whose members are in the same rooms;
+	// that one has none, and Coalesce is off in both. Empty for a floor alone.
+	Other string
 }
 
 type server struct {
@@ -35,6 +38,7 @@ type server struct {
 	listener int
 	conns    []*member // by tag; the listener's is 0
 	rooms    map[string]*room
+	other    *member // the other floor; nil where there is none
 	touched  []*room // those with something pending
 	shared   []byte
 	frame    []byte
@@ -72,6 +76,11 @@ func Run(ctx context.Context, o Options) error {
 	defer unix.Close(s.listener) //nolint:errcheck // the process ends
 	if err := s.poller.Add(s.listener, 0, unix.EPOLLIN); err != nil {
 		return err
+	}
+	if o.Other != "" {
+		if err := s.meet(o.Other); err != nil {
+			return fmt.Errorf("meeting the floor at %s: %w", o.Other, err)
+		}
 	}
 	for ctx.Err() == nil {
 		if err := s.turn(); err != nil {
@@ -135,16 +144,21 @@ func (s *server) accept() error {
 		case err != nil:
 			return os.NewSyscallError("accept4", err)
 		}
-		m := new(member)
-		if m.Conn, err = socket.NewConn(s.poller, fd, len(s.conns)); err == nil {
-			err = m.Established()
-		}
-		err = errors.Join(err, unix.SetsockoptInt(fd, unix.IPPROTO_TCP, unix.TCP_NODELAY, 1))
-		if err != nil {
+		if _, err := s.add(fd); err != nil {
 			return err
 		}
-		s.conns = append(s.conns, m)
 	}
+}
+
+// add takes a connected socket in.
+func (s *server) add(fd int) (*member, error) {
+	m := new(member)
+	var err error
+	if m.Conn, err = socket.NewConn(s.poller, fd, len(s.conns)); err == nil {
+		err = m.Established()
+	}
+	s.conns = append(s.conns, m)
+	return m, errors.Join(err, unix.SetsockoptInt(fd, unix.IPPROTO_TCP, unix.TCP_NODELAY, 1))
 }
 
 func (s *server) leave(m *member) {
@@ -167,7 +181,9 @@ func (s *server) read(m *member) error {
 			return nil
 		}
 		m.upgraded, b = true, rest
-		if err := m.Write(upgrade(head)); err != nil {
+		if string(head) == greeting {
+			s.other = m
+		} else if err := m.Write(upgrade(head)); err != nil {
 			return err
 		}
 	}
@@ -203,8 +219,7 @@ func (s *server) take(m *member, first byte, payload []byte) error {
 		return errClosed
 	case first != socket.Text:
 	case bytes.HasPrefix(payload, []byte(`{"type":"join-room"`)):
-		_, name, _ := bytes.Cut(payload, []byte(`"roomId":"`))
-		name, _, _ = bytes.Cut(name, []byte(`"`))
+		name := roomOf(payload)
 		if m.room = s.rooms[string(name)]; m.room == nil {
 			m.room = new(room)
 			s.rooms[string(name)] = m.room
@@ -212,16 +227,35 @@ func (s *server) take(m *member, first byte, payload []byte) error {
 		m.room.members = append(m.room.members, m)
 		const answer = `{"type":"message-history"}`
 		return m.Write(append(socket.AppendServer(nil, socket.Text, len(answer)), answer...))
+	case m == s.other:
+		if r := s.rooms[string(roomOf(payload))]; r != nil {
+			r.write(s.framed(payload))
+		}
 	case m.room != nil && s.coalesce:
 		if len(m.room.pending) == 0 {
 			s.touched = append(s.touched, m.room)
 		}
 		m.room.pending = append(socket.AppendServer(m.room.pending, socket.Text, len(payload)), payload...)
 	case m.room != nil:
-		s.frame = append(socket.AppendServer(s.frame[:0], socket.Text, len(payload)), payload...)
-		m.room.write(s.frame)
+		frame := s.framed(payload)
+		m.room.write(frame)
+		if s.other != nil {
+			return s.other.Write(frame)
+		}
 	}
 	return nil
+}
+
+// framed frames a message for all who get it.
+func (s *server) framed(payload []byte) []byte {
+	s.frame = append(socket.AppendServer(s.frame[:0], socket.Text, len(payload)), payload...)
+	return s.frame
+}
+
+func roomOf(payload []byte) []byte {
+	_, name, _ := bytes.Cut(payload, []byte(`"roomId":"`))
+	name, _, _ = bytes.Cut(name, []byte(`"`))
+	return name
 }
 
 // write writes to all members. One that is gone is found when it is read from.
