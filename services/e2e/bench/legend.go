@@ -8,7 +8,7 @@ default settings but for those above. *parley serve* is one process, NATS in it;
 four services ("rest"). All messages are stored, acknowledged, ordered and idempotent.
 
 The *floor* makes one frame for each message and one write(2) for each member, on one thread; the *floor+* reads first from all sockets
-that have something, and makes one write of what came together. *2 floors* tell each other each message, and each writes to its own members.
+that have something, and makes one write of what came together. *2 floors* tell each other each message, and each writes to its own members, in an order of its own.
 None of them signs anybody in, stores, acknowledges or limits (package services/e2e/bench/floor).
 
 - **Load**: rooms × members, and either deliveries per second, evenly spaced, or how many messages are on their way: each that has come back to its

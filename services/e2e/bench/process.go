@@ -43,7 +43,7 @@ func (d *deployment) start(name string, p part, ready func(context.Context) erro
 		return err
 	}
 	cmd := exec.Command(d.program, args...)
-	for _, name := range []string{"PATH", "HOME", "TMPDIR"} {
+	for _, name := range []string{"PATH", "HOME", "TMPDIR", "GOMAXPROCS"} {
 		if v, ok := os.LookupEnv(name); ok {
 			cmd.Env = append(cmd.Env, name+"="+v)
 		}

@@ -20,7 +20,7 @@ func TestBreath(t *testing.T) {
 // takes large ones, until it keeps something again.
 func TestBusyPercent(t *testing.T) {
 	var h heap
-	now, allocated, seen := time.Now(), uint64(0), uint64(0)
+	now, allocated, seen := time.Now(), uint64(0), uint64(100<<20)
 	for i, step := range []struct {
 		after time.Duration
 		keeps int // MiB, of 16 that are allocated

@@ -165,6 +165,9 @@ func (s *server) leave(m *member) {
 	if m.room != nil {
 		m.room.members = slices.DeleteFunc(m.room.members, func(other *member) bool { return other == m })
 	}
+	if m == s.other {
+		s.other = nil // what it does not get shows as lost
+	}
 	s.conns[m.Tag] = nil
 	m.Close()
 }

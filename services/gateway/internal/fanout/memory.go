@@ -13,7 +13,7 @@ import (
 type memory struct {
 	share int // bytes
 	bytes int
-	rooms list.List     // of *room that hold something, the one used last at the front
+	rooms list.List     // of *room that held something, the one used last at the front
 	total *atomic.Int64 // of all workers
 }
 

@@ -109,9 +109,12 @@ func start(h *Hub, c *conn.Conn) *Session {
 	return s
 }
 
-// early is how long a client may take to sign in and join, which many do before
-// they fall silent.
-const early = 3 * time.Second
+// A client is new for its first messages, and as long as many take to sign in and
+// join, before they fall silent.
+const (
+	newFor      = 3 * time.Second
+	newMessages = 3
+)
 
 // read serves the client until the connection has ended; it is a goroutine that
 // the hub waits for.
@@ -131,12 +134,17 @@ func (s *Session) read() {
 		}
 		silent := s.received == before
 		grown = grown || !silent
-		if grown && (silent || s.hub.now()-s.opened < early) && s.conn.Quiet() {
+		if grown && (silent || s.isNew()) && s.conn.Quiet() {
 			s.hub.wg.Add(1) // this one's own has not ended
 			go s.read()
 			return
 		}
 	}
+}
+
+// isNew is for the reading goroutine.
+func (s *Session) isNew() bool {
+	return s.received <= newMessages || s.hub.now()-s.opened < newFor
 }
 
 // end gives back all that the session holds.
