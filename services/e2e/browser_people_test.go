@@ -24,6 +24,22 @@ func (p *page) person(list, name string) {
 	p.until("the dialog is about "+name, fmt.Sprintf(`document.querySelector("#person").open && document.querySelector("#person-name").textContent === %q`, name))
 }
 
+// noteMarks has window.marked hold the rooms of which the server has acknowledged
+// from now on what was read.
+func (p *page) noteMarks() {
+	p.t.Helper()
+	value[any](p, `(() => {
+		const send = WebSocket.prototype.send;
+		window.marked = new Set();
+		WebSocket.prototype.send = function (text) {
+			const { type, id, roomId } = JSON.parse(text);
+			if (type === "mark-read") this.addEventListener("message", ({ data }) => { if (data.includes(id)) marked.add(roomId); });
+			send.call(this, text);
+		};
+		return null;
+	})()`)
+}
+
 // TestBrowserPeople is what users do with each other's messages, with each
 // other, and with their other devices.
 func TestBrowserPeople(t *testing.T) {
@@ -114,10 +130,13 @@ func TestBrowserPeople(t *testing.T) {
 		alice.until("the room is called after bob", `document.querySelector("#room-title").textContent === "bob"`)
 		alice.say("between us")
 		bob.until("it is shown and unread", `document.querySelector("#direct-rooms .name")?.textContent === "alice" && document.querySelector("#direct-rooms .badge")?.textContent === "1"`)
+		bob.noteMarks()
 		bob.click("#direct-rooms [data-room]")
 		bob.reads("between us")
 		bob.say("only us")
 		alice.reads("between us", "only us")
+		// The page tells it a second later, and other devices hear of it when they join.
+		bob.until("what was read is stored", `window.marked?.has(document.querySelector("#direct-rooms [data-room]").dataset.room)`)
 
 		pocket := openPage(t, browser, "bob's phone", s.URLs[0], phone)
 		pocket.choose("#sign-in-language", "zh")
