@@ -210,7 +210,17 @@ func restore(ctx context.Context, manager *jsm.Manager, o Options, s Stream) err
 	}
 	config.Replicas = max(1, o.NATS.Replicas)
 	config.Placement = nil // of the cluster it was in
-	_, state, err := manager.RestoreSnapshotFromDirectory(ctx, s.Name, filepath.Join(o.Dir, s.Name), jsm.RestoreConfiguration(*config))
+	var state *api.StreamState
+	err = insist(ctx, func() (err error) {
+		_, state, err = manager.RestoreSnapshotFromDirectory(ctx, s.Name, filepath.Join(o.Dir, s.Name), jsm.RestoreConfiguration(*config))
+		return err
+	}, func(err error) bool {
+		// The node of a cluster that takes the stream in may say where to send it
+		// before the other nodes have heard of that place. What was begun stays until
+		// it is deleted (processStreamAssignmentResults in nats-server's
+		// jetstream_cluster.go).
+		return errors.Is(err, nats.ErrNoResponders) && manager.DeleteStream(s.Name) == nil
+	})
 	if err != nil {
 		return err
 	}
@@ -265,16 +275,26 @@ func open(ctx context.Context, o bus.Options) (*nats.Conn, *jsm.Manager, error) 
 // elected waits until a cluster that was just started has a leader: before that
 // it answers nobody, and what was asked is lost.
 func elected(ctx context.Context, nc *nats.Conn) error {
-	ctx, cancel := context.WithTimeout(ctx, patience)
-	defer cancel()
 	manager, err := jsm.New(nc, jsm.WithTimeout(2*time.Second))
 	if err != nil {
 		return err
 	}
-	for {
+	return insist(ctx, func() error {
 		_, err := manager.StreamNames(nil)
-		waiting := errors.Is(err, context.DeadlineExceeded) || jsm.IsNatsError(err, temporarilyUnavailable)
-		if !waiting || ctx.Err() != nil {
+		return err
+	}, func(err error) bool {
+		return errors.Is(err, context.DeadlineExceeded) || jsm.IsNatsError(err, temporarilyUnavailable)
+	})
+}
+
+// insist calls do again while what it says will pass, for as long as patience
+// lasts.
+func insist(ctx context.Context, do func() error, passes func(error) bool) error {
+	ctx, cancel := context.WithTimeout(ctx, patience)
+	defer cancel()
+	for {
+		err := do()
+		if err == nil || !passes(err) || ctx.Err() != nil {
 			return err
 		}
 		select {
