@@ -157,13 +157,13 @@ func (b *Bus) readNewest(ctx context.Context, room string, before uint64, limit 
 			break
 		}
 	}
+	// Where it was read from the first on, that is all there is: first itself may
+	// be no entry, but the beginning of a log that the replica had nothing of.
+	more := low > first
 	if len(entries) > limit {
-		entries = entries[len(entries)-limit:]
+		entries, more = entries[len(entries)-limit:], true
 	}
-	if len(entries) == 0 {
-		return Page{More: low > first, Others: others}, nil
-	}
-	return Page{Entries: entries, More: entries[0].Seq > first, Others: others}, nil
+	return Page{Entries: entries, More: more, Others: others}, nil
 }
 
 // First gives the seq of the oldest entry that the log still holds of a room,
@@ -202,6 +202,9 @@ const (
 	// silence is how long one message of an answer is waited for. A lost one
 	// would else be waited for as long as the caller has time.
 	silence = 2 * time.Second
+	// unknown is for how long a read is asked again where nobody answers it: when
+	// a node or a stream is new, the node has yet to hear who does.
+	unknown = time.Second
 )
 
 // batch reads entries from seq on into a page. last is the seq it has come to,
@@ -231,13 +234,27 @@ func (b *Bus) direct(ctx context.Context, stream string, request batchRequest, t
 	if err != nil {
 		return 0, 0, err
 	}
+	for until := time.Now().Add(unknown); ; {
+		pending, last, err = b.directOnce(ctx, stream, payload, take)
+		if !errors.Is(err, nats.ErrNoResponders) || time.Now().After(until) {
+			return pending, last, err
+		}
+		select {
+		case <-ctx.Done():
+			return 0, 0, err
+		case <-time.After(unknown / 20):
+		}
+	}
+}
+
+func (b *Bus) directOnce(ctx context.Context, stream string, request []byte, take func(*nats.Msg) (uint64, error)) (pending, last uint64, err error) {
 	inbox := b.nc.NewInbox()
 	sub, err := b.nc.SubscribeSync(inbox)
 	if err != nil {
 		return 0, 0, err
 	}
 	defer sub.Unsubscribe() //nolint:errcheck // fails only when the connection is closed
-	if err := b.nc.PublishRequest("$JS.API.DIRECT.GET."+stream, inbox, payload); err != nil {
+	if err := b.nc.PublishRequest("$JS.API.DIRECT.GET."+stream, inbox, request); err != nil {
 		return 0, 0, err
 	}
 	for {
