@@ -69,8 +69,10 @@ type feed struct {
 	// gateway would seem to be late for ever.
 	promised      uint64
 	promisedSince time.Time
-	// behind is how many beats in a row have told of fewer deltas than are known.
-	behind int
+	// What was known when a beat told of less, 0 for never mind, and since when
+	// none has told of as much.
+	doubted      uint64
+	doubtedSince time.Time
 }
 
 // wait is somebody who waits for a delta.
@@ -126,12 +128,17 @@ func (in *intake) beat(b *busv1.GatewayBeat, now time.Time) {
 	if b.Delta == 0 && f.arriving == nil {
 		f.settled = true // it has said nothing yet
 	}
-	if b.Delta >= f.known {
-		f.behind = 0
-	} else if f.behind++; f.behind >= 2 && f.arriving == nil {
-		// One may have been overtaken by a delta. This gateway has never said
-		// what is known of it, and would not be believed any more.
-		f.behind, f.settled, f.known, f.promised, f.held = 0, false, 0, 0, nil
+	switch {
+	case b.Delta >= f.known:
+		f.doubted = 0
+	case f.doubted == 0 || b.Delta >= f.doubted:
+		// Deltas may have overtaken it, which are another subscription's; one of
+		// those that follow then tells of as much.
+		f.doubted, f.doubtedSince = f.known, now
+	case now.Sub(f.doubtedSince) >= in.patience && f.arriving == nil:
+		// This gateway has never said what is known of it, and would not be
+		// believed any more.
+		f.doubted, f.settled, f.known, f.promised, f.held = 0, false, 0, 0, nil
 		in.holes++
 		if b.Delta == 0 {
 			in.arrive(f, 0, nil, now) // nor would its snapshot say more

@@ -318,11 +318,36 @@ func TestForeignSnapshotIsUnlearned(t *testing.T) {
 	foreign(f)
 	f.want(1, 0)
 	f.beat(0)
+	f.pass(time.Second)
 	f.beat(0)
 	longer(f, 0)
 	f.want(0, 0)
 	foreign(f) // nothing is missing of it now
 	f.want(0, 0)
+}
+
+// TestBeatsThatDeltasOvertook: they come late, several at once, and say nothing
+// against what is known; only a gateway that goes on telling of less does.
+func TestBeatsThatDeltasOvertook(t *testing.T) {
+	f := newFeeder(t)
+	for n := range uint64(9) {
+		f.delta(n + 1)
+	}
+	f.beat(1)
+	f.beat(2)
+	f.beat(3)
+	f.want(9, 0)
+	for n := range uint64(30) { // each tells of what was known 600 ms before
+		f.delta(n + 10)
+		f.pass(600 * time.Millisecond)
+		f.beat(n + 9)
+		f.want(int(n)+10, 0)
+	}
+	f.beat(39)
+	f.beat(38)
+	f.pass(time.Second)
+	f.beat(38)
+	f.want(39, 1)
 }
 
 // TestGatewayThatIsBackIsAsked: one that was given up, while a lease keeps some
