@@ -247,6 +247,8 @@ func (b *Bus) direct(ctx context.Context, stream string, request batchRequest, t
 	}
 }
 
+// directOnce is direct, where nats.ErrNoResponders says that nobody was asked, and
+// so nothing handed to take.
 func (b *Bus) directOnce(ctx context.Context, stream string, request []byte, take func(*nats.Msg) (uint64, error)) (pending, last uint64, err error) {
 	inbox := b.nc.NewInbox()
 	sub, err := b.nc.SubscribeSync(inbox)

@@ -69,8 +69,9 @@ type feed struct {
 	// gateway would seem to be late for ever.
 	promised      uint64
 	promisedSince time.Time
-	// What was known when a beat told of less, 0 for never mind, and since when
-	// none has told of as much.
+	// What was known when a beat told of less, and since when none has told of as
+	// much; 0 while nothing is doubted. Each that does begins it anew, or a busy
+	// gateway whose beats lag would be doubted for ever.
 	doubted      uint64
 	doubtedSince time.Time
 }

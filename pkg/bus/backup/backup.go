@@ -213,14 +213,16 @@ func restore(ctx context.Context, manager *jsm.Manager, o Options, s Stream) err
 	var state *api.StreamState
 	err = insist(ctx, func() (err error) {
 		_, state, err = manager.RestoreSnapshotFromDirectory(ctx, s.Name, filepath.Join(o.Dir, s.Name), jsm.RestoreConfiguration(*config))
+		if !unheard(err) {
+			return err
+		}
+		// What was begun stays until it is deleted (processStreamAssignmentResults in
+		// nats-server's jetstream_cluster.go).
+		if gone := manager.DeleteStream(s.Name); gone != nil {
+			return fmt.Errorf("deleting what was begun of it: %w", gone)
+		}
 		return err
-	}, func(err error) bool {
-		// The node of a cluster that takes the stream in may say where to send it
-		// before the other nodes have heard of that place. What was begun stays until
-		// it is deleted (processStreamAssignmentResults in nats-server's
-		// jetstream_cluster.go).
-		return errors.Is(err, nats.ErrNoResponders) && manager.DeleteStream(s.Name) == nil
-	})
+	}, unheard)
 	if err != nil {
 		return err
 	}
@@ -230,6 +232,10 @@ func restore(ctx context.Context, manager *jsm.Manager, o Options, s Stream) err
 	}
 	return nil
 }
+
+// unheard says whether no node knew where to send a stream: the one of a cluster
+// that takes it in may say where before the others have heard of that place.
+func unheard(err error) bool { return errors.Is(err, nats.ErrNoResponders) }
 
 // reincarnate makes the restored deployment another one to whoever remembers
 // places of the first.
@@ -287,8 +293,8 @@ func elected(ctx context.Context, nc *nats.Conn) error {
 	})
 }
 
-// insist calls do again while what it says will pass, for as long as patience
-// lasts.
+// insist calls do again while its error is one that passes, and begins no call
+// after patience.
 func insist(ctx context.Context, do func() error, passes func(error) bool) error {
 	ctx, cancel := context.WithTimeout(ctx, patience)
 	defer cancel()
