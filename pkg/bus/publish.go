@@ -56,8 +56,8 @@ func (b *Bus) Publish(ctx context.Context, room, id string, entry *busv1.LogEntr
 // by a goroutine of the bus that must not be held up, or by the caller itself
 // before PublishAsync returns when the publish is refused; so done must not
 // want a lock that the caller holds. Entries of one room
-// reach the log in the order of these calls, unless a failure of NATS in
-// between made some of them be sent again.
+// reach the log in the order of these calls, unless NATS lost some of those that
+// were on their way at once, and not those behind them.
 func (b *Bus) PublishAsync(room, id string, entry *busv1.LogEntry, done func(Ack, error)) {
 	b.publisher.start(context.Background(), ownAnswers, room, id, entry, func(_ int, ack Ack, err error) { done(ack, err) })
 }
@@ -93,6 +93,12 @@ func (p *publisher) start(ctx context.Context, inbox, room, id string, entry *bu
 // straight way: it waits a little and then sends everything unacknowledged
 // again, in order and under the same ids, so that what had been stored after
 // all is recognised. New publishes queue up behind.
+//
+// The first of them goes alone, as does the first of a new connection, and the
+// others follow when it is answered. For a node of NATS hears of a stream's
+// leader at some moment: of many sent around it, those before would be refused
+// and those behind stored, and a room's order be another than the one in which
+// they were said.
 type publisher struct {
 	b      *Bus
 	inbox  string // one prefix for all acknowledgements
@@ -121,6 +127,11 @@ type lane struct {
 	next     uint64
 	// broken since then; zero while all is well.
 	broken time.Time
+	why    error // that it was broken the last time
+	// proven: the log has answered since the connection began or the lane was
+	// broken. Until then trial, if any, is the one publish that asks.
+	proven bool
+	trial  *pending
 }
 
 type pending struct {
@@ -131,7 +142,6 @@ type pending struct {
 	sent     time.Time
 	attempts int
 	finished bool
-	last     error
 }
 
 const (
@@ -172,8 +182,9 @@ func (p *publisher) doubt() {
 	for i := range p.lanes {
 		l := &p.lanes[i]
 		l.mu.Lock()
+		l.proven = false
 		if len(l.byToken) > 0 {
-			l.fail()
+			l.fail(errCut)
 		}
 		l.mu.Unlock()
 	}
@@ -205,7 +216,10 @@ func (p *publisher) publish(shard int, inbox string, q *pending) {
 	l.order = append(l.order, q)
 	l.byToken[q.token] = q
 	switch {
-	case !l.broken.IsZero():
+	case !l.broken.IsZero() || l.trial != nil:
+	case !l.proven:
+		l.trial = q
+		p.send(l, q)
 	case len(l.unsent) == 0 && p.window.open(now, shard):
 		p.send(l, q)
 	default:
@@ -234,15 +248,42 @@ func (p *publisher) send(l *lane, q *pending) {
 	q.attempts++
 	q.sent = time.Now()
 	if err := p.b.nc.PublishMsg(q.msg); err != nil {
-		q.last = err
-		l.fail()
+		l.fail(err)
 	}
 }
 
+// Why a lane is broken, besides what NATS says.
+var (
+	errCut      = errors.New("the connection to NATS was cut")
+	errNoAnswer = errors.New("no answer: its node hangs, or could not write to its disk")
+)
+
 // fail takes the lane off the straight way; l.mu is held.
-func (l *lane) fail() {
+func (l *lane) fail(why error) {
 	if l.broken.IsZero() {
 		l.broken = time.Now()
+	}
+	l.why, l.proven, l.trial = why, false, nil
+}
+
+// again sends all that waits for an answer, or for a trial, or the first of
+// these as the trial; l.mu is held.
+func (p *publisher) again(l *lane) {
+	l.broken, l.unsent = time.Time{}, nil
+	for _, q := range l.order {
+		if q.finished {
+			continue
+		}
+		if q.attempts > 0 {
+			p.retried.Add(1)
+		}
+		if !l.proven {
+			l.trial = q
+		}
+		p.send(l, q)
+		if l.trial != nil || !l.broken.IsZero() {
+			return // the rest waits for its answer, or the connection is gone again
+		}
 	}
 }
 
@@ -268,8 +309,12 @@ func (p *publisher) take(msg *nats.Msg) (*pending, Ack, error) {
 	switch {
 	case q == nil: // given up, or answered twice
 	case passing:
-		q.last, q = err, nil
-		l.fail()
+		q = nil
+		l.fail(err)
+	case q == l.trial:
+		p.finish(l, q)
+		l.proven, l.why = true, nil
+		p.again(l)
 	default:
 		p.finish(l, q)
 	}
@@ -291,6 +336,9 @@ func (p *publisher) finish(l *lane, q *pending) {
 	delete(l.byToken, q.token)
 	p.inFlight.Add(-1)
 	l.finished++
+	if q == l.trial {
+		l.trial = nil
+	}
 	switch {
 	case len(l.byToken) == 0:
 		// Lets the array go that a burst has grown.
@@ -397,42 +445,38 @@ func (p *publisher) watch() {
 
 func (p *publisher) tend(l *lane, now time.Time) {
 	var over []*pending
+	why := errNoAnswer
 	l.mu.Lock()
 	if len(l.order) == 0 {
 		l.mu.Unlock()
 		return
 	}
 	for _, q := range l.order {
-		if !q.finished && now.After(q.deadline) {
+		asked := l.proven && q.attempts > 0 || q == l.trial
+		switch {
+		case q.finished:
+		case now.After(q.deadline):
 			over = append(over, q)
-		} else if !q.finished && q.attempts > 0 && now.Sub(q.sent) > ackTimeout && l.broken.IsZero() {
-			q.last = errors.New("no answer: its node hangs, or could not write to its disk")
-			l.fail()
+		case asked && now.Sub(q.sent) > ackTimeout:
+			l.fail(errNoAnswer)
 		}
+	}
+	if l.why != nil {
+		why = l.why
 	}
 	for _, q := range over {
 		p.finish(l, q)
 	}
-	if !l.broken.IsZero() && now.Sub(l.broken) >= resendPause && p.b.Connected() {
-		l.broken, l.unsent = time.Time{}, nil
-		for _, q := range l.order {
-			if q.finished {
-				continue
-			}
-			if q.attempts > 0 {
-				p.retried.Add(1)
-			}
-			p.send(l, q)
-			if !l.broken.IsZero() {
-				break // the connection is gone again
-			}
-		}
+	// Not proven, and no trial: the last one was given up.
+	waits := !l.broken.IsZero() || !l.proven && l.trial == nil
+	if waits && now.Sub(l.broken) >= resendPause && p.b.Connected() {
+		p.again(l)
 	}
 	l.mu.Unlock()
 	for _, q := range over {
 		p.failed.Add(1)
-		p.refuse(q.last)
-		q.done(-1, Ack{}, errs.Missing("the log", q.last))
+		p.refuse(why)
+		q.done(-1, Ack{}, errs.Missing("the log", why))
 	}
 }
 

@@ -2,7 +2,6 @@ package bus
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"time"
 )
@@ -42,9 +41,6 @@ func (e *RefusedError) Since() time.Time { return e.When }
 
 // refuse notes that a publish was given up.
 func (p *publisher) refuse(why error) {
-	if why == nil {
-		why = errors.New("none was sent")
-	}
 	now := time.Now()
 	r := &refusal{since: now, last: now, why: why}
 	if before := p.refused.Load(); before != nil {
