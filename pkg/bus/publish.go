@@ -6,7 +6,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -56,8 +55,9 @@ func (b *Bus) Publish(ctx context.Context, room, id string, entry *busv1.LogEntr
 // by a goroutine of the bus that must not be held up, or by the caller itself
 // before PublishAsync returns when the publish is refused; so done must not
 // want a lock that the caller holds. Entries of one room
-// reach the log in the order of these calls, unless NATS lost some of those that
-// were on their way at once, and not those behind them.
+// reach the log in the order of these calls, unless NATS, or a connection to
+// it that broke, lost some of those that were on their way at once, and not those
+// behind them.
 func (b *Bus) PublishAsync(room, id string, entry *busv1.LogEntry, done func(Ack, error)) {
 	b.publisher.start(context.Background(), ownAnswers, room, id, entry, func(_ int, ack Ack, err error) { done(ack, err) })
 }
@@ -94,11 +94,12 @@ func (p *publisher) start(ctx context.Context, inbox, room, id string, entry *bu
 // again, in order and under the same ids, so that what had been stored after
 // all is recognised. New publishes queue up behind.
 //
-// The first of them goes alone, as does the first of a new connection, and the
-// others follow when it is answered. For a node of NATS hears of a stream's
-// leader at some moment: of many sent around it, those before would be refused
-// and those behind stored, and a room's order be another than the one in which
-// they were said.
+// Where it was refused, because no leader is known, the first goes alone, as does
+// the first after a start or a reconnect, and the others follow when it is
+// answered. For a node of NATS hears of a leader at some moment: of many sent
+// around it those before would be refused and those behind stored, and a room's
+// order be another than the one in which they were said. Whoever knows no leader
+// says so at once; so where no answer comes they need not wait for it either.
 type publisher struct {
 	b      *Bus
 	inbox  string // one prefix for all acknowledgements
@@ -117,41 +118,6 @@ type publisher struct {
 	wg     sync.WaitGroup
 	silent chan struct{} // closed when answered is not called any more
 }
-
-type lane struct {
-	mu       sync.Mutex
-	order    []*pending // oldest first; holds finished ones until they are swept
-	finished int        // of those in order
-	unsent   []*pending // those of order that the window holds back
-	byToken  map[uint64]*pending
-	next     uint64
-	// broken since then; zero while all is well.
-	broken time.Time
-	why    error // that it was broken the last time
-	// proven: the log has answered since the connection began or the lane was
-	// broken. Until then trial, if any, is the one publish that asks.
-	proven bool
-	trial  *pending
-}
-
-type pending struct {
-	msg      *nats.Msg
-	done     func(worker int, ack Ack, err error)
-	token    uint64
-	deadline time.Time
-	sent     time.Time
-	attempts int
-	finished bool
-}
-
-const (
-	// ackTimeout is how long a sent publish may stay without an answer before
-	// it is sent again. A healthy log answers within milliseconds.
-	ackTimeout = 1500 * time.Millisecond
-	// resendPause is between finding a lane broken and sending again; an
-	// election takes some hundred milliseconds.
-	resendPause = 100 * time.Millisecond
-)
 
 func newPublisher(b *Bus) (*publisher, error) {
 	p := &publisher{b: b, inbox: b.nc.NewInbox() + ".", lanes: make([]lane, b.deployment.Shards), silent: make(chan struct{}), complain: rate.Sometimes{Interval: 10 * time.Second}}
@@ -175,19 +141,6 @@ func newPublisher(b *Bus) (*publisher, error) {
 	p.window.init(b.opts.PublishWindow, len(p.lanes), p.sendHeld)
 	p.wg.Go(p.watch)
 	return p, nil
-}
-
-// doubt has everything unacknowledged sent again.
-func (p *publisher) doubt() {
-	for i := range p.lanes {
-		l := &p.lanes[i]
-		l.mu.Lock()
-		l.proven = false
-		if len(l.byToken) > 0 {
-			l.fail(errCut)
-		}
-		l.mu.Unlock()
-	}
 }
 
 // ownAnswers is the inbox of the acknowledgements that belong to no feed.
@@ -218,8 +171,10 @@ func (p *publisher) publish(shard int, inbox string, q *pending) {
 	switch {
 	case !l.broken.IsZero() || l.trial != nil:
 	case !l.proven:
-		l.trial = q
-		p.send(l, q)
+		if len(l.byToken) == 1 { // or tend finds the one whose turn it is
+			l.trial = q
+			p.send(l, q)
+		}
 	case len(l.unsent) == 0 && p.window.open(now, shard):
 		p.send(l, q)
 	default:
@@ -248,42 +203,7 @@ func (p *publisher) send(l *lane, q *pending) {
 	q.attempts++
 	q.sent = time.Now()
 	if err := p.b.nc.PublishMsg(q.msg); err != nil {
-		l.fail(err)
-	}
-}
-
-// Why a lane is broken, besides what NATS says.
-var (
-	errCut      = errors.New("the connection to NATS was cut")
-	errNoAnswer = errors.New("no answer: its node hangs, or could not write to its disk")
-)
-
-// fail takes the lane off the straight way; l.mu is held.
-func (l *lane) fail(why error) {
-	if l.broken.IsZero() {
-		l.broken = time.Now()
-	}
-	l.why, l.proven, l.trial = why, false, nil
-}
-
-// again sends all that waits for an answer, or for a trial, or the first of
-// these as the trial; l.mu is held.
-func (p *publisher) again(l *lane) {
-	l.broken, l.unsent = time.Time{}, nil
-	for _, q := range l.order {
-		if q.finished {
-			continue
-		}
-		if q.attempts > 0 {
-			p.retried.Add(1)
-		}
-		if !l.proven {
-			l.trial = q
-		}
-		p.send(l, q)
-		if l.trial != nil || !l.broken.IsZero() {
-			return // the rest waits for its answer, or the connection is gone again
-		}
+		l.fail(err, false)
 	}
 }
 
@@ -310,10 +230,10 @@ func (p *publisher) take(msg *nats.Msg) (*pending, Ack, error) {
 	case q == nil: // given up, or answered twice
 	case passing:
 		q = nil
-		l.fail(err)
+		l.fail(err, errors.Is(err, errBeingStored))
 	case q == l.trial:
 		p.finish(l, q)
-		l.proven, l.why = true, nil
+		l.proven = true
 		p.again(l)
 	default:
 		p.finish(l, q)
@@ -328,26 +248,6 @@ func (p *publisher) take(msg *nats.Msg) (*pending, Ack, error) {
 		p.taken()
 	}
 	return q, ack, err
-}
-
-// finish takes a publish out of its lane; l.mu is held.
-func (p *publisher) finish(l *lane, q *pending) {
-	q.finished = true
-	delete(l.byToken, q.token)
-	p.inFlight.Add(-1)
-	l.finished++
-	if q == l.trial {
-		l.trial = nil
-	}
-	switch {
-	case len(l.byToken) == 0:
-		// Lets the array go that a burst has grown.
-		l.order, l.finished, l.broken = nil, 0, time.Time{}
-	case l.finished > len(l.order)/2:
-		// One that is not answered must not keep all that came after it.
-		l.order = slices.DeleteFunc(l.order, func(q *pending) bool { return q.finished })
-		l.finished = 0
-	}
 }
 
 func (p *publisher) parseReply(subject string) (shard int, token uint64, ok bool) {
@@ -390,9 +290,10 @@ func parseAck(msg *nats.Msg) (ack Ack, err error, passing bool) {
 	}
 	if e := answer.Error; e != nil {
 		err := fmt.Errorf("the log answered %d: %s", e.ErrCode, e.Description)
-		// 10158: a message of this id is being stored right now. 5xx: no
-		// leader, no quorum, no room on the disk.
-		if e.ErrCode == 10158 || e.Code >= 500 {
+		if e.ErrCode == 10158 {
+			return Ack{}, errBeingStored, true
+		}
+		if e.Code >= 500 { // no leader, no quorum, no room on the disk
 			return Ack{}, err, true
 		}
 		if code := jetstream.ErrorCode(e.ErrCode); code == jetstream.JSErrCodeStreamWrongLastSequence || code == jetstream.JSErrCodeStreamWrongLastSequenceConstant {
@@ -402,6 +303,9 @@ func parseAck(msg *nats.Msg) (ack Ack, err error, passing bool) {
 	}
 	return Ack{Seq: answer.Seq, Duplicate: answer.Duplicate}, nil, false
 }
+
+// errBeingStored: the leader has a message of this id, but not its quorum.
+var errBeingStored = errors.New("the log is storing it")
 
 // errWrongLast: the stream's last sequence was not what the message expected.
 var errWrongLast = errors.New("another message was stored in between")
@@ -440,43 +344,6 @@ func (p *publisher) watch() {
 				p.tend(&p.lanes[i], now)
 			}
 		}
-	}
-}
-
-func (p *publisher) tend(l *lane, now time.Time) {
-	var over []*pending
-	why := errNoAnswer
-	l.mu.Lock()
-	if len(l.order) == 0 {
-		l.mu.Unlock()
-		return
-	}
-	for _, q := range l.order {
-		asked := l.proven && q.attempts > 0 || q == l.trial
-		switch {
-		case q.finished:
-		case now.After(q.deadline):
-			over = append(over, q)
-		case asked && now.Sub(q.sent) > ackTimeout:
-			l.fail(errNoAnswer)
-		}
-	}
-	if l.why != nil {
-		why = l.why
-	}
-	for _, q := range over {
-		p.finish(l, q)
-	}
-	// Not proven, and no trial: the last one was given up.
-	waits := !l.broken.IsZero() || !l.proven && l.trial == nil
-	if waits && now.Sub(l.broken) >= resendPause && p.b.Connected() {
-		p.again(l)
-	}
-	l.mu.Unlock()
-	for _, q := range over {
-		p.failed.Add(1)
-		p.refuse(why)
-		q.done(-1, Ack{}, errs.Missing("the log", why))
 	}
 }
 

@@ -35,7 +35,7 @@ type intake struct {
 
 	silence  time.Duration // after which a gateway is given up
 	lease    time.Duration // of what a gateway left or lost without saying how
-	patience time.Duration // before a delta that is late is taken as lost, and between asks
+	patience time.Duration // before a delta that is late is taken as lost, a gateway as begun anew, and between asks
 
 	deltas, holes, snapshots int64 // taken in, noticed, taken in
 	strangers                int64 // what was said by no gateway, or by one too many

@@ -32,7 +32,9 @@ type Options struct {
 	// call its picture complete; default 2.5 s, which is two beats.
 	StartWait time.Duration
 	// HoleWait is how long a delta may be late before the gateway's snapshot is
-	// asked for, and the time between two asks; default 1 s.
+	// asked for, and the time between two asks; and how long a gateway may tell
+	// of fewer deltas than are known before it is believed to have begun anew;
+	// default 1 s.
 	HoleWait time.Duration
 	// SeenWait is how long a query waits for the delta it names; default 250 ms.
 	SeenWait time.Duration

@@ -57,6 +57,8 @@ const (
 	patience = time.Minute
 	// temporarilyUnavailable is NATS's JSClusterNotAvailErr.
 	temporarilyUnavailable = 10008
+	// notFound is NATS's JSStreamNotFoundErr.
+	notFound = 10059
 )
 
 // Options say what to save, or where to restore to.
@@ -218,8 +220,9 @@ func restore(ctx context.Context, manager *jsm.Manager, o Options, s Stream) err
 		}
 		// What was begun stays until it is deleted (processStreamAssignmentResults in
 		// nats-server's jetstream_cluster.go).
-		if gone := manager.DeleteStream(s.Name); gone != nil {
-			return fmt.Errorf("deleting what was begun of it: %w", gone)
+		if gone := manager.DeleteStream(s.Name); gone != nil && !jsm.IsNatsError(gone, notFound) {
+			// Not %w: it must not be begun again where nobody hears of this either.
+			return fmt.Errorf("deleting what was begun of it: %v", gone)
 		}
 		return err
 	}, unheard)
@@ -305,6 +308,7 @@ func insist(ctx context.Context, do func() error, passes func(error) bool) error
 		}
 		select {
 		case <-ctx.Done():
+			return err
 		case <-time.After(200 * time.Millisecond):
 		}
 	}

@@ -1,0 +1,156 @@
+package bus
+
+import (
+	"errors"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/nats-io/nats.go"
+
+	"github.com/parley-im/parley/pkg/errs"
+)
+
+type lane struct {
+	mu       sync.Mutex
+	order    []*pending // oldest first; holds finished ones until they are swept
+	finished int        // of those in order
+	unsent   []*pending // those of order that the window holds back
+	byToken  map[uint64]*pending
+	next     uint64
+	// broken since then; zero while all is well.
+	broken time.Time
+	why    error // that it was broken the last time; nil before
+	// proven: nothing says that no leader is known. Otherwise one publish goes
+	// alone and asks; it is the trial.
+	proven bool
+	trial  *pending
+}
+
+type pending struct {
+	msg      *nats.Msg
+	done     func(worker int, ack Ack, err error)
+	token    uint64
+	deadline time.Time
+	sent     time.Time
+	attempts int
+	finished bool
+}
+
+const (
+	// ackTimeout is how long a sent publish may stay without an answer before
+	// it is sent again. A healthy log answers within milliseconds.
+	ackTimeout = 1500 * time.Millisecond
+	// resendPause is between finding a lane broken and sending again; an
+	// election takes some hundred milliseconds.
+	resendPause = 100 * time.Millisecond
+)
+
+// Why a lane is broken, besides what NATS says.
+var (
+	errCut      = errors.New("the connection to NATS was cut")
+	errNoAnswer = errors.New("no answer: its node hangs, or could not write to its disk")
+)
+
+// fail takes the lane off the straight way; l.mu is held. reached is whether
+// somebody took the publish in, as far as is known.
+func (l *lane) fail(why error, reached bool) {
+	if l.broken.IsZero() {
+		l.broken = time.Now()
+	}
+	l.why, l.proven, l.trial = why, reached, nil
+}
+
+// doubt has everything unacknowledged sent again.
+func (p *publisher) doubt() {
+	for i := range p.lanes {
+		l := &p.lanes[i]
+		l.mu.Lock()
+		l.proven = false
+		if len(l.byToken) > 0 {
+			l.fail(errCut, false)
+		}
+		l.mu.Unlock()
+	}
+}
+
+// again sends all that waits for an answer, or for a trial, or the first of
+// these as the trial; l.mu is held.
+func (p *publisher) again(l *lane) {
+	l.broken, l.unsent = time.Time{}, nil
+	for _, q := range l.order {
+		if q.finished {
+			continue
+		}
+		if q.attempts > 0 {
+			p.retried.Add(1)
+		}
+		if !l.proven {
+			l.trial = q
+		}
+		p.send(l, q)
+		if l.trial != nil || !l.broken.IsZero() {
+			return // the rest waits for its answer, or the connection is gone again
+		}
+	}
+}
+
+// finish takes a publish out of its lane; l.mu is held.
+func (p *publisher) finish(l *lane, q *pending) {
+	q.finished = true
+	delete(l.byToken, q.token)
+	p.inFlight.Add(-1)
+	l.finished++
+	if q == l.trial {
+		l.trial = nil
+	}
+	switch {
+	case len(l.byToken) == 0:
+		// Lets the array go that a burst has grown.
+		l.order, l.finished, l.broken = nil, 0, time.Time{}
+	case l.finished > len(l.order)/2:
+		// One that is not answered must not keep all that came after it.
+		l.order = slices.DeleteFunc(l.order, func(q *pending) bool { return q.finished })
+		l.finished = 0
+	}
+}
+
+// tend looks after a lane: publishes whose time is over, answers that do not
+// come, and what is to be sent again.
+func (p *publisher) tend(l *lane, now time.Time) {
+	var over []*pending
+	l.mu.Lock()
+	if len(l.order) == 0 {
+		l.mu.Unlock()
+		return
+	}
+	for _, q := range l.order {
+		// Behind a trial, those that were sent before are not waited for.
+		waitedFor := q.attempts > 0 && (l.trial == nil || q == l.trial) && l.broken.IsZero()
+		switch {
+		case q.finished:
+		case now.After(q.deadline):
+			over = append(over, q)
+		case waitedFor && now.Sub(q.sent) > ackTimeout:
+			l.fail(errNoAnswer, true)
+		}
+	}
+	why := l.why
+	if why == nil || l.proven && l.broken.IsZero() {
+		why = errNoAnswer
+	}
+	for _, q := range over {
+		p.finish(l, q)
+	}
+	// Not proven, and no trial: the last one was given up.
+	waits := !l.broken.IsZero() || !l.proven && l.trial == nil
+	if waits && now.Sub(l.broken) >= resendPause && p.b.Connected() {
+		p.again(l)
+	}
+	l.mu.Unlock()
+	for _, q := range over {
+		p.failed.Add(1)
+		p.refuse(why)
+		q.done(-1, Ack{}, errs.Missing("the log", why))
+	}
+}
