@@ -35,11 +35,19 @@ type endingTimes struct {
 	claim  time.Duration // how long a claim keeps others away
 	erase  time.Duration // how long erasing may take; well below claim
 	settle time.Duration // how long gateways may take to hear of the end
+	clear  time.Duration // how long who makes the room anew waits for who erases
 
 	sanctions time.Duration // how often bans and mutes that are over are taken away
 }
 
-var defaultEndingTimes = endingTimes{claim: 10 * time.Second, erase: 4 * time.Second, settle: 2 * time.Second, sanctions: 10 * time.Second}
+var defaultEndingTimes = endingTimes{claim: 10 * time.Second, erase: 4 * time.Second, settle: 2 * time.Second, clear: time.Second, sanctions: 10 * time.Second}
+
+// clearPause is between two looks at whether another one has erased; that takes
+// some 10 ms.
+const clearPause = 20 * time.Millisecond
+
+// errErasing: another one does step 4.
+var errErasing = errors.New("an earlier life of the room is still being erased")
 
 // end ends the life of a room that has this record. erased says whether the
 // log is gone already; if not, that is tried again in the background. Errors:
@@ -152,8 +160,21 @@ func (s *Service) finish(ctx context.Context, room string, left *endingEntry) er
 }
 
 // clearWay makes sure that nothing is left of earlier lives of a room that is
-// about to be made.
+// about to be made. Errors: unavailable.
 func (s *Service) clearWay(ctx context.Context, room string) error {
+	for began := time.Now(); ; {
+		err := s.tryClear(ctx, room)
+		if errors.Is(err, errErasing) && time.Since(began) < s.times.clear && run.Sleep(ctx, clearPause) {
+			continue
+		}
+		if err != nil && errs.CodeOf(err) != errs.Unavailable {
+			err = errs.Missing("the room's log", err)
+		}
+		return err
+	}
+}
+
+func (s *Service) tryClear(ctx context.Context, room string) error {
 	left := s.picture.end(room)
 	if left == nil {
 		return nil
@@ -167,13 +188,14 @@ func (s *Service) clearWay(ctx context.Context, room string) error {
 			return nil
 		}
 		if left.claimed(s.times.claim) {
-			return errs.Missing("the room's log", errors.New("an earlier life of the room is still being erased"))
+			return errErasing
 		}
 	}
-	if err := s.finish(ctx, room, left); err != nil {
-		return errs.Missing("the room's log", err)
+	err := s.finish(ctx, room, left)
+	if errors.Is(err, bus.ErrConflict) {
+		return errErasing
 	}
-	return nil
+	return err
 }
 
 // claimed says whether somebody may be erasing; the moment when this replica

@@ -144,6 +144,39 @@ func TestHalfAnEnd(t *testing.T) {
 	}
 }
 
+// TestMadeAgainWhileErased: who makes a room anew while another erases what an
+// earlier life has left waits for that.
+func TestMadeAgainWhileErased(t *testing.T) {
+	r := alone(t, Options{Eraser: new(logs)})
+	for _, how := range []struct {
+		name string
+		make func() error
+	}{
+		{"made", func() error {
+			return second(r.CreateRoom(t.Context(), &registryv1.CreateRoomRequest{RoomId: "room"}))
+		}},
+		{"joined", func() error {
+			return second(r.Admit(t.Context(), &registryv1.AdmitRequest{RoomId: "room", Actor: as("ann"), Create: true}))
+		}},
+	} {
+		t.Run(how.name, func(t *testing.T) {
+			room := r.mustCreate(&registryv1.CreateRoomRequest{RoomId: "room"})
+			if _, err := r.writeEnding(t.Context(), room.Id, ending{Epoch: room.Epoch, Claimed: true}, nil); err != nil {
+				t.Fatal(err)
+			}
+			if err := r.delete(t.Context(), roomKey("room"), room.Revision); err != nil {
+				t.Fatal(err)
+			}
+			if err := how.make(); err != nil {
+				t.Error(err)
+			}
+			if err := r.deleteRoom("room"); err != nil {
+				t.Error(err)
+			}
+		})
+	}
+}
+
 func TestConcurrentDeletesAndJoins(t *testing.T) {
 	erased := new(logs)
 	a, b := pair(t, Options{Eraser: erased})
