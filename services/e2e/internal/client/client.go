@@ -166,6 +166,19 @@ func (c *Client) Ask(f *wirev1.ClientFrame) *wirev1.ServerFrame {
 	return c.Reply(id)
 }
 
+// TryAsk is Ask for who expects that the connection may end in place of an
+// answer; ended is how.
+func (c *Client) TryAsk(f *wirev1.ClientFrame) (answer *wirev1.ServerFrame, ended error) {
+	c.t.Helper()
+	id := c.id()
+	f.Id = &id
+	if err := c.TrySend(f); err != nil {
+		return nil, err
+	}
+	got, err := c.tryTake("the reply to "+id, answers(id))
+	return got.ServerFrame, err
+}
+
 // AskText sends a JSON object as it is, but for an id of its own, and gives
 // the first frame that answers it.
 func (c *Client) AskText(object string) *wirev1.ServerFrame {
@@ -177,14 +190,19 @@ func (c *Client) AskText(object string) *wirev1.ServerFrame {
 
 func (c *Client) id() string { return c.ids + strconv.FormatInt(c.nextID.Add(1), 10) }
 
-// Reply waits for the frame that answers a request: one of this id that is not
-// stored in a room, which may carry the same.
+// Reply waits for the frame that answers a request.
 func (c *Client) Reply(id string) *wirev1.ServerFrame {
 	c.t.Helper()
-	return c.Wait("the reply to "+id, func(f *wirev1.ServerFrame) bool {
+	return c.Wait("the reply to "+id, answers(id))
+}
+
+// answers likes the frame that answers a request: one of this id that is not
+// stored in a room, which may carry the same.
+func answers(id string) func(*wirev1.ServerFrame) bool {
+	return func(f *wirev1.ServerFrame) bool {
 		return f.GetId() == id && f.GetChatMessage() == nil && f.GetRoomMessage() == nil && f.GetChat() == nil &&
 			f.GetMessageEdited() == nil && f.GetMessageDeleted() == nil
-	})
+	}
 }
 
 // Want waits for a frame of this type and takes it.
@@ -212,6 +230,16 @@ func (c *Client) WantJSON(event string) map[string]any {
 
 func (c *Client) take(what string, match func(*wirev1.ServerFrame) bool) received {
 	c.t.Helper()
+	f, err := c.tryTake(what, match)
+	if err != nil {
+		c.t.Fatalf("waiting for %s: the connection ended: %v (untaken: %s)", what, err, c.describe())
+	}
+	return f
+}
+
+// tryTake fails when the connection has ended and no such frame came before.
+func (c *Client) tryTake(what string, match func(*wirev1.ServerFrame) bool) (received, error) {
+	c.t.Helper()
 	timeout := time.After(Patience)
 	for {
 		c.mu.Lock()
@@ -219,13 +247,13 @@ func (c *Client) take(what string, match func(*wirev1.ServerFrame) bool) receive
 			if match(f.ServerFrame) {
 				c.frames = append(c.frames[:i:i], c.frames[i+1:]...)
 				c.mu.Unlock()
-				return f
+				return f, nil
 			}
 		}
 		arrived, err := c.arrived, c.err
 		c.mu.Unlock()
 		if err != nil {
-			c.t.Fatalf("waiting for %s: the connection ended: %v (untaken: %s)", what, err, c.describe())
+			return received{}, err
 		}
 		select {
 		case <-arrived:
