@@ -18,13 +18,14 @@ type lane struct {
 	unsent   []*pending // those of order that the window holds back
 	byToken  map[uint64]*pending
 	next     uint64
-	// broken since then; zero while all is well.
+	// broken since then, and nothing is sent; zero otherwise.
 	broken time.Time
 	why    error // that it was broken the last time; nil before
-	// proven: nothing says that no leader is known. Otherwise one publish goes
-	// alone and asks; it is the trial.
+	// proven: the log was heard since it last refused something, or since the
+	// connection began. Before that one publish at a time asks; it is the trial.
 	proven bool
 	trial  *pending
+	tried  time.Time // when the first trial was sent after that
 }
 
 type pending struct {
@@ -56,9 +57,11 @@ var (
 // somebody took the publish in, as far as is known.
 func (l *lane) fail(why error, reached bool) {
 	if l.broken.IsZero() {
-		l.broken = time.Now()
+		l.broken, l.proven = time.Now(), reached
 	}
-	l.why, l.proven, l.trial = why, reached, nil
+	// What is refused counts more than what was taken in before.
+	l.proven = l.proven && reached
+	l.why, l.trial, l.tried = why, nil, time.Time{}
 }
 
 // doubt has everything unacknowledged sent again.
@@ -66,7 +69,7 @@ func (p *publisher) doubt() {
 	for i := range p.lanes {
 		l := &p.lanes[i]
 		l.mu.Lock()
-		l.proven = false
+		l.proven, l.trial, l.tried = false, nil, time.Time{}
 		if len(l.byToken) > 0 {
 			l.fail(errCut, false)
 		}
@@ -77,6 +80,9 @@ func (p *publisher) doubt() {
 // again sends all that waits for an answer, or for a trial, or the first of
 // these as the trial; l.mu is held.
 func (p *publisher) again(l *lane) {
+	if p.ctx.Err() != nil {
+		return
+	}
 	l.broken, l.unsent = time.Time{}, nil
 	for _, q := range l.order {
 		if q.finished {
@@ -86,13 +92,22 @@ func (p *publisher) again(l *lane) {
 			p.retried.Add(1)
 		}
 		if !l.proven {
-			l.trial = q
+			p.try(l, q)
+			return
 		}
-		p.send(l, q)
-		if l.trial != nil || !l.broken.IsZero() {
-			return // the rest waits for its answer, or the connection is gone again
+		if p.send(l, q); !l.broken.IsZero() {
+			return // the connection is gone again
 		}
 	}
+}
+
+// try sends a publish as the trial; l.mu is held.
+func (p *publisher) try(l *lane, q *pending) {
+	l.trial = q
+	if l.tried.IsZero() {
+		l.tried = time.Now()
+	}
+	p.send(l, q)
 }
 
 // finish takes a publish out of its lane; l.mu is held.
@@ -107,7 +122,7 @@ func (p *publisher) finish(l *lane, q *pending) {
 	switch {
 	case len(l.byToken) == 0:
 		// Lets the array go that a burst has grown.
-		l.order, l.finished, l.broken = nil, 0, time.Time{}
+		l.order, l.finished, l.broken, l.tried = nil, 0, time.Time{}, time.Time{}
 	case l.finished > len(l.order)/2:
 		// One that is not answered must not keep all that came after it.
 		l.order = slices.DeleteFunc(l.order, func(q *pending) bool { return q.finished })
@@ -124,16 +139,20 @@ func (p *publisher) tend(l *lane, now time.Time) {
 		l.mu.Unlock()
 		return
 	}
+	// Trials are given up one after the other where each is near its deadline, so
+	// how long the log has been silent to them is counted from the first.
+	silent := !l.proven && !l.tried.IsZero() && now.Sub(l.tried) > ackTimeout
 	for _, q := range l.order {
-		// Behind a trial, those that were sent before are not waited for.
-		waitedFor := q.attempts > 0 && (l.trial == nil || q == l.trial) && l.broken.IsZero()
 		switch {
 		case q.finished:
 		case now.After(q.deadline):
 			over = append(over, q)
-		case waitedFor && now.Sub(q.sent) > ackTimeout:
-			l.fail(errNoAnswer, true)
+		case l.proven && q.attempts > 0 && now.Sub(q.sent) > ackTimeout:
+			silent = true
 		}
+	}
+	if silent && l.broken.IsZero() {
+		l.fail(errNoAnswer, p.b.Connected())
 	}
 	why := l.why
 	if why == nil || l.proven && l.broken.IsZero() {

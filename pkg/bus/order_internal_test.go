@@ -3,6 +3,7 @@ package bus
 import (
 	"fmt"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -17,25 +18,28 @@ import (
 // comes before its leader.
 type scripted struct {
 	mu     sync.Mutex
-	asked  int
+	asked  map[string]int // how often, by id
 	stored []string
 	seqs   map[string]int // by id
-	// script is what the n-th to ask meets, from 1 on.
-	script func(n int, m *nats.Msg, store func() []byte)
+	script script
 }
 
-func (s *scripted) follow(script func(n int, m *nats.Msg, store func() []byte)) {
+// script is what a publish meets that is asked for the n-th time; store stores
+// it, once, and gives the answer to that.
+type script func(n int, m *nats.Msg, store func() []byte)
+
+func (s *scripted) follow(script script) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.asked, s.script = 0, script
+	s.script = script
 }
 
 func (s *scripted) answer(m *nats.Msg) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.asked++
-	s.script(s.asked, m, func() []byte {
-		id := m.Header.Get(headerMsgID)
+	id := m.Header.Get(headerMsgID)
+	s.asked[id]++
+	s.script(s.asked[id], m, func() []byte {
 		if s.seqs[id] == 0 {
 			entry := new(busv1.LogEntry)
 			if err := proto.Unmarshal(m.Data, entry); err != nil {
@@ -52,29 +56,49 @@ func (s *scripted) answer(m *nats.Msg) {
 
 func answers(_ int, m *nats.Msg, store func() []byte) { _ = m.Respond(store()) }
 
-// first has the first few answered otherwise, and not stored.
-func first(few int, otherwise func(*nats.Msg)) func(int, *nats.Msg, func() []byte) {
+// refuses is how a node answers that knows no leader.
+func refuses(m *nats.Msg) { _ = m.Respond(nil) }
+
+// isStoring is how a leader answers that has the message and waits for its quorum.
+func isStoring(m *nats.Msg) {
+	_ = m.Respond([]byte(`{"error":{"code":409,"err_code":10158,"description":"in process"}}`))
+}
+
+// until has all answered otherwise until one was asked that often. So who sends
+// many then has some of them refused, and those behind stored.
+func until(often int, otherwise func(*nats.Msg)) script {
+	over := false
 	return func(n int, m *nats.Msg, store func() []byte) {
-		if n <= few {
-			otherwise(m)
+		if over {
+			answers(n, m, store)
 			return
 		}
-		answers(n, m, store)
+		otherwise(m)
+		over = n == often
 	}
 }
 
-// TestOrderAroundALeader: what is said while NATS learns where the log's leader
-// is gets stored in the order in which it was said, and a log that answers late
-// is not asked one by one.
-func TestOrderAroundALeader(t *testing.T) {
+// slow answers late, and meanwhile that the message is being stored.
+func slow(late time.Duration) script {
+	return func(n int, m *nats.Msg, store func() []byte) {
+		answer := store()
+		if n > 1 {
+			isStoring(m)
+			return
+		}
+		time.AfterFunc(late, func() { _ = m.Respond(answer) })
+	}
+}
+
+// withScript gives a bus that publishes to room general of a scripted log.
+func withScript(t *testing.T, timeout time.Duration) (*Bus, *scripted) {
 	server, err := embedded.Start(embedded.Options{Dir: t.TempDir()})
 	if err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(server.Shutdown)
-	const late = 4 * time.Second
 	connect := func(name string) *Bus {
-		b, err := Connect(t.Context(), Options{InProcess: server, Name: name, PublishWindow: time.Millisecond, PublishTimeout: 2*late - time.Second})
+		b, err := Connect(t.Context(), Options{InProcess: server, Name: name, PublishWindow: time.Millisecond, PublishTimeout: timeout})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -82,7 +106,7 @@ func TestOrderAroundALeader(t *testing.T) {
 		return b
 	}
 	b, leader := connect("test"), connect("leader")
-	log := &scripted{seqs: make(map[string]int)}
+	log := &scripted{asked: make(map[string]int), seqs: make(map[string]int), script: answers}
 	sub, err := leader.nc.Subscribe(b.logSubject("general"), log.answer)
 	if err != nil {
 		t.Fatal(err)
@@ -91,56 +115,100 @@ func TestOrderAroundALeader(t *testing.T) {
 	if err := leader.Flush(t.Context()); err != nil {
 		t.Fatal(err)
 	}
+	return b, log
+}
+
+// TestOrderAroundALeader: what is said while NATS learns where the log's leader
+// is gets stored in the order in which it was said, and a log that answers late
+// is not asked one by one.
+func TestOrderAroundALeader(t *testing.T) {
+	const late = 6 * time.Second
+	b, log := withScript(t, 2*late-time.Second)
+	said := 0
+	var pending sync.WaitGroup
+	say := func(t *testing.T) {
+		for range 100 {
+			pending.Add(1)
+			said++
+			want := uint64(said)
+			b.PublishAsync("general", "", &busv1.LogEntry{Content: proto.String(fmt.Sprint(said))}, func(ack Ack, err error) {
+				defer pending.Done()
+				if err != nil || ack.Seq != want {
+					t.Errorf("%d is stored at %d: %v", want, ack.Seq, err)
+				}
+			})
+		}
+	}
 	again := make(chan struct{}, 1)
-	b.OnReconnect(func() { again <- struct{}{} }) // after the publisher, which listens too
-	reconnect := func() {
+	b.OnReconnect(func() { // after the publisher, which listens too
+		select {
+		case again <- struct{}{}:
+		default:
+		}
+	})
+	none := func(*testing.T) {}
+	reconnect := func(t *testing.T) {
 		if err := b.nc.ForceReconnect(); err != nil {
 			t.Fatal(err)
 		}
 		<-again
 	}
-
-	refuses := func(m *nats.Msg) { _ = m.Respond(nil) } // as a node does that knows no leader
-	said := 0
 	for _, c := range []struct {
-		name   string
-		before func()
-		script func(int, *nats.Msg, func() []byte)
+		name      string
+		before    func(*testing.T)
+		script    script
+		meanwhile func(*testing.T)
 	}{
-		{"the first connection", func() {}, first(3, refuses)},
-		{"proven", func() {}, answers},
-		{"another connection", reconnect, first(2, refuses)},
-		{"another that works", reconnect, answers},
-		{"is being stored", reconnect, first(1, func(m *nats.Msg) {
-			_ = m.Respond([]byte(`{"error":{"code":409,"err_code":10158,"description":"in process"}}`))
-		})},
-		{"is lost", reconnect, first(1, func(*nats.Msg) {})},
-		{"late", reconnect, func(_ int, m *nats.Msg, store func() []byte) {
-			answer := store()
-			time.AfterFunc(late, func() { _ = m.Respond(answer) })
+		{"the first connection", none, until(3, refuses), none},
+		{"proven", none, answers, none},
+		{"proven, and refused", none, until(3, refuses), none},
+		{"another connection", reconnect, until(2, refuses), none},
+		{"another that works", reconnect, answers, none},
+		{"is lost", reconnect, until(1, func(*nats.Msg) {}), none},
+		{"late", reconnect, slow(late), func(t *testing.T) {
+			retried := b.publisher.retried.Load()
+			for b.publisher.retried.Load() == retried && t.Context().Err() == nil {
+				time.Sleep(time.Millisecond)
+			}
+			say(t)
 		}},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			c.before()
+			c.before(t)
 			log.follow(c.script)
-			var wg sync.WaitGroup
-			for range 100 {
-				wg.Add(1)
-				said++
-				want := uint64(said)
-				b.PublishAsync("general", "", &busv1.LogEntry{Content: proto.String(fmt.Sprint(said))}, func(ack Ack, err error) {
-					defer wg.Done()
-					if err != nil || ack.Seq != want {
-						t.Errorf("%d is stored at %d: %v", want, ack.Seq, err)
-					}
-				})
-			}
-			wg.Wait()
+			say(t)
+			c.meanwhile(t)
+			pending.Wait()
 		})
 	}
 	log.mu.Lock()
 	defer log.mu.Unlock()
 	if len(log.stored) != said {
 		t.Errorf("%d are stored of %d", len(log.stored), said)
+	}
+}
+
+// TestLateAfterOutage: a log that was away for as long as publishes wait, and is
+// slow afterwards, takes messages again though there is always one near its
+// deadline.
+func TestLateAfterOutage(t *testing.T) {
+	const patience, late = 2 * time.Second, 300 * time.Millisecond
+	b, log := withScript(t, patience)
+	var failed, stored atomic.Int64
+	log.follow(func(_ int, m *nats.Msg, _ func() []byte) { refuses(m) })
+	tick := time.NewTicker(10 * time.Millisecond)
+	defer tick.Stop()
+	for end := time.Now().Add(30 * time.Second); stored.Load() == 0; <-tick.C {
+		if time.Now().After(end) {
+			t.Fatalf("none is stored, %d were given up", failed.Load())
+		}
+		b.PublishAsync("general", "", &busv1.LogEntry{}, func(_ Ack, err error) {
+			switch {
+			case err == nil:
+				stored.Add(1)
+			case failed.Add(1) == 1: // from now on
+				log.follow(slow(late))
+			}
+		})
 	}
 }

@@ -56,8 +56,8 @@ func (b *Bus) Publish(ctx context.Context, room, id string, entry *busv1.LogEntr
 // before PublishAsync returns when the publish is refused; so done must not
 // want a lock that the caller holds. Entries of one room
 // reach the log in the order of these calls, unless NATS, or a connection to
-// it that broke, lost some of those that were on their way at once, and not those
-// behind them.
+// it that broke, refused or lost some of those that were on their way at once,
+// and not those behind them.
 func (b *Bus) PublishAsync(room, id string, entry *busv1.LogEntry, done func(Ack, error)) {
 	b.publisher.start(context.Background(), ownAnswers, room, id, entry, func(_ int, ack Ack, err error) { done(ack, err) })
 }
@@ -94,12 +94,13 @@ func (p *publisher) start(ctx context.Context, inbox, room, id string, entry *bu
 // again, in order and under the same ids, so that what had been stored after
 // all is recognised. New publishes queue up behind.
 //
-// Where it was refused, because no leader is known, the first goes alone, as does
-// the first after a start or a reconnect, and the others follow when it is
-// answered. For a node of NATS hears of a leader at some moment: of many sent
+// Where it was refused, mostly because no leader is known, the first goes alone,
+// as does the first after a start or a reconnect, and the others follow when it
+// is answered. For a node of NATS hears of a leader at some moment: of many sent
 // around it those before would be refused and those behind stored, and a room's
-// order be another than the one in which they were said. Whoever knows no leader
-// says so at once; so where no answer comes they need not wait for it either.
+// order be another than the one in which they were said. A node that knows no
+// leader says so at once; so after ackTimeout of silence they all go, for a log
+// that is slow must not be asked one by one.
 type publisher struct {
 	b      *Bus
 	inbox  string // one prefix for all acknowledgements
@@ -172,8 +173,7 @@ func (p *publisher) publish(shard int, inbox string, q *pending) {
 	case !l.broken.IsZero() || l.trial != nil:
 	case !l.proven:
 		if len(l.byToken) == 1 { // or tend finds the one whose turn it is
-			l.trial = q
-			p.send(l, q)
+			p.try(l, q)
 		}
 	case len(l.unsent) == 0 && p.window.open(now, shard):
 		p.send(l, q)

@@ -40,13 +40,13 @@ type endingTimes struct {
 	sanctions time.Duration // how often bans and mutes that are over are taken away
 }
 
-var defaultEndingTimes = endingTimes{claim: 10 * time.Second, erase: 4 * time.Second, settle: 2 * time.Second, clear: time.Second, sanctions: 10 * time.Second}
+var defaultEndingTimes = endingTimes{claim: 10 * time.Second, erase: 4 * time.Second, settle: 2 * time.Second, clear: 500 * time.Millisecond, sanctions: 10 * time.Second}
 
-// clearPause is between two looks at whether another one has erased; that takes
-// some 10 ms.
-const clearPause = 20 * time.Millisecond
+// clearPause is between two looks into the picture, where the watch writes that
+// another one has erased; that takes some 10 ms.
+const clearPause = 10 * time.Millisecond
 
-// errErasing: another one does step 4.
+// errErasing: another one is between steps 1 and 4.
 var errErasing = errors.New("an earlier life of the room is still being erased")
 
 // end ends the life of a room that has this record. erased says whether the
@@ -162,16 +162,25 @@ func (s *Service) finish(ctx context.Context, room string, left *endingEntry) er
 // clearWay makes sure that nothing is left of earlier lives of a room that is
 // about to be made. Errors: unavailable.
 func (s *Service) clearWay(ctx context.Context, room string) error {
-	for began := time.Now(); ; {
-		err := s.tryClear(ctx, room)
-		if errors.Is(err, errErasing) && time.Since(began) < s.times.clear && run.Sleep(ctx, clearPause) {
-			continue
-		}
-		if err != nil && errs.CodeOf(err) != errs.Unavailable {
-			err = errs.Missing("the room's log", err)
-		}
-		return err
+	began := time.Now()
+	err := s.tryClear(ctx, room)
+	for errors.Is(err, errErasing) && s.awaitErased(ctx, room, began) {
+		err = s.tryClear(ctx, room)
 	}
+	if err != nil && errs.CodeOf(err) != errs.Unavailable {
+		err = errs.Missing("the room's log", err)
+	}
+	return err
+}
+
+// awaitErased waits until nobody erases; false when that takes too long.
+func (s *Service) awaitErased(ctx context.Context, room string, began time.Time) bool {
+	for time.Since(began) < s.times.clear && run.Sleep(ctx, clearPause) {
+		if !s.picture.end(room).claimed(s.times.claim) {
+			return true
+		}
+	}
+	return false
 }
 
 func (s *Service) tryClear(ctx context.Context, room string) error {

@@ -1,8 +1,11 @@
 package registry
 
 import (
+	"context"
 	"sync"
+	"sync/atomic"
 	"testing"
+	"time"
 
 	"google.golang.org/protobuf/proto"
 
@@ -144,37 +147,75 @@ func TestHalfAnEnd(t *testing.T) {
 	}
 }
 
-// TestMadeAgainWhileErased: who makes a room anew while another erases what an
-// earlier life has left waits for that.
+// TestMadeAgainWhileErased: who makes a room anew while another replica erases
+// what an earlier life has left waits for that, and not for ever.
 func TestMadeAgainWhileErased(t *testing.T) {
-	r := alone(t, Options{Eraser: new(logs)})
-	for _, how := range []struct {
-		name string
-		make func() error
-	}{
-		{"made", func() error {
-			return second(r.CreateRoom(t.Context(), &registryv1.CreateRoomRequest{RoomId: "room"}))
-		}},
-		{"joined", func() error {
-			return second(r.Admit(t.Context(), &registryv1.AdmitRequest{RoomId: "room", Actor: as("ann"), Create: true}))
-		}},
-	} {
-		t.Run(how.name, func(t *testing.T) {
-			room := r.mustCreate(&registryv1.CreateRoomRequest{RoomId: "room"})
-			if _, err := r.writeEnding(t.Context(), room.Id, ending{Epoch: room.Epoch, Claimed: true}, nil); err != nil {
-				t.Fatal(err)
-			}
-			if err := r.delete(t.Context(), roomKey("room"), room.Revision); err != nil {
-				t.Fatal(err)
-			}
-			if err := how.make(); err != nil {
-				t.Error(err)
-			}
-			if err := r.deleteRoom("room"); err != nil {
-				t.Error(err)
-			}
-		})
+	door := &gate{erasing: make(chan struct{}), open: make(chan struct{})}
+	srv := startNATS(t, t.TempDir(), "")
+	a := start(t, Options{Bus: connect(t, bus.Options{InProcess: srv}), Eraser: new(logs)})
+	b := start(t, Options{Bus: connect(t, bus.Options{InProcess: srv}), Eraser: door})
+	makes := func() error {
+		return second(a.CreateRoom(t.Context(), &registryv1.CreateRoomRequest{RoomId: "room"}))
 	}
+	joins := func() error {
+		return second(a.Admit(t.Context(), &registryv1.AdmitRequest{RoomId: "room", Actor: as("ann"), Create: true}))
+	}
+
+	for _, again := range []func() error{makes, joins} {
+		if err := makes(); err != nil {
+			t.Fatal(err)
+		}
+		eventually(t, "b knows the room", func() bool { return b.picture.room("room") != nil })
+		door.shut.Store(true)
+		deleted := make(chan error, 1)
+		go func() { deleted <- b.deleteRoom("room") }()
+		<-door.erasing
+		eventually(t, "a knows that it ended", func() bool { return a.picture.room("room") == nil && a.picture.end("room") != nil })
+		made := make(chan error, 1)
+		go func() { made <- again() }()
+		select {
+		case err := <-made:
+			t.Errorf("made while the log of its earlier life is being erased: %v", err)
+			made <- nil
+		case <-time.After(50 * time.Millisecond):
+		}
+		door.open <- struct{}{}
+		if err := <-deleted; err != nil {
+			t.Error(err)
+		}
+		if err := <-made; err != nil {
+			t.Errorf("made again: %v", err)
+		}
+		if err := a.deleteRoom("room"); err != nil {
+			t.Error(err)
+		}
+	}
+
+	// A claim whose owner is gone is not waited for.
+	room := a.mustCreate(&registryv1.CreateRoomRequest{RoomId: "claimed"})
+	if _, err := a.writeEnding(t.Context(), room.Id, ending{Epoch: room.Epoch, Claimed: true}, nil); err != nil {
+		t.Fatal(err)
+	}
+	if err := a.delete(t.Context(), roomKey(room.Id), room.Revision); err != nil {
+		t.Fatal(err)
+	}
+	_, err := a.CreateRoom(t.Context(), &registryv1.CreateRoomRequest{RoomId: room.Id})
+	wantCode(t, "made over a claim", err, errs.Unavailable)
+}
+
+// gate is an Eraser that says when it erases, and waits then, after it was shut.
+type gate struct {
+	logs
+	shut          atomic.Bool
+	erasing, open chan struct{}
+}
+
+func (g *gate) Erase(ctx context.Context, room string) error {
+	if g.shut.Swap(false) {
+		g.erasing <- struct{}{}
+		<-g.open
+	}
+	return g.logs.Erase(ctx, room)
 }
 
 func TestConcurrentDeletesAndJoins(t *testing.T) {

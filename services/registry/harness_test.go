@@ -80,7 +80,7 @@ func begin(t testing.TB, o Options) *replica {
 	if err != nil {
 		t.Fatal(err)
 	}
-	s.times = endingTimes{claim: time.Second, erase: 400 * time.Millisecond, settle: 200 * time.Millisecond, clear: 2 * time.Second, sanctions: 100 * time.Millisecond}
+	s.times = endingTimes{claim: 2 * time.Second, erase: 400 * time.Millisecond, settle: 200 * time.Millisecond, clear: time.Second, sanctions: 100 * time.Millisecond}
 	ctx, cancel := context.WithCancel(context.Background())
 	var run sync.WaitGroup
 	run.Go(func() {
