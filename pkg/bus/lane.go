@@ -21,11 +21,12 @@ type lane struct {
 	// broken since then, and nothing is sent; zero otherwise.
 	broken time.Time
 	why    error // that it was broken the last time; nil before
-	// proven: the log was heard since it last refused something, or since the
-	// connection began. Before that one publish at a time asks; it is the trial.
+	// proven: since the connection began, and since the log last refused something,
+	// it has answered or was silent for ackTimeout. Before that one publish at a
+	// time asks; it is the trial.
 	proven bool
 	trial  *pending
-	tried  time.Time // when the first trial was sent after that
+	tried  time.Time // when the first trial was sent; zero where none waits
 }
 
 type pending struct {

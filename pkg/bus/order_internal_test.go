@@ -167,8 +167,10 @@ func TestOrderAroundALeader(t *testing.T) {
 		{"is lost", reconnect, until(1, func(*nats.Msg) {}), none},
 		{"late", reconnect, slow(late), func(t *testing.T) {
 			retried := b.publisher.retried.Load()
-			for b.publisher.retried.Load() == retried && t.Context().Err() == nil {
-				time.Sleep(time.Millisecond)
+			for end := time.Now().Add(late); b.publisher.retried.Load() == retried; time.Sleep(time.Millisecond) {
+				if time.Now().After(end) {
+					t.Fatal("nothing is sent again")
+				}
 			}
 			say(t)
 		}},

@@ -228,6 +228,9 @@ func (p *publisher) take(msg *nats.Msg) (*pending, Ack, error) {
 	q := l.byToken[token]
 	switch {
 	case q == nil: // given up, or answered twice
+		if passing && !errors.Is(err, errBeingStored) && !l.tried.IsZero() {
+			l.tried = time.Now() // it refuses, and is not silent
+		}
 	case passing:
 		q = nil
 		l.fail(err, errors.Is(err, errBeingStored))

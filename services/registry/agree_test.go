@@ -195,7 +195,7 @@ func TestReplicasAgreeAfterCuts(t *testing.T) {
 				RoomId: room, Name: fmt.Sprint("Name ", rng.IntN(5)), Visibility: registryv1.Visibility(rng.IntN(3)), Actor: as(user),
 			}))
 			if errs.CodeOf(err) == errs.Unavailable {
-				err = nil // the other was cut while it erased an earlier life
+				err = nil // the other was cut while it erased an earlier life, maybe in the round before
 			}
 		case 2:
 			err = r.deleteRoom(room)

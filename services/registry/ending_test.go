@@ -191,7 +191,7 @@ func TestMadeAgainWhileErased(t *testing.T) {
 		}
 	}
 
-	// A claim whose owner is gone is not waited for.
+	// A claim whose owner is gone is not waited for until it ends.
 	room := a.mustCreate(&registryv1.CreateRoomRequest{RoomId: "claimed"})
 	if _, err := a.writeEnding(t.Context(), room.Id, ending{Epoch: room.Epoch, Claimed: true}, nil); err != nil {
 		t.Fatal(err)
