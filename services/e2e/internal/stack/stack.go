@@ -155,7 +155,13 @@ func Start(t testing.TB, o Options) *Stack {
 				return err
 			}
 		}
-		return reached(conn)
+		if err := reached(conn); err != nil {
+			return err
+		}
+		// A registry is ready before it has heard how many users are in rooms, for
+		// presence may be away.
+		_, err := s.Registry.ListRooms(context.Background(), &registryv1.ListRoomsRequest{Sort: registryv1.Sort_SORT_MEMBERS, Limit: 1})
+		return err
 	})
 	for _, g := range s.Gateways {
 		Eventually(t, "a gateway is ready", func() error { return g.Ready(context.Background()) })
