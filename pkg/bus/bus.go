@@ -18,6 +18,7 @@ import (
 	"golang.org/x/time/rate"
 
 	"github.com/parley-im/parley/pkg/nowait"
+	"github.com/parley-im/parley/pkg/run"
 	"github.com/parley-im/parley/pkg/secret"
 )
 
@@ -200,10 +201,8 @@ func (b *Bus) dial(ctx context.Context) error {
 			b.log.Warn("waiting for NATS", "url", url, "error", err)
 			told = true
 		}
-		select {
-		case <-ctx.Done():
+		if !run.Sleep(ctx, pause) {
 			return fmt.Errorf("connecting to NATS at %s: %w (last: %w)", url, ctx.Err(), err)
-		case <-time.After(pause):
 		}
 	}
 	// Without a default timeout a JetStream call whose context has no deadline

@@ -6,6 +6,8 @@ import (
 	"time"
 
 	"github.com/nats-io/nats.go/jetstream"
+
+	"github.com/parley-im/parley/pkg/run"
 )
 
 // cursor reads a stream in its order, from a sequence on and without an end:
@@ -39,10 +41,8 @@ func (c *cursor) next(ctx context.Context, patience time.Duration) (jetstream.Ms
 		if c.messages == nil {
 			if err := c.open(ctx); err != nil {
 				c.b.log.Debug("reading a stream, trying again", "stream", c.stream, "error", err)
-				select {
-				case <-waiting.Done():
+				if !run.Sleep(waiting, watchPause) {
 					return nil, nil, c.ended(ctx)
-				case <-time.After(watchPause):
 				}
 				continue
 			}

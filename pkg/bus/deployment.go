@@ -9,6 +9,7 @@ import (
 
 	"google.golang.org/protobuf/proto"
 
+	"github.com/parley-im/parley/pkg/run"
 	busv1 "github.com/parley-im/parley/proto/bus/v1"
 )
 
@@ -44,10 +45,8 @@ func (b *Bus) readDeployment(ctx context.Context) error {
 		// JetStream may be a moment behind the connection, or its leader
 		// being elected.
 		b.log.Warn("reading the deployment's record", "error", err)
-		select {
-		case <-ctx.Done():
+		if !run.Sleep(ctx, 500*time.Millisecond) {
 			return fmt.Errorf("reading the deployment's record: %w", err)
-		case <-time.After(500 * time.Millisecond):
 		}
 	}
 }

@@ -8,6 +8,8 @@ import (
 	"maps"
 	"strings"
 	"time"
+
+	"github.com/parley-im/parley/pkg/run"
 )
 
 const (
@@ -53,10 +55,8 @@ func (b *Bus) follow(ctx context.Context, name Bucket, pattern string, begin fun
 			return
 		}
 		b.log.Warn("opening a watch anew", "bucket", name, "pattern", pattern, "error", err)
-		select {
-		case <-ctx.Done():
+		if !run.Sleep(ctx, pause) {
 			return
-		case <-time.After(pause):
 		}
 	}
 }

@@ -10,6 +10,8 @@ import (
 
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
+
+	"github.com/parley-im/parley/pkg/run"
 )
 
 // What can come back from a KV bucket beside a failure to reach it.
@@ -258,13 +260,8 @@ func behind(ctx context.Context, write func() error) error {
 	for pause := time.Millisecond; ; pause *= 2 {
 		err := write()
 		var api *jetstream.APIError
-		if !errors.As(err, &api) || api.ErrorCode != jetstream.JSErrCodeStreamWrongLastSequenceConstant || pause > maxBehind {
+		if !errors.As(err, &api) || api.ErrorCode != jetstream.JSErrCodeStreamWrongLastSequenceConstant || pause > maxBehind || !run.Sleep(ctx, pause) {
 			return err
-		}
-		select {
-		case <-ctx.Done():
-			return err
-		case <-time.After(pause):
 		}
 	}
 }

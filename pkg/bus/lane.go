@@ -70,7 +70,7 @@ func (p *publisher) doubt() {
 	for i := range p.lanes {
 		l := &p.lanes[i]
 		l.mu.Lock()
-		l.proven, l.trial, l.tried = false, nil, time.Time{}
+		l.proven = false
 		if len(l.byToken) > 0 {
 			l.fail(errCut, false)
 		}

@@ -7,6 +7,8 @@ import (
 	"time"
 
 	"github.com/nats-io/nats.go/jetstream"
+
+	"github.com/parley-im/parley/pkg/run"
 )
 
 const (
@@ -30,12 +32,8 @@ func making(ctx context.Context, f func(context.Context) error) error {
 		// Not to be found is what another has just made.
 		again := attempt.Err() != nil || errors.Is(err, jetstream.ErrStreamNotFound)
 		done()
-		if err == nil || !again || ctx.Err() != nil {
+		if err == nil || !again || !run.Sleep(ctx, makingPause) {
 			return err
-		}
-		select {
-		case <-ctx.Done():
-		case <-time.After(makingPause):
 		}
 	}
 }

@@ -170,11 +170,9 @@ func (p *publisher) publish(shard int, inbox string, q *pending) {
 	l.order = append(l.order, q)
 	l.byToken[q.token] = q
 	switch {
-	case !l.broken.IsZero() || l.trial != nil:
+	case !l.broken.IsZero(), !l.proven && len(l.byToken) > 1: // until tend, or the trial's answer
 	case !l.proven:
-		if len(l.byToken) == 1 { // or tend finds the one whose turn it is
-			p.try(l, q)
-		}
+		p.try(l, q)
 	case len(l.unsent) == 0 && p.window.open(now, shard):
 		p.send(l, q)
 	default:

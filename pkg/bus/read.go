@@ -11,6 +11,7 @@ import (
 	"github.com/nats-io/nats.go"
 
 	"github.com/parley-im/parley/pkg/errs"
+	"github.com/parley-im/parley/pkg/run"
 )
 
 // Page is a part of a room's log, oldest entry first.
@@ -61,10 +62,8 @@ func (b *Bus) ReadAfter(ctx context.Context, room string, after uint64, limit in
 		case time.Since(erased) >= believe:
 			return page, nil
 		}
-		select {
-		case <-ctx.Done():
+		if !run.Sleep(ctx, pause) {
 			return Page{}, errs.Missing("the log", fmt.Errorf("reading %s: no replica has reached %d: %w", room, reach, ctx.Err()))
-		case <-time.After(pause):
 		}
 	}
 }
@@ -236,13 +235,8 @@ func (b *Bus) direct(ctx context.Context, stream string, request batchRequest, t
 	}
 	for until := time.Now().Add(unknown); ; {
 		pending, last, err = b.directOnce(ctx, stream, payload, take)
-		if !errors.Is(err, nats.ErrNoResponders) || time.Now().After(until) {
+		if !errors.Is(err, nats.ErrNoResponders) || time.Now().After(until) || !run.Sleep(ctx, unknown/20) {
 			return pending, last, err
-		}
-		select {
-		case <-ctx.Done():
-			return 0, 0, err
-		case <-time.After(unknown / 20):
 		}
 	}
 }

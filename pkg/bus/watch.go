@@ -8,6 +8,8 @@ import (
 
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
+
+	"github.com/parley-im/parley/pkg/run"
 )
 
 const (
@@ -145,10 +147,8 @@ func (w *watch) reopen(ctx context.Context) bool {
 		if err == nil {
 			return true
 		}
-		select {
-		case <-ctx.Done():
+		if !run.Sleep(ctx, watchPause) {
 			return false
-		case <-time.After(watchPause):
 		}
 	}
 }

@@ -25,6 +25,7 @@ import (
 	"github.com/nats-io/nats.go"
 
 	"github.com/parley-im/parley/pkg/bus"
+	"github.com/parley-im/parley/pkg/run"
 )
 
 // Manifest says what a backup has. It is written last: a directory without one
@@ -303,13 +304,8 @@ func insist(ctx context.Context, do func() error, passes func(error) bool) error
 	defer cancel()
 	for {
 		err := do()
-		if err == nil || !passes(err) || ctx.Err() != nil {
+		if err == nil || !passes(err) || !run.Sleep(ctx, 200*time.Millisecond) {
 			return err
-		}
-		select {
-		case <-ctx.Done():
-			return err
-		case <-time.After(200 * time.Millisecond):
 		}
 	}
 }
